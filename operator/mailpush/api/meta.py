@@ -1,0 +1,62 @@
+"""What the custom resources share: the base model, references to Secrets, conditions."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+Name = Annotated[str, Field(min_length=1, max_length=253)]
+ClientId = Annotated[str, Field(min_length=1, max_length=64)]
+Port = Annotated[int, Field(ge=1, le=65535)]
+
+
+class Model(BaseModel):
+    """Field names are snake_case here and camelCase in Kubernetes; unknown fields are refused."""
+
+    model_config = ConfigDict(
+        alias_generator=to_camel, populate_by_name=True, extra="forbid", frozen=True, use_attribute_docstrings=True
+    )
+
+    def manifest(self) -> dict[str, Any]:
+        """As Kubernetes takes it: camelCase, without what is not set."""
+        return self.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_unset=True)
+
+
+class StatusModel(Model):
+    """A status may come from a newer version: fields that we do not know are passed over."""
+
+    model_config = ConfigDict(extra="ignore")
+
+
+class LocalReference(Model):
+    """An object of the same namespace."""
+
+    name: Name
+    """Name of the object."""
+
+
+class SecretKeyReference(Model):
+    """One key of a Secret of the same namespace. The Secret must be of type mailpush.dev/credentials or carry the
+    label mailpush.dev/use, so that no other Secret of the namespace can be sent to a mail server."""
+
+    name: Name
+    """Name of the Secret."""
+    key: Annotated[str, Field(min_length=1, max_length=253)]
+    """Key in the Secret's data."""
+
+
+class Condition(StatusModel):
+    """metav1.Condition."""
+
+    type: Annotated[str, Field(max_length=316)]
+    """Type of the condition in CamelCase."""
+    status: Literal["True", "False", "Unknown"]
+    """True, False or Unknown."""
+    observed_generation: Annotated[int, Field(ge=0)] | None = None
+    """The metadata.generation that the condition was set for."""
+    last_transition_time: Annotated[str, Field(max_length=64)]
+    """When the status last changed (RFC 3339)."""
+    reason: Annotated[str, Field(min_length=1, max_length=1024)]
+    """A stable word in CamelCase for programs."""
+    message: Annotated[str, Field(max_length=32768)]
+    """A sentence for people: what is the case and what to do."""

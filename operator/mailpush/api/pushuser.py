@@ -1,0 +1,51 @@
+"""PushUser: one user who is to be told of new mail although none of the user's clients is connected."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from mailpush.api.meta import ClientId, Condition, LocalReference, Model, Name, StatusModel
+
+OxId = Annotated[int, Field(ge=1, le=2147483647)]
+
+
+class PushUserSpec(Model):
+    """Who the user is, which clients are registered, and how to reach the mailbox."""
+
+    config_ref: LocalReference
+    """The MailPushConfig of the same namespace that serves this user. Immutable."""
+    context_id: OxId
+    """The OX context's id. A site without OX uses 1. Immutable."""
+    user_id: OxId
+    """The user's id within the context. Immutable."""
+    clients: Annotated[list[ClientId], Field(max_length=64)] = []
+    """Ids of the registered clients, such as open-xchange-mobile-api-facade. Without one nothing is listened for."""
+    login: Annotated[str, Field(min_length=1, max_length=512)] | None = None
+    """The login name at the mail server. Taken where mailAccess.loginSource is login."""
+    mail: Annotated[str, Field(min_length=3, max_length=512)] | None = None
+    """The primary mail address. Taken as the login where mailAccess.loginSource is mail."""
+    aliases: Annotated[list[Annotated[str, Field(min_length=1, max_length=512)]], Field(max_length=128)] = []
+    """Further mail addresses of the user; the mailnotify mechanism finds the user by them."""
+    server: Name | None = None
+    """Name of one of mailAccess.servers of the MailPushConfig. Default: the first of them."""
+    credentials_secret_ref: LocalReference | None = None
+    """A Secret with the key password and optionally login, for mailAccess.userSecrets."""
+    suspend: bool = False
+    """Set to true to stop listening for this user without losing the registration."""
+
+
+class PushUserStatus(StatusModel):
+    """Accepted is the operator's; everything else is written by the pod that owns the user."""
+
+    conditions: Annotated[list[Condition], Field(max_length=16)] = []
+    """Accepted: the user may have a permanent listener. Listening: it learns of new mail. Ready: both."""
+    pod: Name | None = None
+    """The listener pod that owns the user."""
+    mechanism: Annotated[str, Field(max_length=64)] | None = None
+    """How it learns of new mail: dovecot, imapidle or mailnotify."""
+    permanent: bool | None = None
+    """Whether a permanent listener runs."""
+    reason: Annotated[str, Field(max_length=1024)] | None = None
+    """Why the user is or is not listened for, in one word: the reason of Ready."""
+    owner_epoch: Annotated[int, Field(ge=0)] | None = None
+    """Epoch of the shard map under which the pod owns the user."""

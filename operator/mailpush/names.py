@@ -1,0 +1,115 @@
+"""Names that more than one part must agree on: API group, labels, annotations, field managers, ports, children.
+
+Nothing here does anything; a name that only one module uses stands in that module.
+"""
+
+from typing import Final
+
+GROUP: Final = "mailpush.dev"
+VERSION: Final = "v1alpha1"
+API_VERSION: Final = f"{GROUP}/{VERSION}"
+
+MAIL_PUSH_CONFIGS: Final = "mailpushconfigs"
+PUSH_USERS: Final = "pushusers"
+SHARD_MAPS: Final = "shardmaps"
+
+# Labels
+CONFIG_LABEL: Final = f"{GROUP}/config"
+SLOT_LABEL: Final = f"{GROUP}/slot"
+CALLBACK_LABEL: Final = f"{GROUP}/callback"
+CALLBACK_OPEN: Final = "open"
+USE_LABEL: Final = f"{GROUP}/use"
+CREDENTIALS_SECRET_TYPE: Final = f"{GROUP}/credentials"
+NAME_LABEL: Final = "app.kubernetes.io/name"
+INSTANCE_LABEL: Final = "app.kubernetes.io/instance"
+COMPONENT_LABEL: Final = "app.kubernetes.io/component"
+MANAGED_BY_LABEL: Final = "app.kubernetes.io/managed-by"
+MANAGED_BY: Final = "mail-push"
+
+# Annotations of children
+CONFIG_HASH_ANNOTATION: Final = f"{GROUP}/config-hash"
+SECRETS_HASH_ANNOTATION: Final = f"{GROUP}/secrets-hash"
+
+FINALIZER: Final = f"{GROUP}/registration"
+
+# Server-side apply (design section 5): who owns which part of a status
+OPERATOR_MANAGER: Final = "mail-push-operator"
+LISTENER_MANAGER: Final = "mail-push-listener"
+
+# Ports of a listener pod. 8009 is where OX's middleware takes Dovecot's callback.
+CALLBACK_PORT: Final = 8009
+INTERNAL_PORT: Final = 8010
+HEALTH_PORT: Final = 8080
+
+CALLBACK_PATH: Final = "/preliminary/http-notify/v1/notify"
+INTERNAL_EVENTS_PATH: Final = "/internal/v1/events"
+
+# Where a listener pod finds its property files, as an OX node does, and the key of the hand-over between pods.
+PROPERTIES_DIRECTORY: Final = "/opt/open-xchange/etc"
+INTERNAL_KEY_DIRECTORY: Final = "/etc/mail-push/internal"
+INTERNAL_KEY_FILE: Final = "handover.key"
+JOURNAL_DIRECTORY: Final = "/var/lib/mail-push"
+BOOT_PROPERTIES: Final = "mail-push-boot.properties"
+SECRET_PROPERTIES: Final = "mail-push-secrets.properties"  # noqa: S105 - a file's name
+
+# The longest name of a MailPushConfig: its StatefulSet's pods carry a label of at most 63 characters.
+MAX_CONFIG_NAME: Final = 40
+
+
+def statefulset_name(config: str) -> str:
+    return f"mail-push-{config}"
+
+
+def headless_service_name(config: str) -> str:
+    return f"mail-push-{config}-pods"
+
+
+def callback_service_name(config: str) -> str:
+    return f"mail-push-{config}"
+
+
+def properties_configmap_name(config: str) -> str:
+    return f"mail-push-{config}-properties"
+
+
+def boot_configmap_name(config: str, content_hash: str) -> str:
+    return f"mail-push-{config}-boot-{content_hash}"
+
+
+def secrets_name(config: str) -> str:
+    """The Secret with `mail-push-secrets.properties`."""
+    return f"mail-push-{config}-secrets"
+
+
+def internal_secret_name(config: str) -> str:
+    """The Secret with the key of the hand-over between pods."""
+    return f"mail-push-{config}-internal"
+
+
+def callback_secret_name(config: str) -> str:
+    """The Secret with the callback's `login` and `password`, made by the operator where the user names none."""
+    return f"mail-push-{config}-callback"
+
+
+def service_account_name(config: str) -> str:
+    return f"mail-push-{config}-listener"
+
+
+def push_user_name(config: str, context_id: int, user_id: int) -> str:
+    return f"{config}-{context_id}-{user_id}"
+
+
+def listener_labels(config: str) -> dict[str, str]:
+    """Labels of everything that the operator makes for a MailPushConfig."""
+    return {
+        NAME_LABEL: "mail-push",
+        INSTANCE_LABEL: config,
+        COMPONENT_LABEL: "listener",
+        MANAGED_BY_LABEL: MANAGED_BY,
+        CONFIG_LABEL: config,
+    }
+
+
+def listener_selector(config: str) -> dict[str, str]:
+    """The immutable part of them: what a StatefulSet and Services select by."""
+    return {NAME_LABEL: "mail-push", COMPONENT_LABEL: "listener", CONFIG_LABEL: config}
