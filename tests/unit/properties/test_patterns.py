@@ -1,0 +1,83 @@
+"""Client patterns by the rules of OX's allowedClients."""
+
+from fnmatch import fnmatch
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mailpush.properties.patterns import ClientPatterns
+
+FACADE = "open-xchange-mobile-api-facade"
+
+
+@pytest.mark.parametrize(
+    ("text", "client", "allowed"),
+    [
+        # a literal matches the whole id only
+        ("open-xchange-mailapp", "open-xchange-mailapp", True),
+        ("open-xchange-mailapp", "open-xchange-mailapp2", False),
+        ("open-xchange-mailapp", "my-open-xchange-mailapp", False),
+        # case does not count, on either side
+        ("usm-eas*", "USM-EAS-phone", True),
+        ("USM-EAS*", "usm-eas", True),
+        # a star is any run, also an empty one
+        (f"{FACADE}*", FACADE, True),
+        (f"{FACADE}*", f"{FACADE}-brand", True),
+        (f"{FACADE}*", f"x{FACADE}", False),
+        ("*facade", FACADE, True),
+        ("*", "anything", True),
+        ("open*api*", FACADE, True),
+        ("open*apis*", FACADE, False),
+        ("a**b", "ab", True),
+        # overlap must not count twice: the tail is not part of what a star has taken
+        ("ab*ba", "aba", False),
+        ("ab*ba", "abba", True),
+        ("*ab*ab", "ab", False),
+        # a question mark is exactly one character
+        ("client?", "client1", True),
+        ("client?", "client", False),
+        ("client?", "client12", False),
+        ("cl?ent", "client", True),
+        ("a?*", "a", False),
+        ("a?*", "ab", True),
+        # nothing else is special
+        ("a.c", "abc", False),
+        ("a.c", "a.c", True),
+        ("a+(b)[c]|d$^\\", "a+(b)[c]|d$^\\", True),
+        # comma list, blanks and one pair of quotes
+        (f'"USM-EAS*", "USM-JSON*" ,{FACADE}', "usm-json", True),
+        (f'"USM-EAS*", "USM-JSON*" ,{FACADE}', FACADE, True),
+        ('""a""', '"a"', True),
+        ('"a', '"a', True),
+        (",a, ,", "a", True),
+        (",a, ,", "", False),
+        # an empty list allows all
+        ("", "anything", True),
+        (" , ", "anything", True),
+        ('""', "anything", True),
+        ((), "anything", True),
+        (("a*", "b"), "ab", True),
+        (("a*", "b, c"), "c", True),
+        (("a*", "b"), "c", False),
+    ],
+)
+def test_a_client_is_allowed_as_ox_allows_it(text: str | tuple[str, ...], client: str, allowed: bool) -> None:
+    assert ClientPatterns.parse(text).match(client) is allowed
+
+
+def test_the_source_is_the_comma_list_and_reads_back_the_same() -> None:
+    patterns = ClientPatterns.parse(' "USM-EAS*",open-xchange-mobile-api-facade* ')
+    assert patterns.source == "USM-EAS*, open-xchange-mobile-api-facade*"
+    assert ClientPatterns.parse(patterns.source) == patterns
+
+
+@given(st.text("ab?*", max_size=8), st.text("ab", max_size=8))
+def test_every_pattern_agrees_with_shell_patterns(pattern: str, client: str) -> None:
+    assert ClientPatterns.parse([pattern]).match(client) is (not pattern or fnmatch(client, pattern))
+
+
+def test_many_wildcards_do_not_take_exponential_time() -> None:
+    # 2**60 ways to place the wildcards: without atomic groups this would not end.
+    hostile = "*a" * 30 + "*b"
+    assert not ClientPatterns.parse([hostile]).match("a" * 4000)
