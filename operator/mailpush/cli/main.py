@@ -1,0 +1,58 @@
+"""`mail-push`: the processes in the image, one sub-command each. Imports nothing before it is asked to run."""
+
+import click
+
+from mailpush import __version__
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="mail-push")
+def main() -> None:
+    """Permanent mail push listeners on Kubernetes."""
+
+
+@main.command()
+def operator() -> None:
+    """Run the operator: reconcile MailPushConfigs, assign users to listener pods."""
+    from mailpush.controller.main import run
+
+    raise SystemExit(run())
+
+
+@main.command()
+def listener() -> None:
+    """Run one listener pod."""
+    from mailpush.listener.main import run
+
+    raise SystemExit(run())
+
+
+@main.command()
+@click.option("-f", "--filename", required=True, type=click.Path(exists=True, dir_okay=False), help="A YAML file.")
+@click.option("-n", "--namespace", required=True, help="Where to apply it.")
+@click.option("--wait-seconds", default=120, show_default=True, help="How long to wait for the CRDs.")
+def apply(filename: str, namespace: str, wait_seconds: int) -> None:
+    """Apply MailPushConfigs strictly, once their CRD is served. Used by the chart after install and upgrade."""
+    from mailpush.cli.apply import run
+
+    raise SystemExit(run(filename, namespace, wait_seconds))
+
+
+@main.command()
+@click.option("-n", "--namespace", required=True, help="Whose MailPushConfigs and PushUsers.")
+@click.option("--wait-seconds", default=120, show_default=True, help="How long unregistering may take.")
+def cleanup(namespace: str, wait_seconds: int) -> None:
+    """Unregister all users and remove finalizers. Used by the chart before it is uninstalled."""
+    from mailpush.cli.cleanup import run
+
+    raise SystemExit(run(namespace, wait_seconds))
+
+
+@main.command()
+@click.argument("directory", type=click.Path(file_okay=False))
+@click.option("--check", is_flag=True, help="Write nothing; fail with a diff where the files differ.")
+def crds(directory: str, check: bool) -> None:
+    """Write the CustomResourceDefinitions."""
+    from mailpush.cli.crds import run
+
+    raise SystemExit(run(directory, check))

@@ -1,0 +1,254 @@
+"""Requests to the API server with dictionaries in and out, on the connection handling of `kubernetes.aio`.
+
+No request is ever sent twice by itself: who renews a lease must know when it was sent (protocol P5).
+"""
+
+import os
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+from typing import Any, Final, Self
+from urllib.parse import urlencode
+
+import aiohttp
+import msgspec
+from kubernetes.aio import config as kube_config
+from kubernetes.aio.client import ApiClient, ApiException, Configuration
+
+from mailpush.kube.errors import GoneError, KubeError, UnreachableError, error_for
+from mailpush.kube.resources import Resource
+
+Object = dict[str, Any]
+
+CONNECT_SECONDS: Final = 5.0
+ANSWER_SECONDS: Final = 30.0
+# A watch is silent for at most a minute: the server sends bookmarks about every minute. Longer means that it is dead.
+WATCH_SILENCE_SECONDS: Final = 100.0
+WATCH_SECONDS: Final = 290
+CHUNK: Final = 500
+
+APPLY: Final = "application/apply-patch+yaml"
+MERGE_PATCH: Final = "application/merge-patch+json"
+JSON_PATCH: Final = "application/json-patch+json"
+JSON: Final = "application/json"
+
+
+class Kube:
+    """One connection pool to one API server."""
+
+    def __init__(self, api: ApiClient) -> None:
+        self._api = api
+
+    @classmethod
+    async def connect(cls, kubeconfig: Path | None = None) -> Self:
+        """In a pod the ServiceAccount's, else the kubeconfig given, `$KUBECONFIG` or `~/.kube/config`.
+
+        Raises:
+            kubernetes.aio.config.ConfigException: neither is there.
+        """
+        configuration = Configuration()
+        if kubeconfig is None and "KUBERNETES_SERVICE_HOST" in os.environ and "KUBECONFIG" not in os.environ:
+            kube_config.load_incluster_config(client_configuration=configuration)
+        else:
+            await kube_config.load_kube_config(
+                config_file=str(kubeconfig) if kubeconfig else None, client_configuration=configuration
+            )
+        configuration.retries = None
+        return cls(ApiClient(configuration=configuration))
+
+    async def close(self) -> None:
+        await self._api.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    # -- one object
+
+    async def get(self, resource: Resource, namespace: str | None, name: str) -> Object:
+        return await self._json("GET", resource.path(namespace, name))
+
+    async def create(self, resource: Resource, namespace: str | None, body: Object) -> Object:
+        return await self._json("POST", resource.path(namespace), body=body)
+
+    async def replace(
+        self,
+        resource: Resource,
+        namespace: str | None,
+        body: Object,
+        *,
+        subresource: str | None = None,
+        answer_seconds: float = ANSWER_SECONDS,
+    ) -> Object:
+        """PUT. With `metadata.resourceVersion` in the body it fails with ConflictError where another wrote first."""
+        path = resource.path(namespace, body["metadata"]["name"], subresource)
+        return await self._json("PUT", path, body=body, answer_seconds=answer_seconds)
+
+    async def apply(
+        self, resource: Resource, namespace: str | None, body: Object, *, manager: str, subresource: str | None = None
+    ) -> Object:
+        """Server-side apply; what `manager` applied before and leaves out now is removed."""
+        query = {"fieldManager": manager, "force": "true"}
+        path = resource.path(namespace, body["metadata"]["name"], subresource)
+        full = {"apiVersion": resource.api_version, "kind": resource.kind, **body}
+        return await self._json("PATCH", path, query=query, body=full, content_type=APPLY)
+
+    async def merge_patch(self, resource: Resource, namespace: str | None, name: str, body: Object) -> Object:
+        return await self._json("PATCH", resource.path(namespace, name), body=body, content_type=MERGE_PATCH)
+
+    async def delete(
+        self,
+        resource: Resource,
+        namespace: str | None,
+        name: str,
+        *,
+        uid: str | None = None,
+        propagation: str = "Background",
+    ) -> None:
+        """Deletes the object; with `uid` only that very one."""
+        options: Object = {"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": propagation}
+        if uid is not None:
+            options["preconditions"] = {"uid": uid}
+        await self._json("DELETE", resource.path(namespace, name), body=options)
+
+    # -- many
+
+    async def list(
+        self,
+        resource: Resource,
+        namespace: str | None,
+        *,
+        label_selector: str | None = None,
+        field_selector: str | None = None,
+        limit: int = CHUNK,
+    ) -> tuple[list[Object], str]:
+        """All objects, read in chunks, and the resourceVersion to watch from."""
+        query: dict[str, str] = {"limit": str(limit), **_selectors(label_selector, field_selector)}
+        items: list[Object] = []
+        while True:
+            page = await self._json("GET", resource.path(namespace), query=query)
+            items += page.get("items") or []
+            proceed = page["metadata"].get("continue")
+            if not proceed:
+                return items, page["metadata"]["resourceVersion"]
+            query["continue"] = proceed
+
+    async def watch(
+        self,
+        resource: Resource,
+        namespace: str | None,
+        resource_version: str,
+        *,
+        label_selector: str | None = None,
+        field_selector: str | None = None,
+    ) -> AsyncIterator[tuple[str, Object]]:
+        """Events after `resource_version`: ADDED, MODIFIED, DELETED, BOOKMARK. Ends after some minutes: watch again.
+
+        Raises:
+            GoneError: list again.
+            UnreachableError: the stream broke or fell silent.
+        """
+        query = {
+            "watch": "true",
+            "resourceVersion": resource_version,
+            "allowWatchBookmarks": "true",
+            "timeoutSeconds": str(WATCH_SECONDS),
+            **_selectors(label_selector, field_selector),
+        }
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=WATCH_SILENCE_SECONDS)
+        response = await self._request("GET", resource.path(namespace), query=query, timeout=timeout)
+        try:
+            if response.status != 200:
+                raise _error(response.status, await response.read())
+            async for line in _lines(response):
+                event = msgspec.json.decode(line)
+                if event["type"] == "ERROR":
+                    status = event["object"]
+                    raise error_for(status.get("code", 0), status.get("reason", ""), status.get("message", ""))
+                yield event["type"], event["object"]
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise UnreachableError(f"the watch of {resource.plural} broke: {type(error).__name__}") from error
+        finally:
+            response.close()
+
+    # -- plumbing
+
+    async def _json(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: Any = None,
+        content_type: str = JSON,
+        answer_seconds: float = ANSWER_SECONDS,
+    ) -> Object:
+        timeout = aiohttp.ClientTimeout(total=answer_seconds, sock_connect=min(CONNECT_SECONDS, answer_seconds))
+        response = await self._request(method, path, query=query, body=body, content_type=content_type, timeout=timeout)
+        try:
+            data = await response.read()
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise UnreachableError(f"{method} {path}: {type(error).__name__}") from error
+        finally:
+            response.release()
+        if response.status >= 300:
+            raise _error(response.status, data)
+        answer: Object = msgspec.json.decode(data)
+        return answer
+
+    async def _request(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: Any = None,
+        content_type: str = JSON,
+        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - aiohttp's own kind of timeout, handed through
+    ) -> aiohttp.ClientResponse:
+        headers = {"Accept": JSON, "Content-Type": content_type, "User-Agent": "mail-push"}
+        await self._api.update_params_for_auth(headers, [], ["BearerToken"], path, method, body)
+        url = self._api.configuration.host + path + ("?" + urlencode(query) if query else "")
+        try:
+            answer = await self._api.rest_client.request(
+                method, url, headers=headers, body=body, _request_timeout=timeout
+            )
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise UnreachableError(f"{method} {path}: {type(error).__name__}") from error
+        except ApiException as error:
+            raise KubeError(error.status or 0, "ClientError", str(error.reason)) from error
+        response: aiohttp.ClientResponse = answer.response
+        return response
+
+
+def _selectors(label_selector: str | None, field_selector: str | None) -> dict[str, str]:
+    query = {}
+    if label_selector:
+        query["labelSelector"] = label_selector
+    if field_selector:
+        query["fieldSelector"] = field_selector
+    return query
+
+
+def _error(status: int, data: bytes) -> KubeError:
+    try:
+        answer = msgspec.json.decode(data)
+        return error_for(status, str(answer.get("reason", "")), str(answer.get("message", "")))
+    except (msgspec.DecodeError, AttributeError):
+        return error_for(status, "", data[:300].decode(errors="replace"))
+
+
+async def _lines(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+    """Lines of any length: aiohttp's own readline refuses lines beyond its buffer."""
+    buffer = bytearray()
+    async for chunk in response.content.iter_any():
+        buffer += chunk
+        while (end := buffer.find(b"\n")) >= 0:
+            line = bytes(buffer[:end])
+            del buffer[: end + 1]
+            if line.strip():
+                yield line
+
+
+__all__ = ["GoneError", "Kube", "Object"]

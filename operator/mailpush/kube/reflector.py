@@ -1,0 +1,117 @@
+"""A local copy of a collection, kept by list and watch.
+
+After a list, objects that have vanished meanwhile are reported as deleted (mark and sweep): a watch that was broken
+does not tell of them.
+"""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from typing import Final, Literal
+
+import structlog
+
+from mailpush.kube.client import Kube, Object
+from mailpush.kube.errors import GoneError, KubeError
+from mailpush.kube.resources import Resource
+
+Change = Literal["ADDED", "MODIFIED", "DELETED", "ABSENT"]
+OnChange = Callable[[Change, Object], None]
+
+BACKOFF_SECONDS: Final = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
+
+log = structlog.get_logger(__name__)
+
+
+class Reflector:
+    """Lists and watches until cancelled, and calls `on_change` for each difference.
+
+    DELETED is an event that the watch brought, with the object's last state: it was deleted, or it no longer matches
+    the selector. ABSENT was found by a list: the object is not there any more, and nobody saw it go.
+    `on_error` is called with each failure, for those who must know since when they are blind.
+    """
+
+    def __init__(
+        self,
+        kube: Kube,
+        resource: Resource,
+        namespace: str | None,
+        on_change: OnChange,
+        *,
+        label_selector: str | None = None,
+        field_selector: str | None = None,
+        on_listed: Callable[[], None] | None = None,
+        on_error: Callable[[KubeError], None] | None = None,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self.store: dict[str, Object] = {}
+        self.listed = asyncio.Event()
+        self._kube = kube
+        self._resource = resource
+        self._namespace = namespace
+        self._on_change = on_change
+        self._label_selector = label_selector
+        self._field_selector = field_selector
+        self._on_listed = on_listed
+        self._on_error = on_error
+        self._sleep = sleep
+
+    async def run(self) -> None:
+        failures = 0
+        version: str | None = None
+        while True:
+            try:
+                if version is None:
+                    version = await self._list()
+                    failures = 0
+                async for kind, item in self._kube.watch(
+                    self._resource,
+                    self._namespace,
+                    version,
+                    label_selector=self._label_selector,
+                    field_selector=self._field_selector,
+                ):
+                    version = item["metadata"]["resourceVersion"]
+                    failures = 0
+                    self._take(kind, item)
+            except GoneError:
+                version = None
+            except KubeError as error:
+                if self._on_error is not None:
+                    self._on_error(error)
+                delay = BACKOFF_SECONDS[min(failures, len(BACKOFF_SECONDS) - 1)] * random.uniform(0.7, 1.3)  # noqa: S311
+                failures += 1
+                if failures == 1 or failures % 10 == 0:
+                    log.warning(
+                        "watch_failed", resource=self._resource.plural, error=str(error), retry_in=round(delay, 1)
+                    )
+                await self._sleep(delay)
+
+    async def _list(self) -> str:
+        items, version = await self._kube.list(
+            self._resource,
+            self._namespace,
+            label_selector=self._label_selector,
+            field_selector=self._field_selector,
+        )
+        seen = {item["metadata"]["name"]: item for item in items}
+        for name in [name for name in self.store if name not in seen]:
+            self._on_change("ABSENT", self.store.pop(name))
+        for name, item in seen.items():
+            self._take("MODIFIED" if name in self.store else "ADDED", item)
+        self.listed.set()
+        if self._on_listed is not None:
+            self._on_listed()
+        return version
+
+    def _take(self, kind: str, item: Object) -> None:
+        name = item["metadata"]["name"]
+        if kind == "DELETED":
+            self.store.pop(name, None)
+            self._on_change("DELETED", item)
+        elif kind in ("ADDED", "MODIFIED"):
+            before = self.store.get(name)
+            if before is not None and before["metadata"]["resourceVersion"] == item["metadata"]["resourceVersion"]:
+                return
+            self.store[name] = item
+            self._on_change("MODIFIED" if before is not None else "ADDED", item)

@@ -1,0 +1,75 @@
+"""What every mechanism is: one module behind one small protocol."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Protocol
+
+from mailpush.imap.client import ImapLogin, ImapServer
+from mailpush.notifications.notification import NewMail
+
+
+class State(Enum):
+    """What a listener of one user is doing."""
+
+    STARTING = "Starting"
+    LISTENING = "Listening"
+    FAILED = "Failed"  # will be tried again at `retry_at`
+    STOPPED = "Stopped"
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """State of one user's listener, with the reason as it stands in the PushUser's conditions."""
+
+    state: State
+    reason: str
+    """A stable CamelCase word: Registered, Idling, AuthenticationFailed, ServerUnreachable, NoMetadata, ..."""
+    message: str
+    """A sentence that says what is the case and, where it failed, what to do. Never a secret."""
+    retry_at: float | None = None
+    """Monotonic seconds of the next attempt."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mailbox:
+    """One push user as a mechanism sees the user."""
+
+    context_id: int
+    user_id: int
+    server: ImapServer
+    login: ImapLogin = field(repr=False)
+    clients: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> tuple[int, int]:
+        return (self.context_id, self.user_id)
+
+
+class Listener(Protocol):
+    """A running mechanism for one user."""
+
+    @property
+    def health(self) -> Health: ...
+
+    async def start(self) -> None:
+        """Begins to listen and returns at once; keeps trying with backoff until stopped."""
+
+    async def stop(self) -> None:
+        """Ends listening and returns when it has ended. A registration at the server stays (design section 8:
+        *no longer mine* is not *unregistered*)."""
+
+    async def unregister(self) -> None:
+        """Ends listening for good: takes the registration at the server away. Raises ImapError where it cannot."""
+
+
+HealthChanged = Callable[[tuple[int, int], Health], None]
+MailArrived = Callable[[NewMail], None]
+
+
+class Mechanism(Protocol):
+    """Makes listeners. One per process and mechanism."""
+
+    name: str
+
+    def listener(self, mailbox: Mailbox, on_health: HealthChanged, on_mail: MailArrived) -> Listener: ...
