@@ -1,0 +1,31 @@
+"""What can go wrong with an IMAP server, sorted by what the caller may do about it."""
+
+from __future__ import annotations
+
+
+class ImapError(Exception):
+    """Anything that ended an IMAP conversation or refused a part of it. Texts never hold a credential."""
+
+
+class ImapConnectionError(ImapError):
+    """No connection, no TLS, no answer in time, or the server said BYE: try again later."""
+
+
+class ImapProtocolError(ImapError):
+    """The server sent what is no IMAP, or more than our bounds allow."""
+
+
+class ImapRefused(ImapError):  # noqa: N818 - it reads as what the server did
+    """A tagged NO or BAD. `code` is the response code in capitals (RFC 5530), if there was one."""
+
+    def __init__(self, text: str, code: str | None = None) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+class ImapUnavailable(ImapRefused):
+    """NO to a login for a reason that says nothing about the credentials: UNAVAILABLE, LIMIT, INUSE and the like."""
+
+
+class ImapAuthError(ImapRefused):
+    """NO to a login: the server holds the credentials for wrong. Do not try them again and again."""
