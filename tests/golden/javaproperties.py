@@ -40,6 +40,8 @@ def _lines(text: str) -> Iterator[list[str]]:
                 position += 3 if text[position + 1 : position + 3] == "\r\n" else 2
                 while position < end and text[position] in WHITE:
                     position += 1
+                if not units:
+                    break  # nothing stands before the continuation, so a new line begins here
             else:
                 units.append(text[position : position + 2])
                 position += 2

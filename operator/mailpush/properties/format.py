@@ -58,9 +58,10 @@ def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
     for number, natural in enumerate(lines, start=1):
         line = natural.lstrip(_BLANKS)
         if not continued:
-            if line.startswith(("#", "!")):
-                continue
             first, joined = number, ""
+        if not joined and line.startswith(("#", "!")):
+            continued = False
+            continue
         continued = _ends_in_odd_backslashes(line)
         joined += line[:-1] if continued else line
         # Java takes a lone backslash at the very end of a file as an empty key. It is nothing here.
