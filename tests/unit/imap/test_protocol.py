@@ -1,0 +1,198 @@
+"""The conversation without a network."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mailpush.imap import commands
+from mailpush.imap.commands import Command
+from mailpush.imap.errors import ImapProtocolError
+from mailpush.imap.protocol import ImapProtocol, State
+
+GREETING = b"* OK [CAPABILITY IMAP4rev1 SASL-IR AUTH=PLAIN STARTTLS] ready\r\n"
+
+
+@pytest.fixture
+def core() -> ImapProtocol:
+    core = ImapProtocol()
+    core.receive(GREETING)
+    return core
+
+
+def send(core: ImapProtocol, command: Command) -> bytes:
+    core.start(command)
+    return core.outgoing()
+
+
+def selected(core: ImapProtocol) -> ImapProtocol:
+    send(core, commands.select("INBOX"))
+    core.receive(b"* 3 EXISTS\r\n* OK [UIDVALIDITY 77] v\r\n* OK [UIDNEXT 9] n\r\nM1 OK [READ-WRITE] done\r\n")
+    return core
+
+
+def test_the_greeting_tells_the_capabilities(core: ImapProtocol) -> None:
+    assert core.state is State.NOT_AUTHENTICATED
+    assert "SASL-IR" in core.capabilities
+
+
+def test_a_password_that_cannot_be_quoted_goes_as_a_literal(core: ImapProtocol) -> None:
+    assert send(core, commands.login("a", 'q"\\ü')) == b'M1 LOGIN "a" {5}\r\n'
+    core.receive(b"+ go on\r\n")
+    assert core.outgoing() == 'q"\\ü\r\n'.encode()
+    core.receive(b"M1 OK [CAPABILITY METADATA] in\r\n")
+    assert core.state is State.AUTHENTICATED
+    assert core.capabilities == {"METADATA"}
+
+
+def test_a_refused_literal_ends_the_command(core: ImapProtocol) -> None:
+    send(core, commands.login("a", "ü"))
+    core.receive(b"M1 NO too long\r\n")
+    assert core.reply is not None
+    assert core.reply.status.kind == "NO"
+    assert core.outgoing() == b""
+
+
+def test_a_master_user_logs_in_by_plain_with_the_users_name_first(core: ImapProtocol) -> None:
+    plain = commands.authenticate_plain("master1", "pw", "u3", initial_response=True)
+    assert send(core, plain) == b"M1 AUTHENTICATE PLAIN dTMAbWFzdGVyMQBwdw==\r\n"
+
+
+def test_without_sasl_ir_plain_waits_for_the_server(core: ImapProtocol) -> None:
+    plain = commands.authenticate_plain("u", "pw", None, initial_response=False)
+    assert send(core, plain) == b"M1 AUTHENTICATE PLAIN\r\n"
+    core.receive(b"+ \r\n")
+    assert core.outgoing() == b"AHUAcHc=\r\n"
+
+
+def test_a_further_challenge_is_cancelled(core: ImapProtocol) -> None:
+    send(core, commands.authenticate_plain("u", "pw", None, initial_response=True))
+    core.receive(b"+ more\r\n")
+    assert core.outgoing() == b"*\r\n"
+    with pytest.raises(ImapProtocolError):
+        core.receive(b"+ more\r\n")
+
+
+def test_select_tells_the_state_of_the_mailbox(core: ImapProtocol) -> None:
+    mailbox = selected(core).mailbox
+    assert mailbox is not None
+    assert (mailbox.exists, mailbox.uidvalidity, mailbox.uidnext) == (3, 77, 9)
+    assert not core.changes
+
+
+def test_a_failed_select_leaves_no_mailbox_selected(core: ImapProtocol) -> None:
+    selected(core)
+    send(core, commands.select("x"))
+    core.receive(b"M2 NO no such mailbox\r\n")
+    assert core.mailbox is None
+    assert core.state is State.AUTHENTICATED
+
+
+def test_a_mail_that_came_before_idle_is_not_forgotten(core: ImapProtocol) -> None:
+    selected(core)
+    core.receive(b"* 4 EXISTS\r\n")
+    assert core.take_changes().grown
+    assert not core.take_changes()
+
+
+def test_an_expunge_and_a_flag_are_changes_but_no_growth(core: ImapProtocol) -> None:
+    selected(core)
+    core.receive(b"* 1 EXPUNGE\r\n* 2 EXISTS\r\n* 2 FETCH (FLAGS (\\Seen))\r\n")
+    changes = core.take_changes()
+    assert (changes.grown, changes.expunged, changes.flags) == (False, 1, True)
+    core.receive(b"* 3 EXISTS\r\n")
+    assert core.take_changes().grown
+
+
+def test_idle_is_on_only_after_the_servers_word(core: ImapProtocol) -> None:
+    selected(core)
+    assert send(core, commands.simple("IDLE")) == b"M2 IDLE\r\n"
+    assert not core.idling
+    core.receive(b"+ idling\r\n")
+    assert core.idling
+    core.done()
+    assert core.outgoing() == b"DONE\r\n"
+    core.receive(b"M2 OK done\r\n")
+    assert not core.busy
+
+
+@pytest.mark.parametrize("answer", [b"M9 OK what\r\n", b"M1 BYE what\r\n", b"+ go on\r\n", b"* 1 FETCH (\r\n"])
+def test_an_answer_to_nothing_is_refused(core: ImapProtocol, answer: bytes) -> None:
+    send(core, commands.simple("NOOP"))
+    with pytest.raises(ImapProtocolError):
+        core.receive(answer)
+
+
+def test_ok_to_half_a_command_is_refused(core: ImapProtocol) -> None:
+    send(core, commands.login("a", "ü"))
+    with pytest.raises(ImapProtocolError):
+        core.receive(b"M1 OK in\r\n")
+
+
+def test_clear_text_behind_the_answer_to_starttls_is_refused(core: ImapProtocol) -> None:
+    send(core, commands.simple("STARTTLS"))
+    core.receive(b"M1 OK begin\r\n* CAPAB")
+    with pytest.raises(ImapProtocolError, match="in between"):
+        core.starting_tls()
+
+
+def test_starttls_forgets_what_was_said_in_clear_text(core: ImapProtocol) -> None:
+    send(core, commands.simple("STARTTLS"))
+    core.receive(b"M1 OK begin\r\n")
+    core.starting_tls()
+    assert core.capabilities == frozenset()
+
+
+def test_a_nul_cannot_be_sent() -> None:
+    with pytest.raises(ValueError, match="NUL"):
+        commands.login("a", "b\0c")
+    with pytest.raises(ValueError, match="NUL"):
+        commands.authenticate_plain("a", "b\0c", None, initial_response=True)
+
+
+def test_a_line_break_cannot_smuggle_a_command_in() -> None:
+    command = commands.set_metadata("/private/x", b"a\r\nM9 LOGOUT")
+    assert command.parts == (b'SETMETADATA "" ("/private/x" {12}', b"a\r\nM9 LOGOUT)")
+
+
+def test_no_repr_shows_a_credential() -> None:
+    command = commands.login("a", "s3cret")
+    core = ImapProtocol()
+    core.receive(GREETING)
+    core.start(command)
+    assert "s3cret" not in repr(command) + repr(core) + repr(core._pending)
+
+
+WORDS = st.sampled_from(
+    [
+        b"* 1 EXISTS\r\n",
+        b"* 1 EXPUNGE\r\n",
+        b"+ \r\n",
+        b"M1 OK x\r\n",
+        b"M1 NO x\r\n",
+        b"* BYE x\r\n",
+        b"* OK [UIDNEXT x] x",
+        b"\r\n",
+        b"* METADATA ",
+        b'"" (a {2}\r\n',
+        b"xy)",
+        b"* 1 FETCH (UID 1)\r\n",
+        b"* OK [UIDVALIDITY 5] x\r\n",
+    ]
+)
+STARTED = st.sampled_from(
+    [commands.select("x"), commands.login("a", "ü"), commands.simple("IDLE"), commands.get_metadata("/private/x")]
+)
+
+
+@given(STARTED, st.lists(WORDS | st.binary(max_size=6), max_size=20))
+def test_whatever_a_server_says_is_taken_or_refused_as_protocol_error(command: Command, said: list[bytes]) -> None:
+    core = ImapProtocol()
+    core.receive(GREETING)
+    core.start(command)
+    try:
+        for data in said:
+            core.receive(data)
+    except ImapProtocolError:
+        pass
