@@ -1,0 +1,92 @@
+"""The local copy of a collection, with a scripted API for the faults that a real one cannot be made to show."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from mailpush.kube.client import Object
+from mailpush.kube.errors import GoneError, KubeError, UnreachableError
+from mailpush.kube.reflector import Reflector
+from mailpush.kube.resources import POD
+
+Step = tuple[str, Object] | KubeError
+
+
+def pod(name: str, version: int) -> Object:
+    return {"metadata": {"name": name, "resourceVersion": str(version)}}
+
+
+class ScriptedApi:
+    """Gives the lists and watches that it was told, then hangs as a quiet server does."""
+
+    def __init__(self, lists: list[list[Object] | KubeError], watches: list[list[Step]]) -> None:
+        self.lists = lists
+        self.watches = watches
+        self.watched_from: list[str] = []
+        self.ended = asyncio.Event()
+
+    async def list(self, *_: Any, **__: Any) -> tuple[list[Object], str]:
+        answer = self.lists.pop(0)
+        if isinstance(answer, KubeError):
+            raise answer
+        return answer, "100"
+
+    async def watch(self, _resource: Any, _namespace: Any, version: str, **_: Any) -> AsyncIterator[tuple[str, Object]]:
+        self.watched_from.append(version)
+        if not self.watches:
+            self.ended.set()
+            await asyncio.Event().wait()
+        for step in self.watches.pop(0):
+            if isinstance(step, KubeError):
+                raise step
+            yield step
+
+
+async def changes(api: ScriptedApi) -> list[tuple[str, str]]:
+    seen: list[tuple[str, str]] = []
+
+    async def at_once(_: float) -> None:
+        await asyncio.sleep(0)
+
+    reflector = Reflector(
+        api,  # type: ignore[arg-type]
+        POD,
+        "ns",
+        lambda kind, item: seen.append((kind, item["metadata"]["name"])),
+        sleep=at_once,
+    )
+    task = asyncio.create_task(reflector.run())
+    await asyncio.wait_for(api.ended.wait(), 10)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    return seen
+
+
+async def test_what_vanished_while_the_watch_was_broken_is_told_as_absent() -> None:
+    api = ScriptedApi([[pod("a", 1), pod("b", 2)], [pod("b", 2)]], [[GoneError(410, "Expired", "too old")]])
+    assert await changes(api) == [("ADDED", "a"), ("ADDED", "b"), ("ABSENT", "a")]
+
+
+async def test_a_relist_tells_only_differences() -> None:
+    api = ScriptedApi([[pod("a", 1)], [pod("a", 1), pod("b", 3)]], [[GoneError(410, "Expired", "too old")]])
+    assert await changes(api) == [("ADDED", "a"), ("ADDED", "b")]
+
+
+async def test_a_broken_stream_goes_on_where_it_ended() -> None:
+    api = ScriptedApi([[]], [[("ADDED", pod("a", 105)), UnreachableError("reset")], [("DELETED", pod("a", 106))]])
+    assert await changes(api) == [("ADDED", "a"), ("DELETED", "a")]
+    assert api.watched_from == ["100", "105", "106"]
+
+
+async def test_bookmarks_move_the_place_to_go_on_from_and_tell_nothing() -> None:
+    api = ScriptedApi([[]], [[("BOOKMARK", pod("", 120))]])
+    assert await changes(api) == []
+    assert api.watched_from == ["100", "120"]
+
+
+async def test_an_api_that_cannot_be_read_is_asked_again() -> None:
+    api = ScriptedApi([UnreachableError("refused"), UnreachableError("refused"), [pod("a", 1)]], [])
+    assert await changes(api) == [("ADDED", "a")]
