@@ -1,0 +1,112 @@
+"""What Dovecot's OX driver sends for a delivered mail, read as OX's own endpoint reads it."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias, TypeGuard
+
+from mailpush.notifications.headers import clean
+from mailpush.notifications.notification import NewMail, new_mail
+
+MAX_BODY: Final = 64 * 1024  # bytes; a subject may be long, Dovecot's snippet is not
+MAX_ID: Final = 2**31 - 1
+MAX_UID: Final = 2**32 - 1
+
+_USER = re.compile(r"([0-9]{1,10})@([0-9]{1,10})\Z")
+
+
+class CallbackError(ValueError):
+    """A body that is no callback. The text names the fault and holds nothing of the body."""
+
+
+@dataclass(frozen=True, slots=True)
+class IgnoredEvent:
+    """Another event than a new mail: answered with success, nothing to do."""
+
+    event: str
+
+
+@dataclass(frozen=True, slots=True)
+class UnknownUserForm:
+    """`user` is not `<userId>@<contextId>`, for one a login name: Dovecot's driver lacks `user_from_metadata`."""
+
+    user: str
+
+
+Callback: TypeAlias = NewMail | IgnoredEvent | UnknownUserForm
+
+
+def parse_callback(body: bytes) -> Callback:
+    """The event of one callback.
+
+    Raises:
+        CallbackError: not JSON, not an object, too long, or a new mail without `user`, `folder`, `imap-uid` or
+            `imap-uidvalidity`, or with one that is none.
+    Other fields may be missing, as Dovecot leaves them out; `from` and `subject` come raw and are decoded here
+    (RFC 2047). Both spellings of the event are accepted: Dovecot's page documents `MessageNew`, Dovecot 2.3 sends
+    `messageNew`; and both names of the badge: Dovecot sends `unseen`, OX reads `unread`.
+    """
+    fields = _json_object(body)
+    event = fields.get("event")
+    if event not in ("messageNew", "MessageNew"):
+        return IgnoredEvent(clean(event, 64) if isinstance(event, str) else "")
+    user = fields.get("user")
+    if not isinstance(user, str):
+        raise CallbackError('the callback has no "user"')
+    ids = _USER.match(user)
+    if ids is None or not (0 < int(ids[1]) <= MAX_ID and 0 < int(ids[2]) <= MAX_ID):
+        return UnknownUserForm(clean(user, 320))
+    folder = fields.get("folder")
+    if not isinstance(folder, str) or not folder:
+        raise CallbackError('the callback has no "folder"')
+    return new_mail(
+        context_id=int(ids[2]),
+        user_id=int(ids[1]),
+        folder=folder,
+        uid=_uid(fields, "imap-uid"),
+        uidvalidity=_uid(fields, "imap-uidvalidity"),
+        sender=_text(fields, "from"),
+        subject=_text(fields, "subject"),
+        unread=_count(fields, "unseen", "unread"),
+        teaser=_text(fields, "snippet"),
+    )
+
+
+def _json_object(body: bytes) -> dict[str, Any]:
+    if len(body) > MAX_BODY:
+        raise CallbackError(f"the callback has more than {MAX_BODY} bytes")
+    if not body.strip():
+        raise CallbackError("the callback has no body")
+    try:
+        value = json.loads(body.decode("utf-8", "replace"))  # a mail may hold any bytes, and is to be told all the same
+    except (ValueError, RecursionError):
+        raise CallbackError("the callback is not JSON") from None
+    if not isinstance(value, dict):
+        raise CallbackError("the callback is not a JSON object")
+    return value
+
+
+def _is_number(value: object) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _uid(fields: dict[str, Any], name: str) -> int:
+    value = fields.get(name)
+    if not _is_number(value) or not 0 < value <= MAX_UID:
+        raise CallbackError(f'the callback has no "{name}" from 1 to {MAX_UID}')
+    return value
+
+
+def _text(fields: dict[str, Any], name: str) -> str | None:
+    value = fields.get(name)
+    return value if isinstance(value, str) else None
+
+
+def _count(fields: dict[str, Any], *names: str) -> int | None:
+    for name in names:
+        value = fields.get(name)
+        if _is_number(value) and 0 <= value <= MAX_UID:
+            return value
+    return None

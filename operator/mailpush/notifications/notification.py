@@ -1,0 +1,122 @@
+"""A new mail as we tell it: its notification id and the body of its message."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any, Final, Literal, TypeAlias
+
+from mailpush.notifications.headers import (
+    MAX_TEASER,
+    clean,
+    decode_sender,
+    decode_subject,
+    header_fields,
+    without_surrogates,
+)
+
+TOPIC: Final = "ox:mail:new"
+BODY_VERSION: Final = 1
+
+Content: TypeAlias = Literal["none", "headers", "full"]
+
+
+@dataclass(frozen=True, slots=True)
+class NewMail:
+    """A mail that has arrived for a user. `folder` is the name on the mail server; None is what was not told.
+
+    `unread`: unseen mails in the folder. `teaser`: the beginning of the text.
+    """
+
+    context_id: int
+    user_id: int
+    folder: str
+    uid: int
+    uidvalidity: int
+    email: str | None = None
+    displayname: str | None = None
+    subject: str | None = None
+    unread: int | None = None
+    teaser: str | None = None
+
+
+def new_mail(
+    *,
+    context_id: int,
+    user_id: int,
+    folder: str,
+    uid: int,
+    uidvalidity: int,
+    sender: str | None = None,
+    subject: str | None = None,
+    unread: int | None = None,
+    teaser: str | None = None,
+) -> NewMail:
+    """A NewMail from raw header values: `sender` and `subject` as they stand in the mail, encoded and folded."""
+    email, displayname = (None, None) if sender is None else decode_sender(sender)
+    return NewMail(
+        context_id=context_id,
+        user_id=user_id,
+        folder="INBOX" if folder.upper() == "INBOX" else without_surrogates(folder),  # RFC 3501: INBOX in any case
+        uid=uid,
+        uidvalidity=uidvalidity,
+        email=email,
+        displayname=displayname,
+        subject=None if subject is None else decode_subject(subject),
+        unread=unread,
+        teaser=None if teaser is None else clean(teaser, MAX_TEASER),
+    )
+
+
+def new_mail_from_header(
+    header: bytes, *, context_id: int, user_id: int, folder: str, uid: int, uidvalidity: int, unread: int | None = None
+) -> NewMail:
+    """As `new_mail`, from a raw header block with From and Subject, as a FETCH gives it."""
+    fields = header_fields(header)
+    return new_mail(
+        context_id=context_id,
+        user_id=user_id,
+        folder=folder,
+        uid=uid,
+        uidvalidity=uidvalidity,
+        sender=fields.get("from"),
+        subject=fields.get("subject"),
+        unread=unread,
+    )
+
+
+def notification_id(config_uid: str, mail: NewMail, target: str) -> str:
+    """The one id of a mail for a target (protocol P12): the same from each pod, each mechanism and each try."""
+    parts = [config_uid, mail.context_id, mail.user_id, mail.folder, mail.uidvalidity, mail.uid, target]
+    return "ntf_" + sha256(json.dumps(parts, separators=(",", ":")).encode("ascii")).hexdigest()[:40]
+
+
+def body(notification: NewMail, clients: Sequence[str], content: Content) -> bytes:
+    """The JSON message of design section 9: `none` names the mail only, `headers` adds sender and subject,
+    `full` the teaser. What was not told is left out.
+    """
+    data: dict[str, Any] = {
+        "folder": notification.folder,
+        "uid": notification.uid,
+        "uidvalidity": notification.uidvalidity,
+        "unread": notification.unread,
+    }
+    if content != "none":
+        data |= {
+            "email": notification.email,
+            "displayname": notification.displayname,
+            "subject": notification.subject,
+        }
+    if content == "full":
+        data["teaser"] = notification.teaser
+    message = {
+        "version": BODY_VERSION,
+        "topic": TOPIC,
+        "contextId": notification.context_id,
+        "userId": notification.user_id,
+        "clients": list(clients),
+        "data": {name: value for name, value in data.items() if value is not None},
+    }
+    return json.dumps(message, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
