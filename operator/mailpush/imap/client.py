@@ -11,6 +11,7 @@ from mailpush.imap import commands
 from mailpush.imap.commands import Command
 from mailpush.imap.errors import (
     ImapAuthError,
+    ImapCertificateError,
     ImapConnectionError,
     ImapError,
     ImapProtocolError,
@@ -26,6 +27,7 @@ __all__ = [
     "Changes",
     "Fetch",
     "ImapAuthError",
+    "ImapCertificateError",
     "ImapClient",
     "ImapConnectionError",
     "ImapError",

@@ -11,6 +11,10 @@ class ImapConnectionError(ImapError):
     """No connection, no TLS, no answer in time, or the server said BYE: try again later."""
 
 
+class ImapCertificateError(ImapConnectionError):
+    """The server's certificate is not trusted: it stays so until somebody changes a certificate."""
+
+
 class ImapProtocolError(ImapError):
     """The server sent what is no IMAP, or more than our bounds allow."""
 

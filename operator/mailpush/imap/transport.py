@@ -11,7 +11,7 @@ import ssl
 from collections.abc import Callable
 from typing import cast
 
-from mailpush.imap.errors import ImapConnectionError, ImapError, ImapProtocolError
+from mailpush.imap.errors import ImapCertificateError, ImapConnectionError, ImapError, ImapProtocolError
 from mailpush.imap.protocol import ImapProtocol
 from mailpush.imap.server import ImapServer
 
@@ -136,7 +136,7 @@ async def open_transport(server: ImapServer) -> ImapTransport:
 def tls_error(server: ImapServer, error: OSError | ValueError) -> ImapConnectionError:
     """Words for what the system says; a wrong certificate is named as such."""
     if isinstance(error, ssl.SSLCertVerificationError):
-        return ImapConnectionError(f"the certificate of {server} is not trusted: {error.verify_message}")
+        return ImapCertificateError(f"the certificate of {server} is not trusted: {error.verify_message}")
     if isinstance(error, ssl.SSLError):
         return ImapConnectionError(f"no TLS with {server}: {error.reason or error.__class__.__name__}")
     if isinstance(error, ValueError):
