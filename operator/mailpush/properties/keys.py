@@ -1,0 +1,87 @@
+"""Names of properties, and the file that each stands in.
+
+Names and files of `com.openexchange.*` are OX's; `mailpush.*` are ours, for what OX has no property for.
+"""
+
+from types import MappingProxyType
+from typing import Final
+
+from mailpush.names import BOOT_PROPERTIES, SECRET_PROPERTIES
+
+MAIL_PUSH_FILE: Final = "mail-push.properties"
+MAIL_FILE: Final = "mail.properties"
+DOVECOT_FILE: Final = "dovecot-push.properties"
+IMAPIDLE_FILE: Final = "push_imapidle.properties"
+MAILNOTIFY_FILE: Final = "push_mailnotify.properties"
+DOVEADM_FILE: Final = "doveadm.properties"
+LISTENER_FILE: Final = "mail-push-listener.properties"
+EXTRA_FILE: Final = "extra.properties"
+SECRETS_FILE: Final = SECRET_PROPERTIES
+BOOT_FILE: Final = BOOT_PROPERTIES
+
+# mail-push.properties
+ALLOW_PERMANENT_PUSH: Final = "com.openexchange.push.allowPermanentPush"
+ALLOWED_CLIENTS: Final = "com.openexchange.push.allowedClients"
+ALLOWED_CLIENT: Final = "com.openexchange.push.allowedClient"
+"""What OX's article calls it; OX's code reads only the plural. We take both."""
+CREDSTORAGE_ENABLED: Final = "com.openexchange.push.credstorage.enabled"
+CREDSTORAGE_RDB: Final = "com.openexchange.push.credstorage.rdb"
+CREDSTORAGE_PASSCRYPT: Final = "com.openexchange.push.credstorage.passcrypt"
+
+# mail.properties
+PASSWORD_SOURCE: Final = "com.openexchange.mail.passwordSource"  # noqa: S105 - a property's name
+LOGIN_SOURCE: Final = "com.openexchange.mail.loginSource"
+MASTER_PASSWORD: Final = "com.openexchange.mail.masterPassword"  # noqa: S105 - a property's name
+
+# The mechanisms' files
+DOVECOT_ENABLED: Final = "com.openexchange.push.dovecot.enabled"
+IMAPIDLE_ENABLED: Final = "com.openexchange.push.imapidle.enabled"
+IMAPIDLE_PERMANENT: Final = "com.openexchange.push.imapidle.supportsPermanentListeners"
+IMAPIDLE_FOLDER: Final = "com.openexchange.push.imapidle.folder"
+IMAPIDLE_DELAY: Final = "com.openexchange.push.imapidle.delay"
+IMAPIDLE_PUSH_MODE: Final = "com.openexchange.push.imapidle.pushMode"
+MAILNOTIFY_ENABLED: Final = "com.openexchange.push.mail.notify.enabled"
+DOVEADM_ENABLED: Final = "com.openexchange.dovecot.doveadm.enabled"
+DOVEADM_ENDPOINTS: Final = "com.openexchange.dovecot.doveadm.endpoints"
+
+# Basic authentication of Dovecot's callback (server.properties in OX, a secret here)
+CALLBACK_LOGIN: Final = "com.openexchange.rest.services.basic-auth.login"
+CALLBACK_PASSWORD: Final = "com.openexchange.rest.services.basic-auth.password"  # noqa: S105 - a property's name
+
+# Ours
+PACKAGES: Final = "mailpush.packages"
+MECHANISMS_ORDER: Final = "mailpush.mechanisms.order"
+MASTER_USER: Final = "mailpush.mail.masterUser"
+USER_SECRETS: Final = "mailpush.mail.userSecrets"
+SERVERS: Final = "mailpush.mail.servers"
+REDIS_URL: Final = "mailpush.redis.url"
+REDIS_PASSWORD: Final = "mailpush.redis.password"  # noqa: S105 - a property's name
+WEBHOOKS: Final = "mailpush.webhooks"
+NOTIFICATION_CONTENT: Final = "mailpush.notification.content"
+
+_OWNERS: Final = MappingProxyType(
+    {
+        "com.openexchange.push.dovecot.": DOVECOT_FILE,
+        "com.openexchange.push.imapidle.": IMAPIDLE_FILE,
+        "com.openexchange.push.mail.notify.": MAILNOTIFY_FILE,
+        "com.openexchange.push.": MAIL_PUSH_FILE,
+        "com.openexchange.mail.": MAIL_FILE,
+        "com.openexchange.dovecot.doveadm.": DOVEADM_FILE,
+        "mailpush.": LISTENER_FILE,
+    }
+)
+
+
+def server_key(server: str, setting: str) -> str:
+    """A setting of one IMAP server: host, port, security, serverName, verify, ca."""
+    return f"mailpush.mail.server.{server}.{setting}"
+
+
+def webhook_key(webhook: str, setting: str) -> str:
+    """A setting of one webhook: url, clients, timeout (milliseconds), secret."""
+    return f"mailpush.webhook.{webhook}.{setting}"
+
+
+def file_of(key: str) -> str:
+    """The file that owns a property; `extra.properties` for those that we do not know."""
+    return next((file for prefix, file in _OWNERS.items() if key.startswith(prefix)), EXTRA_FILE)

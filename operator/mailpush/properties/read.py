@@ -1,0 +1,146 @@
+"""From property files to `Settings`."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Final
+
+from mailpush.packages import DOVECOT, IMAPIDLE
+from mailpush.properties import keys
+from mailpush.properties.lookup import Lookup, SettingsError
+from mailpush.properties.patterns import ClientPatterns
+from mailpush.properties.settings import (
+    CallbackSettings,
+    CredentialStorageSettings,
+    DovecotSettings,
+    ImapIdleSettings,
+    MailSettings,
+    RedisSettings,
+    ServerSettings,
+    Settings,
+    WebhookSettings,
+)
+
+__all__ = ["SettingsError", "config_hash_of", "content_hash", "read"]
+
+DEFAULT_ALLOWED_CLIENTS: Final = "USM-EAS*, open-xchange-mobile-api-facade*"
+MECHANISMS: Final = ("dovecot", "imapidle", "mailnotify")
+SECURITIES: Final = ("tls", "starttls", "none")
+DEFAULT_PORTS: Final = {"tls": 993, "starttls": 143, "none": 143}
+DAY_MS: Final = 86_400_000
+
+
+def read(files: Mapping[str, str]) -> Settings:
+    """What a directory of property files says.
+
+    Args:
+        files: name to text of every file; only names that end in `.properties` count. `mail-push-secrets.properties`
+            is read last and wins. Properties that we do not know are passed over; missing ones have OX's defaults.
+
+    Raises:
+        SettingsError: names each file, property and value that cannot be taken, and what is allowed (never the value of
+            a secret).
+    """
+    lookup = Lookup(files)
+    packages = frozenset(lookup.names(keys.PACKAGES))
+    settings = Settings(
+        allow_permanent_push=lookup.boolean(keys.ALLOW_PERMANENT_PUSH, True),
+        allowed_clients=_allowed_clients(lookup),
+        packages=packages,
+        mechanisms_order=lookup.names(keys.MECHANISMS_ORDER, MECHANISMS, allowed=MECHANISMS),
+        mail=_mail(lookup),
+        credential_storage=_credential_storage(lookup),
+        dovecot=DovecotSettings(enabled=lookup.boolean(keys.DOVECOT_ENABLED, DOVECOT in packages)),
+        imapidle=_imapidle(lookup, IMAPIDLE in packages),
+        callback=CallbackSettings(
+            lookup.secret(keys.CALLBACK_LOGIN) or "", lookup.secret(keys.CALLBACK_PASSWORD) or ""
+        ),
+        redis=_redis(lookup),
+        webhooks=tuple(_webhook(lookup, name) for name in lookup.names(keys.WEBHOOKS)),
+        notification_content=lookup.choice(keys.NOTIFICATION_CONTENT, "headers", ("none", "headers", "full")),
+    )
+    lookup.raise_problems()
+    return settings
+
+
+def content_hash(files: Mapping[str, str]) -> str:
+    """16 hexadecimal digits that differ whenever a file's name or text does. Not for secrets."""
+    return hashlib.sha256(json.dumps(sorted(files.items())).encode()).hexdigest()[:16]
+
+
+def config_hash_of(files: Mapping[str, str], secrets_hash: str) -> str:
+    """The hash of a configuration: of the files of its ConfigMap and of the hash of its secrets.
+
+    A listener compares it with the annotation on the ConfigMap that it got, so that it never runs half of a change.
+    """
+    return content_hash({**files, "": secrets_hash})
+
+
+def _allowed_clients(lookup: Lookup) -> ClientPatterns:
+    written = lookup.text(keys.ALLOWED_CLIENTS)
+    if written is None:
+        written = lookup.text(keys.ALLOWED_CLIENT)
+    return ClientPatterns.parse(DEFAULT_ALLOWED_CLIENTS if written is None else written)
+
+
+def _credential_storage(lookup: Lookup) -> CredentialStorageSettings:
+    enabled = lookup.boolean(keys.CREDSTORAGE_ENABLED, False)
+    passcrypt = (lookup.secret(keys.CREDSTORAGE_PASSCRYPT) or "").strip() or None  # OX trims it too
+    if enabled and passcrypt is None:
+        # As in OX, whose bundle refuses to start and names both properties.
+        lookup.problem(
+            f"{keys.SECRETS_FILE}: {keys.CREDSTORAGE_PASSCRYPT} is empty, but {keys.CREDSTORAGE_ENABLED} is true"
+        )
+    return CredentialStorageSettings(enabled, passcrypt, rdb=lookup.boolean(keys.CREDSTORAGE_RDB, False))
+
+
+def _mail(lookup: Lookup) -> MailSettings | None:
+    if lookup.text(keys.PASSWORD_SOURCE) is None:
+        return None
+    return MailSettings(
+        password_source=lookup.choice(keys.PASSWORD_SOURCE, "session", ("session", "global")),
+        login_source=lookup.choice(keys.LOGIN_SOURCE, "login", ("login", "mail", "name")),
+        master_password=lookup.secret(keys.MASTER_PASSWORD) or None,
+        master_user=lookup.text(keys.MASTER_USER) or None,
+        user_secrets=lookup.boolean(keys.USER_SECRETS, False),
+        servers=tuple(_server(lookup, name) for name in lookup.names(keys.SERVERS)),
+    )
+
+
+def _server(lookup: Lookup, name: str) -> ServerSettings:
+    security = lookup.choice(keys.server_key(name, "security"), "tls", SECURITIES)
+    return ServerSettings(
+        name=name,
+        host=lookup.required(keys.server_key(name, "host")),
+        port=lookup.integer(keys.server_key(name, "port"), DEFAULT_PORTS[security], 1, 65535),
+        security=security,
+        ca_pem=lookup.certificates(keys.server_key(name, "ca")),
+        server_name=lookup.text(keys.server_key(name, "serverName")) or None,
+        verify=lookup.boolean(keys.server_key(name, "verify"), True),
+    )
+
+
+def _imapidle(lookup: Lookup, package_enabled: bool) -> ImapIdleSettings:
+    return ImapIdleSettings(
+        enabled=lookup.boolean(keys.IMAPIDLE_ENABLED, package_enabled),
+        supports_permanent_listeners=lookup.boolean(keys.IMAPIDLE_PERMANENT, False),
+        folder=lookup.text(keys.IMAPIDLE_FOLDER) or "INBOX",
+        delay_ms=lookup.integer(keys.IMAPIDLE_DELAY, 5000, 0, DAY_MS),
+        push_mode=lookup.choice(keys.IMAPIDLE_PUSH_MODE, "always", ("always", "newmail")),
+    )
+
+
+def _redis(lookup: Lookup) -> RedisSettings | None:
+    url = lookup.url(keys.REDIS_URL, ("redis", "rediss"))
+    return RedisSettings(url, lookup.secret(keys.REDIS_PASSWORD) or None) if url else None
+
+
+def _webhook(lookup: Lookup, name: str) -> WebhookSettings:
+    lookup.required(keys.webhook_key(name, "url"))
+    return WebhookSettings(
+        name=name,
+        url=lookup.url(keys.webhook_key(name, "url"), ("http", "https")) or "",
+        clients=ClientPatterns.parse(lookup.text(keys.webhook_key(name, "clients")) or ""),
+        secret=lookup.secret(keys.webhook_key(name, "secret")) or None,
+        timeout_ms=lookup.integer(keys.webhook_key(name, "timeout"), 5000, 100, 60000),
+    )

@@ -1,0 +1,193 @@
+"""From a MailPushConfig to OX's property files and ours (design section 6)."""
+
+import hashlib
+import hmac
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from mailpush.api.mailpushconfig import MailAccess, MailPushConfigSpec, Webhook
+from mailpush.packages import DOVECOT, IMAPIDLE, effective, in_effect
+from mailpush.properties import keys, secrets
+from mailpush.properties.format import dump
+from mailpush.properties.patterns import ClientPatterns
+from mailpush.properties.read import DEFAULT_PORTS, config_hash_of, content_hash
+from mailpush.properties.secrets import ResolvedSecrets
+
+Properties = dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class RenderedConfig:
+    """The files of one MailPushConfig, by name, and their hashes of 16 hexadecimal digits each."""
+
+    files: Mapping[str, str]
+    """For the ConfigMap that listeners watch."""
+    boot_files: Mapping[str, str]
+    """For the immutable ConfigMap: what takes a restart to change."""
+    secret_files: Mapping[str, str] = field(repr=False)
+    """For the Secret."""
+    config_hash: str
+    """Of `files` and `secrets_hash`; see `config_hash_of`."""
+    boot_hash: str
+    """Of `boot_files`; names their ConfigMap."""
+    secrets_hash: str
+    """Of `secret_files`, made with a key, so that it lets nobody try out passwords."""
+
+    @property
+    def directory(self) -> dict[str, str]:
+        """All files as a pod sees them in one directory; what `read` takes."""
+        return {**self.files, **self.boot_files, **self.secret_files}
+
+
+def render(spec: MailPushConfigSpec, resolved: ResolvedSecrets, config_name: str) -> RenderedConfig:
+    """The property files of a MailPushConfig. What a secret is needed for and it did not resolve to is left out.
+
+    Raises:
+        PackageError: a package's status is neither enabled nor disabled.
+        ValueError: `resolved.hash_key` is empty.
+    """
+    header = f'Rendered from MailPushConfig "{config_name}". Change that: what is edited here is put back.'
+    files = {name: dump(content, header) for name, content in _files(spec).items()}
+    boot_files = {keys.BOOT_FILE: dump(_boot(spec), header)}
+    secret_files = {keys.SECRETS_FILE: dump(_secrets(spec, resolved), header)}
+    secrets_hash = _keyed_hash(secret_files, resolved.hash_key)
+    return RenderedConfig(
+        files=files,
+        boot_files=boot_files,
+        secret_files=secret_files,
+        config_hash=config_hash_of(files, secrets_hash),
+        boot_hash=content_hash(boot_files),
+        secrets_hash=secrets_hash,
+    )
+
+
+def _files(spec: MailPushConfigSpec) -> dict[str, Properties]:
+    packages = in_effect(effective(spec.features.status, spec.packages.status))
+    files = {
+        keys.MAIL_PUSH_FILE: _mail_push(spec),
+        keys.MAIL_FILE: _mail(spec.mail_access) if spec.mail_access else {},
+        keys.DOVECOT_FILE: {
+            keys.DOVECOT_ENABLED: _boolean(_either(spec.mechanisms.dovecot.enabled, DOVECOT in packages))
+        },
+        keys.IMAPIDLE_FILE: _imapidle(spec, IMAPIDLE in packages),
+        keys.MAILNOTIFY_FILE: {keys.MAILNOTIFY_ENABLED: "false"},  # the mechanism does not exist yet
+        keys.LISTENER_FILE: _listener(spec, packages),
+    }
+    if spec.mail_access and (spec.mail_access.doveadm.enabled or spec.mail_access.doveadm.endpoints):
+        files[keys.DOVEADM_FILE] = {
+            keys.DOVEADM_ENABLED: _boolean(spec.mail_access.doveadm.enabled),
+            keys.DOVEADM_ENDPOINTS: ", ".join(spec.mail_access.doveadm.endpoints),
+        }
+    for key, value in sorted(_verbatim(spec).items()):
+        files.setdefault(keys.file_of(key), {})[key] = value
+    return files
+
+
+def _verbatim(spec: MailPushConfigSpec) -> Properties:
+    properties = dict(spec.properties)
+    # OX's article names a property that OX's code does not read. Whoever follows it means the real one.
+    if keys.ALLOWED_CLIENT in properties:
+        properties.setdefault(keys.ALLOWED_CLIENTS, properties.pop(keys.ALLOWED_CLIENT))
+    return properties
+
+
+def _mail_push(spec: MailPushConfigSpec) -> Properties:
+    return {
+        keys.ALLOW_PERMANENT_PUSH: _boolean(spec.allow_permanent_push),
+        keys.ALLOWED_CLIENTS: ClientPatterns.parse(spec.allowed_clients).source,
+        keys.CREDSTORAGE_ENABLED: _boolean(spec.credential_storage.enabled),
+        keys.CREDSTORAGE_RDB: _boolean(spec.credential_storage.rdb),
+    }
+
+
+def _mail(access: MailAccess) -> Properties:
+    return {keys.PASSWORD_SOURCE: access.password_source, keys.LOGIN_SOURCE: access.login_source}
+
+
+def _imapidle(spec: MailPushConfigSpec, package_enabled: bool) -> Properties:
+    idle = spec.mechanisms.imapidle
+    return {
+        keys.IMAPIDLE_ENABLED: _boolean(_either(idle.enabled, package_enabled)),
+        keys.IMAPIDLE_PERMANENT: _boolean(idle.supports_permanent_listeners),
+        keys.IMAPIDLE_FOLDER: idle.folder,
+        keys.IMAPIDLE_DELAY: str(idle.delay),
+        keys.IMAPIDLE_PUSH_MODE: idle.push_mode,
+    }
+
+
+def _listener(spec: MailPushConfigSpec, packages: frozenset[str]) -> Properties:
+    properties = {
+        keys.PACKAGES: ", ".join(sorted(packages)),
+        keys.MECHANISMS_ORDER: ", ".join(spec.mechanisms.order),
+        keys.NOTIFICATION_CONTENT: spec.notification.content,
+    }
+    if spec.mail_access:
+        properties |= _servers(spec.mail_access)
+    if spec.transports.webhooks:
+        properties[keys.WEBHOOKS] = ", ".join(webhook.name for webhook in spec.transports.webhooks)
+        for webhook in spec.transports.webhooks:
+            properties |= _webhook(webhook)
+    return properties
+
+
+def _servers(access: MailAccess) -> Properties:
+    properties = {
+        keys.USER_SECRETS: _boolean(access.user_secrets.enabled),
+        keys.SERVERS: ", ".join(server.name for server in access.servers),
+    }
+    if access.master_user:
+        properties[keys.MASTER_USER] = access.master_user.name
+    for server in access.servers:
+        properties |= {
+            keys.server_key(server.name, "host"): server.host,
+            keys.server_key(server.name, "port"): str(server.port or DEFAULT_PORTS[server.security]),
+            keys.server_key(server.name, "security"): server.security,
+            keys.server_key(server.name, "verify"): _boolean(not server.insecure_skip_verify),
+        }
+        if server.server_name:
+            properties[keys.server_key(server.name, "serverName")] = server.server_name
+    return properties
+
+
+def _webhook(webhook: Webhook) -> Properties:
+    return {
+        keys.webhook_key(webhook.name, "url"): webhook.url,
+        keys.webhook_key(webhook.name, "clients"): ClientPatterns.parse(webhook.clients).source,
+        keys.webhook_key(webhook.name, "timeout"): str(webhook.timeout_milliseconds),
+    }
+
+
+def _boot(spec: MailPushConfigSpec) -> Properties:
+    return {keys.REDIS_URL: spec.redis.url} if spec.redis else {}
+
+
+def _secrets(spec: MailPushConfigSpec, resolved: ResolvedSecrets) -> Properties:
+    servers = spec.mail_access.servers if spec.mail_access else []
+    paths = {
+        keys.CREDSTORAGE_PASSCRYPT: secrets.PASSCRYPT,
+        keys.MASTER_PASSWORD: secrets.MASTER_PASSWORD,
+        **{keys.server_key(server.name, "ca"): secrets.server_ca(server.name) for server in servers},
+        keys.CALLBACK_LOGIN: secrets.CALLBACK_LOGIN,
+        keys.CALLBACK_PASSWORD: secrets.CALLBACK_PASSWORD,
+        keys.REDIS_PASSWORD: secrets.REDIS_PASSWORD,
+        **{
+            keys.webhook_key(webhook.name, "secret"): secrets.webhook_secret(webhook.name)
+            for webhook in spec.transports.webhooks
+        },
+    }
+    return {key: value for key, path in paths.items() if (value := resolved.get(path)) is not None}
+
+
+def _keyed_hash(files: Mapping[str, str], key: bytes) -> str:
+    if not key:
+        raise ValueError("the hash of secrets needs a key")
+    return hmac.new(key, json.dumps(sorted(files.items())).encode(), hashlib.sha256).hexdigest()[:16]
+
+
+def _either(explicit: bool | None, otherwise: bool) -> bool:
+    return otherwise if explicit is None else explicit
+
+
+def _boolean(value: bool) -> str:
+    return "true" if value else "false"

@@ -1,0 +1,63 @@
+"""Which Secrets a MailPushConfig refers to, and what they resolved to."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Final
+
+from mailpush.api.mailpushconfig import MailPushConfigSpec
+from mailpush.api.meta import SecretKeyReference
+
+MASTER_PASSWORD: Final = "mailAccess.masterPasswordSecretRef"  # noqa: S105 - the path of a field
+PASSCRYPT: Final = "credentialStorage.passcryptSecretRef"
+REDIS_PASSWORD: Final = "redis.passwordSecretRef"  # noqa: S105 - the path of a field
+CALLBACK_LOGIN: Final = "callback.authSecretRef.login"
+CALLBACK_PASSWORD: Final = "callback.authSecretRef.password"  # noqa: S105 - the path of a field
+
+
+def server_ca(server: str) -> str:
+    """Path of the field that refers to an IMAP server's CA certificates."""
+    return f"mailAccess.servers[{server}].caSecretRef"
+
+
+def webhook_secret(webhook: str) -> str:
+    """Path of the field that refers to a webhook's signature key."""
+    return f"transports.webhooks[{webhook}].secretRef"
+
+
+def secret_references(spec: MailPushConfigSpec) -> list[tuple[str, SecretKeyReference]]:
+    """Every key of a Secret that the MailPushConfig refers to, with the path of the field that does.
+
+    The callback's Secret stands here only where `callback.authSecretRef` names one; where it does not, the operator
+    makes one and adds its `login` and `password` under `CALLBACK_LOGIN` and `CALLBACK_PASSWORD`.
+    """
+    access = spec.mail_access
+    callback = spec.callback.auth_secret_ref
+    references: list[tuple[str, SecretKeyReference | None]] = [
+        (PASSCRYPT, spec.credential_storage.passcrypt_secret_ref),
+        (MASTER_PASSWORD, access.master_password_secret_ref if access else None),
+        *((server_ca(server.name), server.ca_secret_ref) for server in (access.servers if access else ())),
+        (CALLBACK_LOGIN, SecretKeyReference(name=callback.name, key="login") if callback else None),
+        (CALLBACK_PASSWORD, SecretKeyReference(name=callback.name, key="password") if callback else None),
+        (REDIS_PASSWORD, spec.redis.password_secret_ref if spec.redis else None),
+        *((webhook_secret(webhook.name), webhook.secret_ref) for webhook in spec.transports.webhooks),
+    ]
+    return [(path, reference) for path, reference in references if reference is not None]
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class ResolvedSecrets:
+    """Values of the Secrets' keys, by the path of the field that refers to them."""
+
+    hash_key: bytes
+    """Key of the hash that says whether a secret has changed, so that the hash lets nobody try out passwords."""
+    values: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    missing: tuple[str, ...] = ()
+    """Paths whose Secret or key does not exist."""
+    unpermitted: tuple[str, ...] = ()
+    """Paths whose Secret is not marked for this use (design section 5, Rights)."""
+
+    def get(self, path: str) -> str | None:
+        """The value, without line ends behind it: a Secret made from a file ends with one."""
+        value = self.values.get(path)
+        return None if value is None else value.rstrip("\r\n")
