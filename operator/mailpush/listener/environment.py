@@ -1,0 +1,92 @@
+"""What a listener process is told by its environment: who it is, which MailPushConfig it serves, where things stand."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from mailpush import names
+from mailpush.sharding.shardmap import PodRef
+
+
+class EnvironmentProblem(Exception):  # noqa: N818 - it reads as what it is
+    """A variable is missing or cannot be read; the text names it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """A listener pod's environment. `peer_url` has the places `{pod}` and `{ordinal}`."""
+
+    config: str
+    config_uid: str
+    me: PodRef
+    namespace: str
+    properties_dir: Path
+    internal_dir: Path
+    journal_dir: Path
+    listen: str
+    callback_port: int
+    internal_port: int
+    health_port: int
+    peer_url_template: str
+
+    @classmethod
+    def read(cls, environ: Mapping[str, str]) -> Self:
+        """From the variables that the StatefulSet's template sets.
+
+        Raises:
+            EnvironmentProblem: one is missing, or a port is no number.
+        """
+        config = _needed(environ, "MAILPUSH_CONFIG")
+        namespace = _needed(environ, "POD_NAMESPACE")
+        service = names.headless_service_name(config)
+        default_peers = f"http://{{pod}}.{service}.{namespace}.svc:{names.INTERNAL_PORT}"
+        return cls(
+            config=config,
+            config_uid=_needed(environ, "MAILPUSH_CONFIG_UID"),
+            me=PodRef(_needed(environ, "POD_NAME"), _needed(environ, "POD_UID")),
+            namespace=namespace,
+            properties_dir=Path(environ.get("MAILPUSH_PROPERTIES_DIR") or names.PROPERTIES_DIRECTORY),
+            internal_dir=Path(environ.get("MAILPUSH_INTERNAL_DIR") or names.INTERNAL_KEY_DIRECTORY),
+            journal_dir=Path(environ.get("MAILPUSH_JOURNAL_DIR") or names.JOURNAL_DIRECTORY),
+            listen=environ.get("MAILPUSH_LISTEN") or "0.0.0.0",  # noqa: S104 - a pod's own network namespace
+            callback_port=_port(environ, "MAILPUSH_CALLBACK_PORT", names.CALLBACK_PORT),
+            internal_port=_port(environ, "MAILPUSH_INTERNAL_PORT", names.INTERNAL_PORT),
+            health_port=_port(environ, "MAILPUSH_HEALTH_PORT", names.HEALTH_PORT),
+            peer_url_template=environ.get("MAILPUSH_PEER_URL") or default_peers,
+        )
+
+    def peer_url(self, pod: str) -> str:
+        """Where the pod of that name takes events, without a path."""
+        return self.peer_url_template.replace("{pod}", pod).replace("{ordinal}", str(ordinal(pod)))
+
+    def handover_key(self) -> bytes:
+        """The key of the hand-over between pods, read anew at each call since the operator may rotate it.
+
+        Raises:
+            OSError: not mounted.
+        """
+        return (self.internal_dir / names.INTERNAL_KEY_FILE).read_bytes()
+
+
+def ordinal(pod: str) -> int:
+    """A StatefulSet pod's number, the last part of its name; 0 for a name without one."""
+    match = re.search(r"-([0-9]{1,9})$", pod)
+    return int(match[1]) if match else 0
+
+
+def _needed(environ: Mapping[str, str], name: str) -> str:
+    value = environ.get(name)
+    if not value:
+        raise EnvironmentProblem(f"{name} is not set; the operator sets it in the StatefulSet's pod template")
+    return value
+
+
+def _port(environ: Mapping[str, str], name: str, default: int) -> int:
+    text = environ.get(name)
+    if not text:
+        return default
+    if not text.isdecimal() or int(text) > 65535:
+        raise EnvironmentProblem(f"{name} is {text!r}; it must be a port number")
+    return int(text)
