@@ -1,0 +1,196 @@
+"""What a pod's Lease says (protocol P3), and the only changes that are made to it.
+
+`capable` false with an empty `reason` means: the process is still starting. A process that will not do the work says
+`capable` false with the reason, and loses its slots.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+PREFIX: Final = "mailpush.dev/"
+MAP_UID: Final = PREFIX + "map-uid"
+APPLIED_EPOCH: Final = PREFIX + "applied-epoch"
+RELEASED_THROUGH: Final = PREFIX + "released-through"
+FLOOR: Final = PREFIX + "floor"
+CONFIG_HASH: Final = PREFIX + "config-hash"
+CAPABLE: Final = PREFIX + "capable"
+REASON: Final = PREFIX + "reason"
+DRAINING: Final = PREFIX + "draining"
+PACKAGES: Final = PREFIX + "packages"
+COUNTS: Final = PREFIX + "counts"
+FORMATS: Final = PREFIX + "formats"
+
+COUNTED: Final = ("assigned", "listening", "failed")
+_NUMBER: Final = re.compile(r"[0-9]{1,19}")
+_FAR: Final = 2**62  # an epoch is an int64 and rises from one write to the next
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Who holds a Lease: one process of one pod. `nonce` is random per process."""
+
+    pod: str
+    uid: str
+    nonce: str
+
+    @classmethod
+    def parse(cls, text: str) -> "Holder":
+        """Reads `<pod>/<uid>/<nonce>`.
+
+        Raises:
+            ValueError: not of this form.
+        """
+        parts = text.split("/")
+        if len(parts) != 3 or not all(parts):
+            raise ValueError("a holder is <pod>/<pod uid>/<random per process>")
+        return cls(*parts)
+
+    def __str__(self) -> str:
+        return f"{self.pod}/{self.uid}/{self.nonce}"
+
+
+@dataclass(frozen=True, slots=True)
+class Ack:
+    """What a pod says of the map that it has applied: it runs nothing that a map up to here has taken from it."""
+
+    map_uid: str | None
+    applied_epoch: int
+    released_through: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeaseState:
+    """A Lease's content. `counts` has the keys `assigned`, `listening` and `failed`; `denied` counts users by reason."""
+
+    holder: Holder | None = None
+    map_uid: str | None = None
+    applied_epoch: int = 0
+    released_through: int = 0
+    floor: int = 0
+    config_hash: str | None = None
+    capable: bool = False
+    reason: str = ""
+    draining: bool = False
+    packages: frozenset[str] = frozenset()
+    counts: Mapping[str, int] = field(default_factory=dict)
+    denied: Mapping[str, int] = field(default_factory=dict)
+    formats: frozenset[int] = frozenset()
+
+    @property
+    def threshold(self) -> int:
+        """The lowest epoch from which a process that takes this Lease now may start slots (P6)."""
+        return max(self.applied_epoch, self.released_through, self.floor)
+
+    def held_by(self, uid: str) -> bool:
+        """Whether a process of the pod with this UID holds it."""
+        return self.holder is not None and self.holder.uid == uid
+
+    def taken_by(self, holder: Holder) -> "LeaseState":
+        """As a starting process writes it: what must survive a restart stays, what described the former process goes."""
+        return LeaseState(
+            holder=holder,
+            map_uid=self.map_uid,
+            applied_epoch=self.applied_epoch,
+            released_through=self.released_through,
+            floor=self.floor,
+        )
+
+    def with_ack(self, ack: Ack) -> "LeaseState":
+        """With what the pod may say now. The epochs never go down, and the map's UID changes only with a higher one."""
+        if ack.applied_epoch > self.applied_epoch:
+            released = max(self.released_through, ack.released_through)
+            return replace(self, map_uid=ack.map_uid, applied_epoch=ack.applied_epoch, released_through=released)
+        if ack.map_uid == self.map_uid and ack.released_through > self.released_through:
+            return replace(self, released_through=ack.released_through)
+        return self
+
+    def released(self) -> "LeaseState":
+        """As a process writes it that has stopped everything and ends (P8: clean release)."""
+        return replace(self, holder=None, capable=False)
+
+    def fenced(self, floor: int) -> "LeaseState":
+        """As the operator writes it before it takes a pod's slots (P9)."""
+        return replace(self, holder=None, capable=False, floor=max(self.floor, floor))
+
+
+def parse_lease(obj: Mapping[str, Any]) -> LeaseState:
+    """The content of a `coordination.k8s.io/v1` Lease object, given as decoded JSON.
+
+    A broken annotation counts as absent, and nothing is raised. A holder that is not of our form is still a holder,
+    with an empty UID: only an empty one proves a clean release.
+    """
+    annotations = _mapping(_mapping(obj.get("metadata")).get("annotations"))
+
+    def text(key: str) -> str:
+        value = annotations.get(key)
+        return value if isinstance(value, str) else ""
+
+    counts, denied = _counts(text(COUNTS))
+    return LeaseState(
+        holder=_holder(_mapping(obj.get("spec")).get("holderIdentity")),
+        map_uid=text(MAP_UID) or None,
+        applied_epoch=_number(text(APPLIED_EPOCH)),
+        released_through=_number(text(RELEASED_THROUGH)),
+        floor=_number(text(FLOOR)),
+        config_hash=text(CONFIG_HASH) or None,
+        capable=text(CAPABLE) == "true",
+        reason=text(REASON),
+        draining=text(DRAINING) == "true",
+        packages=frozenset(part for part in text(PACKAGES).split(",") if part),
+        counts=counts,
+        denied=denied,
+        formats=frozenset(int(part) for part in text(FORMATS).split(",") if _NUMBER.fullmatch(part)),
+    )
+
+
+def lease_annotations(state: LeaseState) -> dict[str, str]:
+    """Every annotation of the state; the holder is not among them, it is the Lease's `spec.holderIdentity`."""
+    counts: dict[str, Any] = {key: state.counts.get(key, 0) for key in COUNTED}
+    counts["denied"] = dict(sorted(state.denied.items()))
+    return {
+        MAP_UID: state.map_uid or "",
+        APPLIED_EPOCH: str(state.applied_epoch),
+        RELEASED_THROUGH: str(state.released_through),
+        FLOOR: str(state.floor),
+        CONFIG_HASH: state.config_hash or "",
+        CAPABLE: "true" if state.capable else "false",
+        REASON: state.reason,
+        DRAINING: "true" if state.draining else "false",
+        PACKAGES: ",".join(sorted(state.packages)),
+        COUNTS: json.dumps(counts, separators=(",", ":")),
+        FORMATS: ",".join(str(number) for number in sorted(state.formats)),
+    }
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _holder(value: Any) -> Holder | None:
+    if value is None or value == "":
+        return None
+    try:
+        return Holder.parse(str(value))
+    except ValueError:
+        return Holder(pod=str(value), uid="", nonce="")
+
+
+def _number(text: str) -> int:
+    number = int(text) if _NUMBER.fullmatch(text) else 0
+    return number if number < _FAR else 0
+
+
+def _counts(text: str) -> tuple[dict[str, int], dict[str, int]]:
+    try:
+        value = json.loads(text) if text else {}
+    except (ValueError, RecursionError):
+        return {}, {}
+    numbers = _mapping(value)
+    return _whole(numbers), _whole(_mapping(numbers.get("denied")))
+
+
+def _whole(value: Mapping[str, Any]) -> dict[str, int]:
+    return {key: number for key, number in value.items() if isinstance(number, int) and not isinstance(number, bool)}
