@@ -1,4 +1,4 @@
-"""The clock of rights (protocol P5): it also runs while the machine sleeps, so a woken process knows that it is late."""
+"""The clock of rights (protocol P5): it also runs while the machine sleeps, so a woken process knows it is late."""
 
 import time
 from collections.abc import Callable

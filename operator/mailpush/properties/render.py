@@ -51,7 +51,7 @@ def render(spec: MailPushConfigSpec, resolved: ResolvedSecrets, config_name: str
     files = {name: dump(content, header) for name, content in _files(spec).items()}
     boot_files = {keys.BOOT_FILE: dump(_boot(spec), header)}
     secret_files = {keys.SECRETS_FILE: dump(_secrets(spec, resolved), header)}
-    secrets_hash = _keyed_hash(secret_files, resolved.hash_key)
+    secrets_hash = keyed_hash(secret_files, resolved.hash_key)
     return RenderedConfig(
         files=files,
         boot_files=boot_files,
@@ -179,7 +179,12 @@ def _secrets(spec: MailPushConfigSpec, resolved: ResolvedSecrets) -> Properties:
     return {key: value for key, path in paths.items() if (value := resolved.get(path)) is not None}
 
 
-def _keyed_hash(files: Mapping[str, str], key: bytes) -> str:
+def keyed_hash(files: Mapping[str, str], key: bytes) -> str:
+    """The hash of files with secrets, 16 hexadecimal digits. A listener makes it too, of the Secret that it got.
+
+    Raises:
+        ValueError: `key` is empty.
+    """
     if not key:
         raise ValueError("the hash of secrets needs a key")
     return hmac.new(key, json.dumps(sorted(files.items())).encode(), hashlib.sha256).hexdigest()[:16]
