@@ -1,0 +1,84 @@
+"""Mechanism `dovecot`: Dovecot itself calls us for each delivery; a listener keeps the user's registration there.
+
+The registration is a server METADATA entry of the user's mailbox (RFC 5464), read by Dovecot's OX push driver. It
+survives our restarts and Dovecot's, so that most of the time there is nothing to do: look, and write only if different.
+"""
+
+import random
+from typing import Final
+
+from mailpush.imap.client import ImapClient
+from mailpush.imap.errors import ImapRefused
+from mailpush.listener.mechanisms.base import Health, HealthChanged, MailArrived, Mailbox, State
+from mailpush.listener.mechanisms.failures import MechanismError
+from mailpush.listener.mechanisms.repeating import RepeatingListener, Surroundings
+
+ENTRY: Final = "/private/vendor/vendor.dovecot/http-notify"
+RECHECK_SECONDS: Final = 6 * 3600.0
+
+
+def registration(mailbox: Mailbox) -> bytes:
+    """The entry's value as OX writes it: `user=<userId>@<contextId>`; Dovecot sends back what is behind `user=`."""
+    return f"user={mailbox.user_id}@{mailbox.context_id}".encode("ascii")
+
+
+class DovecotMechanism:
+    """Makes listeners that register users at Dovecot."""
+
+    name = "dovecot"
+
+    def __init__(self, around: Surroundings, recheck_seconds: float = RECHECK_SECONDS) -> None:
+        self._around = around
+        self._recheck_seconds = recheck_seconds
+
+    def listener(self, mailbox: Mailbox, on_health: HealthChanged, on_mail: MailArrived) -> "DovecotListener":
+        """`on_mail` is not used: mails come by the callback."""
+        return DovecotListener(mailbox, on_health, self._around, self._recheck_seconds)
+
+
+class DovecotListener(RepeatingListener):
+    """One user's registration, looked at now and then: another installation may have written over it."""
+
+    def __init__(
+        self, mailbox: Mailbox, on_health: HealthChanged, around: Surroundings, recheck_seconds: float
+    ) -> None:
+        super().__init__(mailbox, on_health, around, shortest_wait=0.0)
+        self._recheck_seconds = recheck_seconds
+
+    async def unregister(self) -> None:
+        """Ends it and takes the registration away, if it is this user's.
+
+        Raises:
+            ImapError: it could not; the registration may still be there.
+            AuthFailuresHighError: not tried now.
+        """
+        await self.stop()
+        async with (
+            self._around.budget.conversation(self._mailbox.server, proven=self._proven),
+            self._logged_in() as imap,
+        ):
+            if await imap.get_metadata(ENTRY) == registration(self._mailbox):
+                await imap.set_metadata(ENTRY, None)
+        self._around.budget.forget(self._mailbox.server, self._mailbox.key)
+        self._say(Health(State.STOPPED, "Unregistered", f"{self._mailbox.server} does not call for this user any more"))
+
+    async def _attempt(self) -> float:
+        server = self._mailbox.server
+        async with self._around.budget.conversation(server, proven=self._proven), self._logged_in() as imap:
+            await self._register(imap)
+        self._listening("Registered", f"{server} calls for each mail that it delivers to this user")
+        return self._recheck_seconds * random.uniform(0.75, 1.25)  # noqa: S311 - users apart from each other
+
+    async def _register(self, imap: ImapClient) -> None:
+        if "METADATA" not in await imap.capabilities():
+            raise MechanismError(
+                "NoMetadata",
+                f"{self._mailbox.server} has no METADATA after login; set imap_metadata = yes and "
+                "mail_attribute_dict in Dovecot",
+            )
+        wanted = registration(self._mailbox)
+        try:
+            if await imap.get_metadata(ENTRY) != wanted:
+                await imap.set_metadata(ENTRY, wanted)
+        except ImapRefused as error:
+            raise MechanismError("RegistrationRefused", f"{error}; see Dovecot's log") from None

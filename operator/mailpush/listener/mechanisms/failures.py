@@ -1,0 +1,64 @@
+"""What an error of a mail server means to a listener: the reason in the PushUser's conditions, and the next try."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from mailpush.imap.errors import (
+    ImapAuthError,
+    ImapCertificateError,
+    ImapError,
+    ImapProtocolError,
+    ImapRefused,
+    ImapUnavailable,
+)
+
+AUTHENTICATION_FAILED: Final = "AuthenticationFailed"
+AUTH_FAILURES_HIGH: Final = "AuthFailuresHigh"
+SERVER_UNREACHABLE: Final = "ServerUnreachable"
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """`first` and `longest` are seconds: the first wait, and what it grows to by doubling."""
+
+    reason: str
+    message: str
+    first: float
+    longest: float
+
+    @property
+    def passing(self) -> bool:
+        """It may well be over at the next try, so one alone is not yet worth a changed status."""
+        return self.reason == SERVER_UNREACHABLE
+
+
+class MechanismError(Exception):
+    """The mail server was reached, and cannot do what a mechanism needs."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+_RIGHT_PASSWORD: Final = "; put the right password into the Secret"
+_RIGHT_AUTHORITY: Final = "; give the server's certificate authority, or the name that its certificate is for"
+
+# The first row that fits counts: subclasses stand above their classes.
+_ROWS: Final[tuple[tuple[type[ImapError], str, str, float, float], ...]] = (
+    (ImapAuthError, AUTHENTICATION_FAILED, _RIGHT_PASSWORD, 60.0, 3600.0),
+    (ImapUnavailable, SERVER_UNREACHABLE, "", 2.0, 60.0),
+    (ImapRefused, "ServerRefused", "", 10.0, 600.0),
+    (ImapCertificateError, "CertificateInvalid", _RIGHT_AUTHORITY, 10.0, 300.0),
+    (ImapProtocolError, "ProtocolError", "", 10.0, 600.0),
+    (ImapError, SERVER_UNREACHABLE, "", 2.0, 60.0),
+)
+
+
+def failure_of(error: ImapError | MechanismError) -> Failure:
+    """Total: each error has a row. Texts of ImapErrors hold no credential, so they may stand in a status."""
+    if isinstance(error, MechanismError):
+        return Failure(error.reason, str(error), first=300.0, longest=3600.0)
+    for kind, reason, advice, first, longest in _ROWS:
+        if isinstance(error, kind):
+            return Failure(reason, f"{error}{advice}", first, longest)
+    raise AssertionError("ImapError itself is the last row")

@@ -1,0 +1,145 @@
+"""The part that all listeners share: one task that tries, says how it is, waits and tries again until it is stopped."""
+
+import asyncio
+import time
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+
+from mailpush.imap.client import ImapClient, connect
+from mailpush.imap.errors import ImapAuthError, ImapError
+from mailpush.listener.budget import AuthFailuresHighError, ConnectBudget, backoff
+from mailpush.listener.mechanisms.base import Health, HealthChanged, Mailbox, State
+from mailpush.listener.mechanisms.failures import (
+    AUTH_FAILURES_HIGH,
+    AUTHENTICATION_FAILED,
+    Failure,
+    MechanismError,
+    failure_of,
+)
+
+log = structlog.get_logger(__name__)
+
+STEADY_SECONDS: Final = 60.0
+"""A conversation that held this long was a success: the next failure counts as the first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a mechanism needs of its process. `timeout`: seconds for each answer of a mail server."""
+
+    budget: ConnectBudget
+    timeout: float = 10.0
+    clock: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+
+
+class RepeatingListener(ABC):
+    """One user's listener. A mechanism writes `_attempt`."""
+
+    def __init__(self, mailbox: Mailbox, on_health: HealthChanged, around: Surroundings, shortest_wait: float) -> None:
+        self._mailbox = mailbox
+        self._on_health = on_health
+        self._around = around
+        self._shortest_wait = shortest_wait
+        self._health = Health(State.STOPPED, "Stopped", "not started")
+        self._task: asyncio.Task[None] | None = None
+        self._proven = False
+        self._failures = 0
+        self._listening_since = 0.0
+
+    @property
+    def health(self) -> Health:
+        return self._health
+
+    async def start(self) -> None:
+        """Begins, unless it runs already."""
+        if self._task is None:
+            self._say(Health(State.STARTING, "Starting", f"connecting to {self._mailbox.server}"))
+            self._task = asyncio.create_task(self._run())
+
+    async def stop(self) -> None:
+        """Ends it. Nothing is told and no mail server is asked after it has returned."""
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.wait([task])
+        self._say(Health(State.STOPPED, "Stopped", "not listening any more"))
+
+    @abstractmethod
+    async def _attempt(self) -> float:
+        """Works until there is nothing to do for the seconds that it returns.
+
+        Raises:
+            ImapError, MechanismError, AuthFailuresHighError: it did not work, or does not work any more.
+        """
+
+    @asynccontextmanager
+    async def _logged_in(self) -> AsyncIterator[ImapClient]:
+        """A client that is logged in. The caller holds the server's budget."""
+        mailbox, budget = self._mailbox, self._around.budget
+        async with connect(mailbox.server, self._around.timeout) as client:
+            await client.login(mailbox.login)
+            self._proven = True
+            budget.auth_succeeded(mailbox.server, mailbox.key)
+            yield client
+
+    def _listening(self, reason: str, message: str) -> None:
+        self._listening_since = self._around.clock()
+        self._say(Health(State.LISTENING, reason, message))
+
+    def _say(self, health: Health) -> None:
+        changed = health != self._health
+        self._health = health
+        if changed:
+            self._on_health(self._mailbox.key, health)
+
+    async def _run(self) -> None:
+        mailbox, around = self._mailbox, self._around
+        wait = around.budget.auth_wait(mailbox.server, mailbox.key, mailbox.login)
+        if wait > 0:
+            self._failed(AUTHENTICATION_FAILED, f"{mailbox.server} refused this login a while ago", wait)
+        while True:
+            await around.sleep(wait)
+            try:
+                wait = await self._attempt()
+                self._failures = 0
+            except (ImapError, MechanismError, AuthFailuresHighError) as error:
+                wait = self._after(error)
+            except Exception as error:  # a fault of ours must not silence the user for ever
+                log.exception("listener_fault", context=mailbox.context_id, user=mailbox.user_id)
+                self._failures += 1
+                wait = self._wait(
+                    Failure("InternalError", f"a fault in mail-push ({type(error).__name__})", 10.0, 600.0)
+                )
+
+    def _after(self, error: ImapError | MechanismError | AuthFailuresHighError) -> float:
+        """Says what has failed; the seconds until the next try."""
+        mailbox, budget = self._mailbox, self._around.budget
+        if self._health.state is State.LISTENING and self._around.clock() - self._listening_since >= STEADY_SECONDS:
+            self._failures = 0
+        if isinstance(error, AuthFailuresHighError):  # nothing was tried
+            wait = error.retry_in + backoff(1, self._shortest_wait + 10.0, 60.0)
+            self._failed(AUTH_FAILURES_HIGH, str(error), wait)
+            return wait
+        self._failures += 1
+        failure = failure_of(error)
+        if isinstance(error, ImapAuthError):
+            self._proven = False
+            wait = budget.auth_failed(mailbox.server, mailbox.key, mailbox.login)
+            self._failed(failure.reason, failure.message, wait)
+            return wait
+        return self._wait(failure)
+
+    def _wait(self, failure: Failure) -> float:
+        wait = max(self._shortest_wait, backoff(self._failures, failure.first, failure.longest))
+        if self._failures > 1 or not failure.passing or self._health.state is not State.LISTENING:
+            self._failed(failure.reason, failure.message, wait)
+        return wait
+
+    def _failed(self, reason: str, message: str, wait: float) -> None:
+        self._say(Health(State.FAILED, reason, message, self._around.clock() + wait))
