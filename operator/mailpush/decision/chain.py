@@ -1,0 +1,263 @@
+"""The execution flow: whether a permanent listener is to run for a user, and if not, why.
+
+An ordered chain of named checks in OX's order. The operator, the listener and `explain` call the same function. Codes
+`PUSH-00xx` are OX's.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from mailpush.decision.facts import SiteFacts, UserFacts, login_by
+from mailpush.packages import MECHANISMS, NOT_YET_SUPPORTED, mechanisms_of
+
+ACCEPTED: Final = "Accepted"
+REASONS: Final = frozenset(
+    {
+        "PermanentPushDisabled",
+        "NoPushPackage",
+        "PermanentNotSupported",
+        "NotRegistered",
+        "ClientNotAllowed",
+        "Suspended",
+        "MechanismDisabled",
+        "MailAccessMissing",
+        "ServerUnknown",
+        "LoginMissing",
+        "MasterPasswordMissing",
+        "PasswordMissing",
+        "SecretNotPermitted",
+        "NotYetSupported",
+    }
+)
+"""Every reason of a refusal."""
+
+
+class Refusal(NamedTuple):
+    """Why a check says no."""
+
+    reason: str
+    """A stable word in CamelCase, one of `REASONS`."""
+    message: str
+    """A sentence for an administrator: what is the case and what to do."""
+    code: str | None = None
+    """OX's code for it, where there is one."""
+
+
+class Row(NamedTuple):
+    """One line of what `explain` prints."""
+
+    check: str
+    outcome: str
+    """`passed`, `refused` or `not reached`."""
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The outcome for one user."""
+
+    spawn: bool
+    reason: str
+    """`Accepted`, or the reason of the refusal."""
+    message: str
+    code: str | None = None
+    mechanism: str | None = None
+    """The mechanism to try first; None where refused."""
+    mechanisms: tuple[str, ...] = ()
+    """All that may be tried, in order."""
+    trail: tuple[Row, ...] = ()
+
+
+Check = Callable[[UserFacts, SiteFacts], Refusal | str]
+"""Refuses, or says in a sentence why it passes."""
+
+
+def permanent_push_allowed(user: UserFacts, site: SiteFacts) -> Refusal | str:
+    if site.allow_permanent_push:
+        return "allowPermanentPush is true"
+    return Refusal("PermanentPushDisabled", "allowPermanentPush is false: set it to true to run permanent listeners")
+
+
+def package_enabled(user: UserFacts, site: SiteFacts) -> Refusal | str:
+    enabled = [package for package in MECHANISMS if package in site.packages]
+    if not enabled:
+        return Refusal(
+            "NoPushPackage", f"no push package is enabled: enable one of {', '.join(MECHANISMS)} in packages.status"
+        )
+    if set(enabled) <= NOT_YET_SUPPORTED:
+        return Refusal("NotYetSupported", f"{', '.join(enabled)} is not supported yet: enable another push package")
+    return f"enabled: {', '.join(enabled)}"
+
+
+def package_supports_permanent(user: UserFacts, site: SiteFacts) -> Refusal | str:
+    if supporting := _supporting(site):
+        return f"permanent listeners are supported by {', '.join(supporting)}"
+    return Refusal(
+        "PermanentNotSupported",
+        "open-xchange-push-imapidle is not allowed to run permanent listeners: set "
+        "mechanisms.imapidle.supportsPermanentListeners to true, or enable open-xchange-push-dovecot",
+    )
+
+
+def client_registered(user: UserFacts, site: SiteFacts) -> Refusal | str:
+    if user.clients:
+        return f"registered clients: {', '.join(user.clients)}"
+    return Refusal("NotRegistered", "no client is registered: add its id to spec.clients")
+
+
+def client_allowed(user: UserFacts, site: SiteFacts) -> Refusal | str:
+    allowed = [client for client in user.clients if site.allowed_clients.match(client)]
+    if allowed:
+        return f"allowed clients: {', '.join(allowed)}"
+    return Refusal(
+        "ClientNotAllowed",
+        f"none of the registered clients {', '.join(user.clients)} matches allowedClients "
+        f"({site.allowed_clients.source}); add a pattern or register an allowed client",
+    )
+
+
+def user_active(user: UserFacts, site: SiteFacts) -> Refusal | str:
+    if not user.suspended:
+        return "the user is not suspended"
+    return Refusal("Suspended", "the user is suspended: set spec.suspend to false to listen again")
+
+
+def mechanism_enabled(user: UserFacts, site: SiteFacts) -> Refusal | str:
+    if enabled := _mechanisms(site):
+        return f"enabled: {', '.join(enabled)}"
+    switches = " or ".join(f"mechanisms.{mechanism}.enabled" for mechanism in _supporting(site))
+    return Refusal("MechanismDisabled", f"every mechanism is switched off: set {switches} to true")
+
+
+def mail_access_configured(user: UserFacts, site: SiteFacts) -> Refusal | str:
+    if site.mail_access and site.servers:
+        return f"IMAP servers: {', '.join(site.servers)}"
+    return Refusal("MailAccessMissing", "the MailPushConfig names no IMAP server: set mailAccess.servers")
+
+
+def server_known(user: UserFacts, site: SiteFacts) -> Refusal | str:
+    if user.server is None:
+        return f"server {site.servers[0]}, the default"
+    if user.server in site.servers:
+        return f"server {user.server}"
+    return Refusal(
+        "ServerUnknown",
+        f'spec.server is "{user.server}", but mailAccess.servers has only {", ".join(site.servers)}',
+    )
+
+
+def secret_permitted(user: UserFacts, site: SiteFacts) -> Refusal | str:
+    if not _uses_secret(user, site):
+        return "no Secret of the user is used"
+    if user.secret is None or not user.secret.found or user.secret.permitted:
+        return f"Secret {user.secret_name} is not refused"
+    return Refusal(
+        "SecretNotPermitted",
+        f"Secret {user.secret_name} may not be used for mail access: give it the type mailpush.dev/credentials "
+        "or the label mailpush.dev/use",
+    )
+
+
+def password_available(user: UserFacts, site: SiteFacts) -> Refusal | str:
+    if site.password_source == "global":  # noqa: S105 - OX's word
+        return _master_password(site)
+    if _uses_secret(user, site):
+        return _password_in_secret(user)
+    if site.user_secrets:
+        return Refusal("PasswordMissing", "the user has no password: set spec.credentialsSecretRef", "PUSH-0006")
+    if site.credential_storage:
+        return Refusal("NotYetSupported", "the credential storage is not supported yet: use mailAccess.userSecrets")
+    return Refusal(
+        "PasswordMissing",
+        "passwordSource is session and there is nowhere to take a user's password from: "
+        "set mailAccess.userSecrets.enabled to true, or passwordSource to global",
+        "PUSH-0006",
+    )
+
+
+def login_known(user: UserFacts, site: SiteFacts) -> Refusal | str:
+    if _uses_secret(user, site) and user.secret is not None and user.secret.has_login:
+        return f"the login stands in Secret {user.secret_name}"
+    if login_by(site.login_source, user.login, user.mail):
+        return f"the login is the user's {site.login_source}"
+    needed = "spec.login" if site.login_source == "login" else "spec.mail"
+    return Refusal(
+        "LoginMissing", f"loginSource is {site.login_source}, but the user has no {needed}: set it", "PUSH-0007"
+    )
+
+
+CHECKS: Final[tuple[Check, ...]] = (
+    permanent_push_allowed,
+    package_enabled,
+    package_supports_permanent,
+    client_registered,
+    client_allowed,
+    user_active,
+    mechanism_enabled,
+    mail_access_configured,
+    server_known,
+    secret_permitted,
+    password_available,
+    login_known,
+)
+
+
+def decide(user: UserFacts, site: SiteFacts) -> Decision:
+    """Whether a permanent listener is to run for `user`: the first check that refuses gives the reason."""
+    trail: list[Row] = []
+    refusal: Refusal | None = None
+    for check in CHECKS:
+        if refusal is not None:
+            trail.append(Row(_name(check), "not reached", ""))
+            continue
+        outcome = check(user, site)
+        if isinstance(outcome, Refusal):
+            refusal = outcome
+            trail.append(Row(_name(check), "refused", refusal.message))
+        else:
+            trail.append(Row(_name(check), "passed", outcome))
+    if refusal is not None:
+        return Decision(False, refusal.reason, refusal.message, refusal.code, trail=tuple(trail))
+    mechanisms = _mechanisms(site)
+    message = f"a permanent listener is to run, by {' or '.join(mechanisms)}"
+    return Decision(True, ACCEPTED, message, None, mechanisms[0], mechanisms, tuple(trail))
+
+
+def _supporting(site: SiteFacts) -> tuple[str, ...]:
+    """Mechanisms whose package is in effect, exists, and may run permanent listeners, in the order of trying."""
+    present = mechanisms_of(site.packages - NOT_YET_SUPPORTED)
+    usable = [mechanism for mechanism in present if mechanism != "imapidle" or site.imapidle_permanent]
+    # A mechanism that the order leaves out comes last rather than never: its package was enabled.
+    rank = {mechanism: index for index, mechanism in enumerate(site.mechanisms_order)}
+    return tuple(sorted(usable, key=lambda mechanism: rank.get(mechanism, len(rank))))
+
+
+def _mechanisms(site: SiteFacts) -> tuple[str, ...]:
+    return tuple(mechanism for mechanism in _supporting(site) if site.mechanisms_enabled.get(mechanism, True))
+
+
+def _uses_secret(user: UserFacts, site: SiteFacts) -> bool:
+    return site.user_secrets and user.secret_name is not None
+
+
+def _master_password(site: SiteFacts) -> Refusal | str:
+    if site.has_master_password:
+        return "the master password is set"
+    return Refusal(
+        "MasterPasswordMissing",
+        "passwordSource is global, but there is no master password: set mailAccess.masterPasswordSecretRef",
+        "PUSH-0005",
+    )
+
+
+def _password_in_secret(user: UserFacts) -> Refusal | str:
+    if user.secret is None or not user.secret.found:
+        return Refusal("PasswordMissing", f"Secret {user.secret_name} does not exist: create it", "PUSH-0006")
+    if not user.secret.has_password:
+        return Refusal("PasswordMissing", f"Secret {user.secret_name} has no key password: add it", "PUSH-0006")
+    return f"the password stands in Secret {user.secret_name}"
+
+
+def _name(check: Check) -> str:
+    return getattr(check, "__name__", str(check))

@@ -1,0 +1,118 @@
+"""Facts that a decision is made from, and where they come from. They hold no secret, only whether there is one."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from mailpush.api.pushuser import PushUserSpec
+from mailpush.properties.patterns import ClientPatterns
+from mailpush.properties.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class SecretFacts:
+    """What is known of the Secret that a PushUser's `credentialsSecretRef` names."""
+
+    found: bool
+    permitted: bool = True
+    """Whether it is of type `mailpush.dev/credentials` or carries the label `mailpush.dev/use`."""
+    has_password: bool = False
+    """Whether its key `password` is there and not empty."""
+    has_login: bool = False
+    """Whether its key `login` is there and not empty."""
+
+
+@dataclass(frozen=True, slots=True)
+class UserFacts:
+    """What a decision needs to know of a push user."""
+
+    context_id: int
+    user_id: int
+    clients: tuple[str, ...] = ()
+    suspended: bool = False
+    login: str | None = None
+    mail: str | None = None
+    server: str | None = None
+    secret_name: str | None = None
+    """Name of the Secret that the PushUser refers to."""
+    secret: SecretFacts | None = None
+    """None: there is no reference, or nobody has looked."""
+
+
+@dataclass(frozen=True, slots=True)
+class SiteFacts:
+    """What a decision needs to know of the installation."""
+
+    allow_permanent_push: bool
+    allowed_clients: ClientPatterns
+    packages: frozenset[str]
+    """Packages in effect."""
+    mechanisms_order: tuple[str, ...]
+    mechanisms_enabled: Mapping[str, bool] = field(default_factory=dict)
+    """By mechanism; one that is not named counts as enabled where its package is."""
+    imapidle_permanent: bool = False
+    mail_access: bool = False
+    servers: tuple[str, ...] = ()
+    """Names of the IMAP servers; the first is the default."""
+    password_source: str = "session"  # noqa: S105 - OX's word
+    login_source: str = "login"
+    has_master_password: bool = False
+    user_secrets: bool = False
+    credential_storage: bool = False
+
+
+def site_facts(settings: Settings) -> SiteFacts:
+    """The facts of an installation, from its property files."""
+    mail = settings.mail
+    return SiteFacts(
+        allow_permanent_push=settings.allow_permanent_push,
+        allowed_clients=settings.allowed_clients,
+        packages=settings.packages,
+        mechanisms_order=settings.mechanisms_order,
+        mechanisms_enabled={"dovecot": settings.dovecot.enabled, "imapidle": settings.imapidle.enabled},
+        imapidle_permanent=settings.imapidle.supports_permanent_listeners,
+        mail_access=mail is not None,
+        servers=tuple(server.name for server in mail.servers) if mail else (),
+        password_source=mail.password_source if mail else "session",
+        login_source=mail.login_source if mail else "login",
+        has_master_password=mail is not None and bool(mail.master_password),
+        user_secrets=mail is not None and mail.user_secrets,
+        credential_storage=settings.credential_storage.enabled,
+    )
+
+
+def user_facts(spec: PushUserSpec, secret: SecretFacts | None = None) -> UserFacts:
+    """The facts of a user. `secret`: what was found behind `credentialsSecretRef`; None where nobody has looked."""
+    reference = spec.credentials_secret_ref
+    return UserFacts(
+        context_id=spec.context_id,
+        user_id=spec.user_id,
+        clients=tuple(spec.clients),
+        suspended=spec.suspend,
+        login=spec.login,
+        mail=spec.mail,
+        server=spec.server,
+        secret_name=reference.name if reference else None,
+        secret=secret if reference else None,
+    )
+
+
+def login_of(spec: PushUserSpec, settings: Settings, secret_login: str | None = None) -> str | None:
+    """The login name at the IMAP server; None where it is not known.
+
+    A login that is stored beside the password wins, as in OX (also with a master password). Else loginSource says
+    what is taken: `login`, `mail`, or `name`, the part of the mail address before the @.
+    """
+    if settings.mail is None:
+        return None
+    if settings.mail.user_secrets and spec.credentials_secret_ref and secret_login:
+        return secret_login
+    return login_by(settings.mail.login_source, spec.login, spec.mail)
+
+
+def login_by(source: str, login: str | None, mail: str | None) -> str | None:
+    """The login by loginSource alone, without a Secret's."""
+    if source == "login":
+        return login or None
+    if source == "name":
+        return mail.rpartition("@")[0] or None if mail else None
+    return mail or None

@@ -1,0 +1,129 @@
+"""What keeps a whole MailPushConfig from working, for its conditions."""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from mailpush import packages
+from mailpush.api.mailpushconfig import MailPushConfigSpec
+from mailpush.properties import keys
+
+_SESSION_OR_GLOBAL = (
+    'mailAccess.passwordSource ("global" with mailAccess.masterPasswordSecretRef, or "session" with '
+    "mailAccess.userSecrets.enabled: true)"
+)
+
+
+class Problem(NamedTuple):
+    """One thing that is wrong."""
+
+    reason: str
+    """A stable word in CamelCase for a condition."""
+    message: str
+    """What is the case and what to do."""
+
+
+def config_problems(
+    spec: MailPushConfigSpec, missing_secrets: Sequence[str] = (), unpermitted_secrets: Sequence[str] = ()
+) -> tuple[Problem, ...]:
+    """What keeps listeners from running, the gravest first: the reason of `Ready=False`. Empty where nothing does.
+
+    Args:
+        missing_secrets: paths of fields whose Secret or key does not exist (`ResolvedSecrets.missing`).
+        unpermitted_secrets: paths of fields whose Secret is not marked for this use (`ResolvedSecrets.unpermitted`).
+    """
+    return (
+        *_packages(spec),
+        *_not_yet_supported(spec),
+        *_mail_access(spec),
+        *(
+            Problem("SecretNotFound", f"the Secret or key that {path} names does not exist: create it")
+            for path in missing_secrets
+        ),
+        *(
+            Problem(
+                "SecretNotPermitted",
+                f"the Secret that {path} names may not be used: give it the type mailpush.dev/credentials or the label "
+                "mailpush.dev/use",
+            )
+            for path in unpermitted_secrets
+        ),
+        *_switched_off(spec),
+    )
+
+
+def config_warnings(spec: MailPushConfigSpec) -> tuple[Problem, ...]:
+    """What works, but perhaps not as meant."""
+    return tuple(_warnings(spec))
+
+
+def _packages(spec: MailPushConfigSpec) -> Iterator[Problem]:
+    states = packages.effective(spec.features.status, spec.packages.status)
+    for state in states:
+        if state.conflict:
+            yield Problem("PackageConflict", f"{state.name} is not in effect: {state.reason}")
+    if not any(state.enabled or state.conflict for state in states if state.name in packages.PUSH_PACKAGES):
+        names = ", ".join(packages.PUSH_PACKAGES)
+        yield Problem("NoPushPackage", f"no push package is enabled: set one of {names} to enabled in packages.status")
+
+
+def _not_yet_supported(spec: MailPushConfigSpec) -> Iterator[Problem]:
+    access = spec.mail_access
+    in_effect = packages.in_effect(packages.effective(spec.features.status, spec.packages.status))
+    instead = "use mailAccess.userSecrets.enabled: true, or mailAccess.passwordSource: global"
+    if spec.credential_storage.enabled:
+        yield Problem(
+            "NotYetSupported", f"credentialStorage.enabled is not supported yet: set it to false and {instead}"
+        )
+    if access and access.oauth.enabled:
+        yield Problem(
+            "NotYetSupported", f"mailAccess.oauth.enabled is not supported yet: set it to false and {instead}"
+        )
+    if access and access.doveadm.enabled:
+        yield Problem(
+            "NotYetSupported", f"mailAccess.doveadm.enabled is not supported yet: set it to false and {instead}"
+        )
+    for name in sorted(packages.NOT_YET_SUPPORTED & in_effect):
+        yield Problem("NotYetSupported", f"{name} is not supported yet: set it to disabled in packages.status")
+
+
+def _mail_access(spec: MailPushConfigSpec) -> Iterator[Problem]:
+    if spec.mail_access and spec.mail_access.servers:
+        return
+    missing = ["mailAccess.servers (at least one, with its host)"]
+    values = ["mailPushConfig.spec.mailAccess.servers"]
+    if spec.mail_access is None:
+        missing.append(_SESSION_OR_GLOBAL)
+        values.append("mailPushConfig.spec.mailAccess.passwordSource")
+    yield Problem(
+        "MailAccessMissing",
+        f"listeners cannot reach the mailboxes: set {' and '.join(missing)}; as values of the chart these are "
+        f"{' and '.join(values)}",
+    )
+
+
+def _switched_off(spec: MailPushConfigSpec) -> Iterator[Problem]:
+    if not spec.allow_permanent_push:
+        yield Problem("PermanentPushDisabled", "allowPermanentPush is false: set it to true to run permanent listeners")
+    if spec.listeners.replicas == 0:
+        yield Problem("ListenersScaledToZero", "listeners.replicas is 0: nothing listens until it is raised")
+
+
+def _warnings(spec: MailPushConfigSpec) -> Iterator[Problem]:
+    if keys.ALLOWED_CLIENT in spec.properties:
+        yield Problem(
+            "AllowedClientSpelling",
+            f"properties has {keys.ALLOWED_CLIENT}, which OX itself does not read; it is taken as "
+            f"{keys.ALLOWED_CLIENTS}: use the field allowedClients",
+        )
+    if not spec.allowed_clients:
+        yield Problem("EveryClientAllowed", "allowedClients is empty, which allows every client, as in OX")
+    for server in spec.mail_access.servers if spec.mail_access else ():
+        if server.security == "none":
+            yield Problem(
+                "MailAccessInsecure", f"mailAccess.servers[{server.name}].security is none: passwords go in the clear"
+            )
+        elif server.insecure_skip_verify:
+            yield Problem(
+                "MailAccessInsecure",
+                f"mailAccess.servers[{server.name}].insecureSkipVerify is true: anybody may pose as the server",
+            )

@@ -1,0 +1,356 @@
+"""The execution flow: each row refuses with its own reason, and only when all those before it pass."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mailpush.api.mailpushconfig import MailPushConfigSpec
+from mailpush.api.pushuser import PushUserSpec
+from mailpush.decision import (
+    ACCEPTED,
+    CHECKS,
+    REASONS,
+    SecretFacts,
+    SiteFacts,
+    UserFacts,
+    config_problems,
+    config_warnings,
+    decide,
+    login_of,
+    site_facts,
+    user_facts,
+)
+from mailpush.packages import DOVECOT, IMAPIDLE, MAILNOTIFY, REST
+from mailpush.properties.patterns import ClientPatterns
+from mailpush.properties.read import read
+from mailpush.properties.render import render
+from mailpush.properties.secrets import ResolvedSecrets
+from mailpush.properties.settings import Settings
+
+SITE = SiteFacts(
+    allow_permanent_push=True,
+    allowed_clients=ClientPatterns.parse("open-xchange-mobile-api-facade*"),
+    packages=frozenset({DOVECOT, REST}),
+    mechanisms_order=("dovecot", "imapidle", "mailnotify"),
+    mechanisms_enabled={"dovecot": True, "imapidle": True},
+    mail_access=True,
+    servers=("default", "other"),
+    password_source="global",
+    has_master_password=True,
+)
+USER = UserFacts(1, 3, clients=("open-xchange-mobile-api-facade-brand",), login="anton")
+SECRETS = replace(SITE, password_source="session", user_secrets=True)
+SECRET = SecretFacts(found=True, permitted=True, has_password=True)
+SECRET_USER = replace(USER, secret_name="anton", secret=SECRET)
+
+
+@pytest.mark.parametrize(
+    ("user", "site", "check", "reason", "code"),
+    [
+        (USER, replace(SITE, allow_permanent_push=False), "permanent_push_allowed", "PermanentPushDisabled", None),
+        (USER, replace(SITE, packages=frozenset({REST})), "package_enabled", "NoPushPackage", None),
+        (USER, replace(SITE, packages=frozenset({MAILNOTIFY})), "package_enabled", "NotYetSupported", None),
+        (
+            USER,
+            replace(SITE, packages=frozenset({IMAPIDLE})),
+            "package_supports_permanent",
+            "PermanentNotSupported",
+            None,
+        ),
+        (replace(USER, clients=()), SITE, "client_registered", "NotRegistered", None),
+        (replace(USER, clients=("open-xchange-appsuite",)), SITE, "client_allowed", "ClientNotAllowed", None),
+        (replace(USER, suspended=True), SITE, "user_active", "Suspended", None),
+        (USER, replace(SITE, mechanisms_enabled={"dovecot": False}), "mechanism_enabled", "MechanismDisabled", None),
+        (USER, replace(SITE, mail_access=False, servers=()), "mail_access_configured", "MailAccessMissing", None),
+        (USER, replace(SITE, servers=()), "mail_access_configured", "MailAccessMissing", None),
+        (replace(USER, server="gone"), SITE, "server_known", "ServerUnknown", None),
+        (
+            replace(SECRET_USER, secret=replace(SECRET, permitted=False)),
+            SECRETS,
+            "secret_permitted",
+            "SecretNotPermitted",
+            None,
+        ),
+        (USER, replace(SITE, has_master_password=False), "password_available", "MasterPasswordMissing", "PUSH-0005"),
+        (USER, SECRETS, "password_available", "PasswordMissing", "PUSH-0006"),
+        (replace(SECRET_USER, secret=None), SECRETS, "password_available", "PasswordMissing", "PUSH-0006"),
+        (
+            replace(SECRET_USER, secret=SecretFacts(found=False)),
+            SECRETS,
+            "password_available",
+            "PasswordMissing",
+            "PUSH-0006",
+        ),
+        (
+            replace(SECRET_USER, secret=SecretFacts(found=True)),
+            SECRETS,
+            "password_available",
+            "PasswordMissing",
+            "PUSH-0006",
+        ),
+        (SECRET_USER, replace(SECRETS, user_secrets=False), "password_available", "PasswordMissing", "PUSH-0006"),
+        (
+            USER,
+            replace(SECRETS, user_secrets=False, credential_storage=True),
+            "password_available",
+            "NotYetSupported",
+            None,
+        ),
+        (replace(USER, login=None), SITE, "login_known", "LoginMissing", "PUSH-0007"),
+        (USER, replace(SITE, login_source="mail"), "login_known", "LoginMissing", "PUSH-0007"),
+        (
+            replace(USER, mail="@example.org"),
+            replace(SITE, login_source="name"),
+            "login_known",
+            "LoginMissing",
+            "PUSH-0007",
+        ),
+    ],
+)
+def test_each_row_refuses_with_its_reason(
+    user: UserFacts, site: SiteFacts, check: str, reason: str, code: str | None
+) -> None:
+    decision = decide(user, site)
+    assert (decision.spawn, decision.reason, decision.code, decision.mechanisms) == (False, reason, code, ())
+    assert reason in REASONS
+    outcomes = [row.outcome for row in decision.trail]
+    refused = outcomes.index("refused")
+    assert decision.trail[refused].check == check
+    assert outcomes == ["passed"] * refused + ["refused"] + ["not reached"] * (len(CHECKS) - refused - 1)
+    assert decision.message == decision.trail[refused].message != ""
+
+
+@pytest.mark.parametrize(
+    ("user", "site", "mechanisms"),
+    [
+        (USER, SITE, ("dovecot",)),
+        (SECRET_USER, SECRETS, ("dovecot",)),
+        (replace(SECRET_USER, login=None, secret=replace(SECRET, has_login=True)), SECRETS, ("dovecot",)),
+        (replace(USER, server="other"), SITE, ("dovecot",)),
+        (replace(USER, clients=("no", "OPEN-XCHANGE-MOBILE-API-FACADE")), SITE, ("dovecot",)),
+        (replace(USER, clients=("anything",)), replace(SITE, allowed_clients=ClientPatterns()), ("dovecot",)),
+        (USER, replace(SITE, packages=frozenset({DOVECOT, IMAPIDLE})), ("dovecot",)),
+        (
+            USER,
+            replace(SITE, packages=frozenset({DOVECOT, IMAPIDLE}), imapidle_permanent=True),
+            ("dovecot", "imapidle"),
+        ),
+        (
+            USER,
+            replace(
+                SITE,
+                packages=frozenset({DOVECOT, IMAPIDLE, MAILNOTIFY}),
+                imapidle_permanent=True,
+                mechanisms_order=("imapidle",),
+            ),
+            ("imapidle", "dovecot"),
+        ),
+        (
+            USER,
+            replace(
+                SITE,
+                packages=frozenset({DOVECOT, IMAPIDLE}),
+                imapidle_permanent=True,
+                mechanisms_enabled={"dovecot": False, "imapidle": True},
+            ),
+            ("imapidle",),
+        ),
+    ],
+)
+def test_a_user_who_passes_every_row_gets_the_first_mechanism(
+    user: UserFacts, site: SiteFacts, mechanisms: tuple[str, ...]
+) -> None:
+    decision = decide(user, site)
+    assert (decision.spawn, decision.reason, decision.code) == (True, ACCEPTED, None)
+    assert (decision.mechanism, decision.mechanisms) == (mechanisms[0], mechanisms)
+    assert all(row.outcome == "passed" and row.message for row in decision.trail)
+
+
+def test_the_refusal_of_a_client_names_the_clients_and_the_patterns() -> None:
+    decision = decide(replace(USER, clients=("a", "b")), SITE)
+    assert decision.message == (
+        "none of the registered clients a, b matches allowedClients (open-xchange-mobile-api-facade*); "
+        "add a pattern or register an allowed client"
+    )
+
+
+SPEC: dict[str, Any] = {
+    "packages": {"status": {DOVECOT: "enabled"}},
+    "mailAccess": {
+        "passwordSource": "global",
+        "masterPasswordSecretRef": {"name": "master", "key": "password"},
+        "servers": [{"name": "default", "host": "dovecot"}, {"name": "two", "host": "dovecot2"}],
+    },
+}
+
+
+def settings(**changes: Any) -> Settings:
+    spec = MailPushConfigSpec.model_validate(SPEC | changes)
+    secrets = ResolvedSecrets(b"key", {"mailAccess.masterPasswordSecretRef": "hunter2"})
+    return read(render(spec, secrets, "main").directory)
+
+
+def user_spec(**fields: Any) -> PushUserSpec:
+    spec = {"configRef": {"name": "main"}, "contextId": 1, "userId": 3, "clients": ["USM-EAS-phone"], **fields}
+    return PushUserSpec.model_validate(spec)
+
+
+def test_facts_of_a_rendered_configuration_and_a_user_lead_to_a_listener() -> None:
+    site = site_facts(settings())
+    assert site == replace(
+        SITE,
+        allowed_clients=ClientPatterns.parse("USM-EAS*, open-xchange-mobile-api-facade*"),
+        servers=("default", "two"),
+        mechanisms_enabled={"dovecot": True, "imapidle": False},
+    )
+    decision = decide(user_facts(user_spec(login="anton", server="two")), site)
+    assert (decision.spawn, decision.mechanism) == (True, "dovecot")
+    assert "hunter2" not in f"{site}{decision}"
+
+
+def test_facts_of_a_configuration_without_mail_access_say_so() -> None:
+    site = site_facts(settings(mailAccess=None))
+    assert decide(user_facts(user_spec(login="anton")), site).reason == "MailAccessMissing"
+
+
+def test_a_secret_counts_only_where_the_user_refers_to_it() -> None:
+    assert user_facts(user_spec(), SECRET).secret is None
+    facts = user_facts(user_spec(credentialsSecretRef={"name": "anton"}), SECRET)
+    assert (facts.secret_name, facts.secret) == ("anton", SECRET)
+
+
+@pytest.mark.parametrize(
+    ("login_source", "fields", "secret_login", "user_secrets", "login"),
+    [
+        ("login", {"login": "anton", "mail": "a@example.org"}, None, False, "anton"),
+        ("mail", {"login": "anton", "mail": "a@example.org"}, None, False, "a@example.org"),
+        ("name", {"login": "anton", "mail": "a@example.org"}, None, False, "a"),
+        ("name", {"mail": '"a@b"@example.org'}, None, False, '"a@b"'),
+        ("login", {"mail": "a@example.org"}, None, False, None),
+        ("mail", {"login": "anton"}, None, False, None),
+        ("login", {"login": "anton", "credentialsSecretRef": {"name": "s"}}, "berta", True, "berta"),
+        ("login", {"login": "anton", "credentialsSecretRef": {"name": "s"}}, "berta", False, "anton"),
+        ("login", {"login": "anton", "credentialsSecretRef": {"name": "s"}}, None, True, "anton"),
+        ("login", {"login": "anton"}, "berta", True, "anton"),
+    ],
+)
+def test_the_login_is_taken_from_where_login_source_says(
+    login_source: str, fields: dict[str, Any], secret_login: str | None, user_secrets: bool, login: str | None
+) -> None:
+    access = SPEC["mailAccess"] | {"loginSource": login_source, "userSecrets": {"enabled": user_secrets}}
+    running = settings(mailAccess=access)
+    spec = user_spec(**fields)
+    assert login_of(spec, running, secret_login) == login
+    secret = SecretFacts(found=True, has_password=True, has_login=secret_login is not None)
+    # What the chain says about the login and what the listener then takes must agree.
+    assert decide(user_facts(spec, secret), site_facts(running)).spawn is (login is not None)
+
+
+def test_there_is_no_login_without_mail_access() -> None:
+    assert login_of(user_spec(login="anton"), settings(mailAccess=None)) is None
+
+
+@given(
+    st.builds(
+        SiteFacts,
+        allow_permanent_push=st.booleans(),
+        allowed_clients=st.sampled_from([ClientPatterns(), ClientPatterns.parse("a*")]),
+        packages=st.frozensets(st.sampled_from([DOVECOT, IMAPIDLE, MAILNOTIFY, REST])),
+        mechanisms_order=st.sampled_from([("dovecot", "imapidle"), ("imapidle",), ()]),
+        mechanisms_enabled=st.dictionaries(st.sampled_from(["dovecot", "imapidle"]), st.booleans()),
+        imapidle_permanent=st.booleans(),
+        mail_access=st.booleans(),
+        servers=st.sampled_from([(), ("default",)]),
+        password_source=st.sampled_from(["session", "global"]),
+        login_source=st.sampled_from(["login", "mail", "name"]),
+        has_master_password=st.booleans(),
+        user_secrets=st.booleans(),
+        credential_storage=st.booleans(),
+    ),
+    st.builds(
+        UserFacts,
+        context_id=st.just(1),
+        user_id=st.just(3),
+        clients=st.sampled_from([(), ("a",), ("b", "c")]),
+        suspended=st.booleans(),
+        login=st.sampled_from([None, "anton"]),
+        mail=st.sampled_from([None, "a@example.org"]),
+        server=st.sampled_from([None, "default", "other"]),
+        secret_name=st.sampled_from([None, "s"]),
+        secret=st.none() | st.builds(SecretFacts, st.booleans(), st.booleans(), st.booleans(), st.booleans()),
+    ),
+)
+def test_every_combination_is_decided_with_a_known_reason(site: SiteFacts, user: UserFacts) -> None:
+    decision = decide(user, site)
+    assert decision.reason in (REASONS if not decision.spawn else {ACCEPTED})
+    assert decision.spawn is (decision.mechanism is not None)
+    assert len(decision.trail) == len(CHECKS)
+
+
+def problems(**changes: Any) -> list[str]:
+    return [problem.reason for problem in config_problems(MailPushConfigSpec.model_validate(SPEC | changes))]
+
+
+def test_the_block_of_the_page_alone_says_which_values_to_add() -> None:
+    spec = MailPushConfigSpec.model_validate({"packages": {"status": {DOVECOT: "enabled"}}})
+    (problem,) = config_problems(spec)
+    assert problem.reason == "MailAccessMissing"
+    assert problem.message == (
+        "listeners cannot reach the mailboxes: set mailAccess.servers (at least one, with its host) and "
+        'mailAccess.passwordSource ("global" with mailAccess.masterPasswordSecretRef, or "session" with '
+        "mailAccess.userSecrets.enabled: true); as values of the chart these are "
+        "mailPushConfig.spec.mailAccess.servers and mailPushConfig.spec.mailAccess.passwordSource"
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "reasons"),
+    [
+        ({}, []),
+        ({"mailAccess": {**SPEC["mailAccess"], "servers": []}}, ["MailAccessMissing"]),
+        ({"packages": {"status": {}}}, ["NoPushPackage"]),
+        ({"packages": {"status": {DOVECOT: "enabled", REST: "disabled"}}}, ["PackageConflict"]),
+        ({"packages": {"status": {MAILNOTIFY: "enabled"}}}, ["NotYetSupported"]),
+        (
+            {"credentialStorage": {"enabled": True, "passcryptSecretRef": {"name": "p", "key": "k"}}},
+            ["NotYetSupported"],
+        ),
+        ({"mailAccess": {**SPEC["mailAccess"], "oauth": {"enabled": True}}}, ["NotYetSupported"]),
+        ({"mailAccess": {**SPEC["mailAccess"], "doveadm": {"enabled": True}}}, ["NotYetSupported"]),
+        ({"listeners": {"replicas": 0}}, ["ListenersScaledToZero"]),
+        ({"allowPermanentPush": False}, ["PermanentPushDisabled"]),
+    ],
+)
+def test_a_configuration_that_cannot_work_says_why(changes: dict[str, Any], reasons: list[str]) -> None:
+    assert problems(**changes) == reasons
+
+
+def test_secrets_that_are_missing_or_not_permitted_are_named_by_their_field() -> None:
+    spec = MailPushConfigSpec.model_validate(SPEC)
+    found = config_problems(spec, ["redis.passwordSecretRef"], ["mailAccess.masterPasswordSecretRef"])
+    assert [problem.reason for problem in found] == ["SecretNotFound", "SecretNotPermitted"]
+    assert "redis.passwordSecretRef" in found[0].message
+    assert "mailAccess.masterPasswordSecretRef" in found[1].message
+
+
+def test_what_may_not_be_meant_is_a_warning() -> None:
+    servers = [
+        {"name": "clear", "host": "h", "security": "none"},
+        {"name": "any", "host": "h", "insecureSkipVerify": True},
+    ]
+    changes = {
+        "properties": {"com.openexchange.push.allowedClient": "a"},
+        "allowedClients": [],
+        "mailAccess": {**SPEC["mailAccess"], "servers": servers},
+    }
+    spec = MailPushConfigSpec.model_validate(SPEC | changes)
+    assert [problem.reason for problem in config_warnings(spec)] == [
+        "AllowedClientSpelling",
+        "EveryClientAllowed",
+        "MailAccessInsecure",
+        "MailAccessInsecure",
+    ]
+    assert config_warnings(MailPushConfigSpec.model_validate(SPEC)) == ()
