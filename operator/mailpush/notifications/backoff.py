@@ -1,0 +1,70 @@
+"""When to try again: for one message, and for a whole target. Pure: time and chance are given."""
+
+from __future__ import annotations
+
+from enum import Enum
+from random import Random
+from typing import Final
+
+FIRST_DELAY: Final = 1.0
+LONGEST_DELAY: Final = 60.0
+FAILURES_TO_OPEN: Final = 5
+
+
+def delay(failures: int, random: Random) -> float:
+    """Seconds before the next try after so many failures: doubled each time, with half of it left to chance,
+    so that those who failed together do not come back together."""
+    whole = min(FIRST_DELAY * 2.0 ** min(failures - 1, 16), LONGEST_DELAY)
+    return whole * (0.5 + 0.5 * random.random())
+
+
+class Circuit(Enum):
+    CLOSED = "closed"
+    OPEN = "open"
+    PROBING = "probing"
+
+
+class Breaker:
+    """A target's circuit breaker: after five failures in a row nothing is tried for a while, then one alone."""
+
+    def __init__(self, random: Random) -> None:
+        self._random = random
+        self._failures = 0
+        self._openings = 0
+        self._not_before = 0.0
+        self.circuit = Circuit.CLOSED
+
+    def wait(self, now: float) -> float | None:
+        """Seconds until a try may start, 0 for now; None while a probe is on its way."""
+        if self.circuit is Circuit.PROBING:
+            return None
+        return max(0.0, self._not_before - now)
+
+    def starting(self) -> None:
+        """A try starts. Only where `wait` has said 0."""
+        if self.circuit is Circuit.OPEN:
+            self.circuit = Circuit.PROBING
+
+    def succeeded(self) -> None:
+        """The target has answered, be it with a refusal."""
+        self.circuit = Circuit.CLOSED
+        self._failures = self._openings = 0
+        self._not_before = 0.0
+
+    def failed(self, now: float) -> None:
+        self._failures += 1
+        if self.circuit is Circuit.OPEN:
+            return  # one that was on its way when the circuit opened
+        if self.circuit is Circuit.PROBING or self._failures >= FAILURES_TO_OPEN:
+            self.circuit = Circuit.OPEN
+            self._openings += 1
+            self._not_before = max(self._not_before, now + delay(self._openings + 1, self._random))
+
+    def inconclusive(self) -> None:
+        """The try ended before the target was asked."""
+        if self.circuit is Circuit.PROBING:
+            self.circuit = Circuit.OPEN
+
+    def hold(self, until: float) -> None:
+        """The target asked to be left alone (Retry-After)."""
+        self._not_before = max(self._not_before, until)

@@ -1,0 +1,234 @@
+"""From a new mail to its targets: id, claim, send, done (protocol P12 and P13), each try under the pod's right (P5)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from random import Random
+from typing import Final, TypeAlias
+
+import structlog
+
+from mailpush.notifications.claims import AlreadyDone, Claim, Claims, ClaimsUnavailable, Held, boottime
+from mailpush.notifications.metrics import NotificationMetrics
+from mailpush.notifications.notification import NewMail, body, notification_id
+from mailpush.notifications.target_queue import AlreadyTold, Delivery, TargetHealth, TargetQueue, TryResult
+from mailpush.notifications.transports.base import Outcome, Transport, TryLater
+from mailpush.notifications.transports.webhook import WebhookTarget, WebhookTransport
+
+_log = structlog.get_logger(__name__)
+
+RECORD_SECONDS: Final = 10.0  # a claim lasts the target's timeout and this, for the record after it
+RECORD_TRIES: Final = 3
+WITHDRAW_SECONDS: Final = 2.0
+RECENT: Final = 20_000  # ids told by this process, known without asking the store
+
+Wanted: TypeAlias = Callable[[int, int], bool]
+"""Of (context id, user id): whether it is one of those users."""
+
+
+@dataclass(frozen=True, slots=True)
+class Undelivered:
+    """What is left of a mail that not every target has taken: to be handed to the user's new owner.
+
+    `clients` are all that it was dispatched with; targets that have it are known by its id. `age`: seconds.
+    """
+
+    mail: NewMail
+    clients: tuple[str, ...]
+    age: float
+
+
+@dataclass(slots=True)
+class _Target:
+    config: WebhookTarget
+    transport: Transport
+    queue: TargetQueue
+
+
+class Dispatcher:
+    """Tells each new mail to each target that wants one of the user's clients.
+
+    `holder`: who we are, for people who look into Redis. `may_send`: whether this pod has its right now (P5); it is
+    asked before the claim and again before the send. Where it says no, deliveries wait, and go out when it says yes.
+    """
+
+    def __init__(
+        self,
+        config_uid: str,
+        claims: Claims,
+        targets: Sequence[WebhookTarget],
+        may_send: Callable[[], bool],
+        metrics: NotificationMetrics,
+        *,
+        holder: str = "",
+        transport: Callable[[WebhookTarget], Transport] = WebhookTransport,
+        random: Random | None = None,
+    ) -> None:
+        self._config_uid = config_uid
+        self._claims = claims
+        self._may_send = may_send
+        self._metrics = metrics
+        self._holder = holder
+        self._transport = transport
+        self._random = random or Random()  # noqa: S311 - spreads retries, keeps no secret
+        self._recent: OrderedDict[str, None] = OrderedDict()
+        self._targets = {config.name: self._open_target(config) for config in targets}
+
+    def dispatch(self, mail: NewMail, clients: Sequence[str], *, age: float = 0.0) -> int:
+        """Queue the mail for each target that matches one of `clients`; says for how many. Never waits.
+
+        `age`: seconds since it arrived, for one that another pod has handed over.
+        """
+        taken = 0
+        arrived = boottime() - age
+        for name, target in self._targets.items():
+            matching = tuple(client for client in clients if target.config.matches(client))
+            if not matching:
+                continue
+            id = notification_id(self._config_uid, mail, name)
+            if id in self._recent:
+                self._metrics.notifications.labels(name, "repeated").inc()
+                continue
+            taken += target.queue.offer(Delivery(id, mail, matching, tuple(clients), arrived))
+        return taken
+
+    def pending_for(self, wanted: Wanted) -> int:
+        """How many deliveries to such users are open, over all targets."""
+        return sum(len(target.queue.pending(_of(wanted))) for target in self._targets.values())
+
+    async def settle(self, wanted: Wanted, grace: float) -> list[Undelivered]:
+        """Before users are released (P13): finish what can be finished in `grace` seconds, withdraw the other claims.
+
+        Returns what is left, each mail once; nothing of it is sent by this dispatcher any more.
+        """
+        queues = [target.queue for target in self._targets.values()]
+        return _undelivered(await asyncio.gather(*(queue.settle(_of(wanted), grace) for queue in queues)))
+
+    async def close(self, grace: float) -> list[Undelivered]:
+        """The end: as `settle` for all users. The claims' store is not closed; it is the caller's."""
+        targets, self._targets = list(self._targets.values()), {}
+        rest = await asyncio.gather(*(target.queue.close(grace) for target in targets))
+        await asyncio.gather(*(target.transport.close() for target in targets))
+        return _undelivered(rest)
+
+    async def replace_targets(self, targets: Sequence[WebhookTarget]) -> list[Undelivered]:
+        """Take a new configuration in one step: what waits for a target that stays is sent as the new one says.
+
+        Returns what waited for targets that are gone; nobody is going to want it.
+        """
+        old = self._targets
+        self._targets = {config.name: self._changed(old.get(config.name), config) for config in targets}
+        gone = [target for name, target in old.items() if name not in self._targets]
+        kept = [old[name].transport for name in old if name in self._targets]
+        used = {id(target.transport) for target in self._targets.values()}
+        rest = await asyncio.gather(*(target.queue.close(0.0) for target in gone))
+        unused = [target.transport for target in gone] + [each for each in kept if id(each) not in used]
+        await asyncio.gather(*(transport.close() for transport in unused))
+        return _undelivered(rest)
+
+    def health(self) -> dict[str, TargetHealth]:
+        """By target."""
+        return {name: target.queue.health() for name, target in self._targets.items()}
+
+    def _open_target(self, config: WebhookTarget) -> _Target:
+        queue = TargetQueue(
+            config.name,
+            partial(self._attempt, config.name),
+            self._metrics,
+            bound=config.queue_bound,
+            ttl=config.ttl,
+            workers=config.workers,
+            random=self._random,
+        )
+        return _Target(config, self._transport(config), queue)
+
+    def _changed(self, old: _Target | None, config: WebhookTarget) -> _Target:
+        if old is None:
+            return self._open_target(config)
+        if old.config == config:
+            return old
+        old.queue.bound, old.queue.ttl, old.queue.workers = config.queue_bound, config.ttl, config.workers
+        return _Target(config, self._transport(config), old.queue)
+
+    async def _attempt(self, name: str, delivery: Delivery) -> TryResult:
+        """One try: claim, send, done. Leaves no claim open, unless the store does not answer; then it expires."""
+        target = self._targets.get(name)
+        if target is None or not self._may_send():
+            return TryLater("not_permitted", of_target=False)
+        try:
+            ttl = target.config.timeout + RECORD_SECONDS
+            claim = await self._claims.claim(delivery.id, self._holder, ttl)
+        except ClaimsUnavailable:
+            return TryLater("claims_unavailable", of_target=False)
+        if isinstance(claim, AlreadyDone):
+            self._remember(delivery.id)
+            return AlreadyTold()
+        if isinstance(claim, Held):
+            return TryLater("held", after=claim.expires_in, of_target=False)
+        return await self._send(target, delivery, claim)
+
+    async def _send(self, target: _Target, delivery: Delivery, claim: Claim) -> TryResult:
+        outcome: Outcome = TryLater("cancelled", of_target=False)
+        try:
+            # Asking the store may have taken long, or this process was paused: then the claim is too short by now.
+            if not self._may_send():
+                outcome = TryLater("not_permitted", of_target=False)
+            elif claim.left() <= target.config.timeout + RECORD_SECONDS / 2:
+                outcome = TryLater("claim_too_short", of_target=False)
+            else:
+                message = body(delivery.mail, delivery.clients, target.config.content)
+                outcome = await target.transport.send(delivery.id, message)
+        finally:
+            if isinstance(outcome, TryLater):
+                await self._withdraw(claim)
+        if not isinstance(outcome, TryLater):
+            await self._recorded(target.config.name, claim)
+        return outcome
+
+    async def _withdraw(self, claim: Claim) -> None:
+        try:
+            async with asyncio.timeout(WITHDRAW_SECONDS):
+                await self._claims.withdraw(claim)
+        except (ClaimsUnavailable, TimeoutError):
+            pass  # it expires by itself
+
+    async def _recorded(self, name: str, claim: Claim) -> None:
+        """A release that cancels the try comes too late here: the target has answered, so the record is made."""
+        record = asyncio.create_task(self._record(name, claim))
+        try:
+            await asyncio.shield(record)
+        except asyncio.CancelledError:
+            await asyncio.wait({record}, timeout=RECORD_SECONDS / 2)
+
+    async def _record(self, name: str, claim: Claim) -> None:
+        """Also for a refusal: the target has given its answer, and nobody is to ask it again."""
+        self._remember(claim.id)
+        for _ in range(RECORD_TRIES):
+            try:
+                if not await self._claims.done(claim):
+                    self._metrics.claims.labels(name, "late").inc()
+                return
+            except ClaimsUnavailable:
+                await asyncio.sleep(0.2)
+        self._metrics.claims.labels(name, "unrecorded").inc()
+
+    def _remember(self, id: str) -> None:
+        self._recent[id] = None
+        if len(self._recent) > RECENT:
+            self._recent.popitem(last=False)
+
+
+def _of(wanted: Wanted) -> Callable[[Delivery], bool]:
+    return lambda delivery: wanted(delivery.mail.context_id, delivery.mail.user_id)
+
+
+def _undelivered(rests: Sequence[list[Delivery]]) -> list[Undelivered]:
+    now = boottime()
+    by_mail = {delivery.mail: delivery for rest in rests for delivery in rest}
+    return [
+        Undelivered(mail, delivery.registered, max(0.0, now - delivery.arrived)) for mail, delivery in by_mail.items()
+    ]

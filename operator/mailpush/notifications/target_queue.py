@@ -1,0 +1,277 @@
+"""The bounded queue of one target: what waits, what is on its way, and when it is tried again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
+from heapq import heappop, heappush
+from itertools import count, takewhile
+from random import Random
+from typing import Final, TypeAlias
+
+import structlog
+
+from mailpush.notifications.backoff import Breaker, Circuit, delay
+from mailpush.notifications.claims import boottime
+from mailpush.notifications.metrics import NotificationMetrics
+from mailpush.notifications.notification import NewMail
+from mailpush.notifications.transports.base import Accepted, Refused, TryLater
+
+_log = structlog.get_logger(__name__)
+
+_PAUSE: Final = 0.5  # seconds before a try that failed for a reason of ours, such as Redis being away
+
+
+@dataclass(frozen=True, slots=True)
+class AlreadyTold:
+    """The claim says that the target has it."""
+
+
+TryResult: TypeAlias = Accepted | AlreadyTold | TryLater | Refused
+
+
+@dataclass(slots=True, eq=False)
+class Delivery:
+    """One mail for one target. `clients` are those that the target is told of, `registered` all of the user's.
+
+    Times are CLOCK_BOOTTIME.
+    """
+
+    id: str
+    mail: NewMail
+    clients: tuple[str, ...]
+    registered: tuple[str, ...]
+    arrived: float
+    failures: int = 0
+    due: float = 0.0
+    over: bool = False
+    task: asyncio.Task[TryResult] | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class TargetHealth:
+    """For the condition TransportDegraded: how a target does. `trouble` is the reason of the last try that failed."""
+
+    open: int
+    oldest_seconds: float
+    circuit: Circuit
+    trouble: str | None
+
+
+class TargetQueue:
+    """Tries each delivery until it is accepted, refused or too old. `offer` never waits for the target."""
+
+    def __init__(
+        self,
+        name: str,
+        attempt: Callable[[Delivery], Awaitable[TryResult]],
+        metrics: NotificationMetrics,
+        *,
+        bound: int,
+        ttl: float,
+        workers: int,
+        random: Random,
+        clock: Callable[[], float] = boottime,
+    ) -> None:
+        self.bound, self.ttl, self.workers = bound, ttl, workers
+        self._name = name
+        self._attempt = attempt
+        self._metrics = metrics
+        self._random = random
+        self._clock = clock
+        self._breaker = Breaker(random)
+        self._trouble: str | None = None
+        self._open: OrderedDict[str, Delivery] = OrderedDict()  # in order of arrival; also those on their way
+        self._waiting: list[tuple[float, int, Delivery]] = []  # heap by the time of the next try
+        self._serial = count()
+        self._busy = 0
+        self._wake = asyncio.Event()
+        self._ended = asyncio.Event()  # set whenever a try has ended
+        self._loop: asyncio.Task[None] | None = None
+        self._closed = False
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def offer(self, delivery: Delivery) -> bool:
+        """Take it, or say no where the queue is full. What is here already is not taken twice. Needs a running loop."""
+        if delivery.id in self._open:
+            self._metrics.notifications.labels(self._name, "repeated").inc()
+            return True
+        self._drop_expired()
+        if self._closed or len(self._open) >= self.bound:
+            self._metrics.drops.labels(self._name, "closed" if self._closed else "queue_full").inc()
+            return False
+        self._open[delivery.id] = delivery
+        self._wait_until(self._clock(), delivery)
+        if self._loop is None:
+            self._loop = asyncio.create_task(self._run(), name=f"target {self._name}")
+        return True
+
+    def pending(self, wanted: Callable[[Delivery], bool]) -> list[Delivery]:
+        return [delivery for delivery in self._open.values() if wanted(delivery)]
+
+    def health(self) -> TargetHealth:
+        oldest = next(iter(self._open.values()), None)
+        age = 0.0 if oldest is None else max(0.0, self._clock() - oldest.arrived)
+        return TargetHealth(len(self._open), age, self._breaker.circuit, self._trouble)
+
+    async def settle(self, wanted: Callable[[Delivery], bool], grace: float) -> list[Delivery]:
+        """Finish the wanted deliveries, for at most `grace` seconds; the rest is taken out and returned, its claims
+        withdrawn. Does not wait for what cannot be tried now, such as behind an open circuit.
+        """
+        deadline = self._clock() + grace
+        while self._hopeful(wanted) and (left := deadline - self._clock()) > 0:
+            self._ended.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(left):
+                    await self._ended.wait()
+        rest = self.pending(wanted)
+        for delivery in rest:
+            del self._open[delivery.id]
+        tasks = [delivery.task for delivery in rest if delivery.task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._gauge()
+        return [delivery for delivery in rest if not delivery.over]
+
+    async def close(self, grace: float) -> list[Delivery]:
+        """`settle` for all, and the end."""
+        self._closed = True
+        rest = await self.settle(lambda _: True, grace)
+        if self._loop is not None:
+            self._loop.cancel()
+            await asyncio.gather(self._loop, return_exceptions=True)
+            self._loop = None
+        return rest
+
+    def _hopeful(self, wanted: Callable[[Delivery], bool]) -> bool:
+        """Whether waiting helps: a wanted one is on its way, or is due and may be tried."""
+        now = self._clock()
+        blocked = self._breaker.wait(now) != 0
+        return any(
+            delivery.task is not None or (delivery.due <= now and not blocked)
+            for delivery in self._open.values()
+            if wanted(delivery)
+        )
+
+    async def _run(self) -> None:
+        while True:
+            self._wake.clear()
+            self._drop_expired()
+            wait = self._start_due()
+            self._gauge()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(wait):
+                    await self._wake.wait()
+
+    def _start_due(self) -> float | None:
+        """Start what may start; the seconds until there is more to do, None for not before something happens."""
+        while self._waiting:
+            due, _, delivery = self._waiting[0]
+            if self._open.get(delivery.id) is not delivery:
+                heappop(self._waiting)  # settled or expired meanwhile
+                continue
+            now = self._clock()
+            if delivery.arrived <= now - self.ttl:
+                self._expire(delivery)
+                continue
+            pause = self._breaker.wait(now)
+            if self._busy >= self.workers or pause is None:
+                return self._until_expiry(now)
+            if due > now or pause > 0:
+                return min(max(due - now, pause), self._until_expiry(now))
+            heappop(self._waiting)
+            self._breaker.starting()
+            self._busy += 1
+            delivery.task = asyncio.create_task(self._try(delivery))
+            delivery.task.add_done_callback(partial(self._tried, delivery))
+        return None
+
+    def _until_expiry(self, now: float) -> float:
+        oldest = next((delivery for delivery in self._open.values() if delivery.task is None), None)
+        return self.ttl if oldest is None else max(oldest.arrived + self.ttl - now, 0.0)
+
+    async def _try(self, delivery: Delivery) -> TryResult:
+        try:
+            return await self._attempt(delivery)
+        except Exception as error:  # a fault of ours must not end the queue
+            _log.exception("a try to notify failed", target=self._name, error=error.__class__.__name__)
+            return TryLater("error", of_target=False)
+
+    def _tried(self, delivery: Delivery, task: asyncio.Task[TryResult]) -> None:
+        """Called for each started task, also for one that was cancelled before its first step."""
+        now = self._clock()
+        result = TryLater("cancelled", of_target=False) if task.cancelled() else task.result()
+        self._busy -= 1
+        delivery.task = None
+        self._learn(result, now)
+        if isinstance(result, TryLater):
+            if self._open.get(delivery.id) is delivery:
+                self._wait_until(now + self._pause(delivery, result), delivery)
+        else:
+            delivery.over = True
+            if self._open.get(delivery.id) is delivery:
+                del self._open[delivery.id]
+            self._count(delivery, result, now)
+        self._wake.set()
+        self._ended.set()
+
+    def _count(self, delivery: Delivery, result: Accepted | AlreadyTold | Refused, now: float) -> None:
+        if isinstance(result, Accepted):
+            self._metrics.notifications.labels(self._name, "accepted").inc()
+            self._metrics.latency.labels(self._name).observe(max(0.0, now - delivery.arrived))
+        elif isinstance(result, AlreadyTold):
+            self._metrics.notifications.labels(self._name, "told").inc()
+        else:
+            self._metrics.drops.labels(self._name, result.reason).inc()
+
+    def _learn(self, result: TryResult, now: float) -> None:
+        """What the try says about the target."""
+        if isinstance(result, AlreadyTold):
+            self._breaker.inconclusive()
+            return
+        self._metrics.tries.labels(self._name, "accepted" if isinstance(result, Accepted) else result.reason).inc()
+        if isinstance(result, Accepted):
+            self._trouble = None
+            self._breaker.succeeded()
+            return
+        self._trouble = result.reason
+        if isinstance(result, Refused):
+            self._breaker.succeeded()
+        elif result.of_target:
+            self._breaker.failed(now)
+            self._breaker.hold(now + (result.after or 0.0))
+        else:
+            self._breaker.inconclusive()
+
+    def _pause(self, delivery: Delivery, result: TryLater) -> float:
+        if not result.of_target:
+            return max(result.after or 0.0, _PAUSE)
+        delivery.failures += 1
+        return max(result.after or 0.0, delay(delivery.failures, self._random))
+
+    def _wait_until(self, due: float, delivery: Delivery) -> None:
+        delivery.due = due
+        heappush(self._waiting, (due, next(self._serial), delivery))
+        self._wake.set()
+
+    def _drop_expired(self) -> None:
+        horizon = self._clock() - self.ttl
+        old = list(takewhile(lambda delivery: delivery.arrived <= horizon, self._open.values()))
+        for delivery in old:
+            if delivery.task is None:
+                self._expire(delivery)
+
+    def _expire(self, delivery: Delivery) -> None:
+        del self._open[delivery.id]
+        self._metrics.drops.labels(self._name, "expired").inc()
+
+    def _gauge(self) -> None:
+        self._metrics.open.labels(self._name).set(len(self._open))
+        self._metrics.circuit_open.labels(self._name).set(self._breaker.circuit is not Circuit.CLOSED)

@@ -1,0 +1,165 @@
+"""Webhooks as the Standard Webhooks specification has them (docs/webhook.md)."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import logging
+import ssl
+import time
+from base64 import b64decode, b64encode
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
+from functools import lru_cache
+from hashlib import sha256
+from typing import Final
+
+import httpx
+
+from mailpush.notifications.notification import Content
+from mailpush.notifications.transports.base import Accepted, Outcome, Refused, TryLater
+
+MAX_ANSWER: Final = 64 * 1024  # bytes of an answer's body read to keep the connection; more, and it is closed
+MAX_RETRY_AFTER: Final = 3600.0
+
+_RETRIED_4XX: Final = frozenset({408, 425, 429})
+
+for _name in ("httpx", "httpcore"):  # they log whole URLs, and a webhook's URL often is a secret
+    logging.getLogger(_name).setLevel(logging.WARNING)
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookTarget:
+    """One receiver of notifications.
+
+    `secret`: the raw HMAC key. `matches`: whether a client id is told here. `timeout`: seconds for one try.
+    `ttl`: seconds for which a notification is tried. `queue_bound`: notifications waiting or on their way.
+    `workers`: tries at a time. `ca_pem`: certificates to trust in place of the system's.
+
+    Raises:
+        ValueError: a field that cannot work; the text names the field.
+    """
+
+    name: str
+    url: str = field(repr=False)
+    secret: bytes = field(repr=False)
+    matches: Callable[[str], bool] = field(repr=False)
+    timeout: float = 5.0
+    queue_bound: int = 10_000
+    ttl: float = 900.0
+    content: Content = "headers"
+    workers: int = 8
+    ca_pem: str | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        if not self.url.startswith(("http://", "https://")):
+            raise ValueError(f'target "{self.name}": url must begin with https:// or http://')
+        if not self.secret:
+            raise ValueError(f'target "{self.name}": secret is empty, so no receiver could tell us from others')
+        if not (0 < self.timeout <= 60 and self.ttl > 0 and self.queue_bound > 0 and self.workers > 0):
+            raise ValueError(f'target "{self.name}": timeout, ttl, queue_bound and workers must be above 0')
+
+
+def decode_secret(text: str) -> bytes:
+    """The HMAC key of a secret as Standard Webhooks writes it, `whsec_<base64>`; any other text is the key itself.
+
+    Raises:
+        ValueError: not base64 behind `whsec_`.
+    """
+    stripped = text.strip()
+    if not stripped.startswith("whsec_"):
+        return stripped.encode()
+    try:
+        return b64decode(stripped.removeprefix("whsec_"), validate=True)
+    except ValueError:
+        raise ValueError("the webhook secret begins with whsec_ but no base64 follows") from None
+
+
+def sign(secret: bytes, id: str, timestamp: int, body: bytes) -> str:
+    """The `webhook-signature`: HMAC-SHA256 of `<id>.<timestamp>.<body>`."""
+    digest = hmac.new(secret, f"{id}.{timestamp}.".encode("ascii") + body, sha256).digest()
+    return f"v1,{b64encode(digest).decode('ascii')}"
+
+
+class WebhookTransport:
+    """Posts to one target: no redirects, no proxy from the environment, and no more read than needed."""
+
+    def __init__(self, target: WebhookTarget, now: Callable[[], float] = time.time) -> None:
+        self._target = target
+        self._now = now
+        secure = target.url.startswith("https://")
+        self._client = httpx.AsyncClient(
+            verify=_context(target.ca_pem) if secure else False,
+            trust_env=False,
+            follow_redirects=False,
+            timeout=None,  # noqa: S113 - send() has one deadline for the whole try
+            limits=httpx.Limits(max_connections=target.workers, max_keepalive_connections=target.workers),
+        )
+
+    async def send(self, id: str, body: bytes) -> Outcome:
+        timestamp = int(self._now())
+        headers = {
+            "content-type": "application/json",
+            "user-agent": "mail-push",
+            "webhook-id": id,
+            "webhook-timestamp": str(timestamp),
+            "webhook-signature": sign(self._target.secret, id, timestamp, body),
+        }
+        answer: httpx.Response | None = None
+        failure = TryLater("timeout")
+        try:
+            async with (
+                asyncio.timeout(self._target.timeout),
+                self._client.stream("POST", self._target.url, content=body, headers=headers) as answer,
+            ):
+                await _drain(answer)
+        except TimeoutError:
+            pass
+        except (httpx.HTTPError, httpx.InvalidURL, ssl.SSLError, OSError, ValueError):
+            failure = TryLater("connection")
+        # An answer whose body broke off is an answer all the same: to send again would tell the mail twice.
+        return failure if answer is None else judge(answer.status_code, answer.headers.get("retry-after"), self._now())
+
+    async def close(self) -> None:
+        await self._client.aclose()
+
+
+def judge(status: int, retry_after: str | None, now: float) -> Outcome:
+    """What a status means: 2xx has taken it, 4xx never will, and all the rest may be better later.
+
+    A redirect is not followed, since it would take the message where nobody configured it to go; it is tried again
+    for as long as the message lives, since a redirect is put right by whoever runs the target.
+    """
+    if 200 <= status < 300:
+        return Accepted()
+    if 400 <= status < 500 and status not in _RETRIED_4XX:
+        return Refused("gone" if status == 410 else "refused")
+    reason = "redirect" if status < 400 else "throttled" if status == 429 else f"http_{status // 100}xx"
+    return TryLater(reason, after=_seconds(retry_after, now))
+
+
+def _seconds(retry_after: str | None, now: float) -> float | None:
+    """`Retry-After` in either of its forms (RFC 9110), bounded; None for what is neither."""
+    if not retry_after:
+        return None
+    text = retry_after.strip()
+    if text.isascii() and text.isdigit():
+        return min(float(text[:9]), MAX_RETRY_AFTER)
+    try:
+        return min(max(parsedate_to_datetime(text).timestamp() - now, 0.0), MAX_RETRY_AFTER)
+    except (ValueError, OverflowError):
+        return None
+
+
+async def _drain(answer: httpx.Response) -> None:
+    read = 0
+    async for chunk in answer.aiter_raw():
+        read += len(chunk)
+        if read > MAX_ANSWER:
+            return
+
+
+@lru_cache(maxsize=16)
+def _context(ca_pem: str | None) -> ssl.SSLContext:
+    return ssl.create_default_context(cadata=ca_pem)
