@@ -1,0 +1,122 @@
+"""The push users of this pod's MailPushConfig, as the API has them, by their slot."""
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+import structlog
+from pydantic import ValidationError
+
+from mailpush import names
+from mailpush.api.pushuser import PushUserSpec, PushUserStatus
+from mailpush.kube.client import Kube, Object
+from mailpush.kube.reflector import Change, Reflector
+from mailpush.kube.resources import PUSH_USER
+from mailpush.sharding.slots import slot_of
+
+UserKey = tuple[int, int]
+"""Context and user."""
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """One PushUser object. `deleting`: it carries a deletionTimestamp, so the user is to be unregistered."""
+
+    name: str
+    uid: str
+    generation: int
+    spec: PushUserSpec
+    status: PushUserStatus = field(default_factory=PushUserStatus)
+    deleting: bool = False
+    finalizer: bool = False
+    """Whether a registration at Dovecot was seen: the operator sets the finalizer for it."""
+
+    @property
+    def key(self) -> UserKey:
+        return (self.spec.context_id, self.spec.user_id)
+
+    @property
+    def slot(self) -> int:
+        """Computed, never read from the label: that may be missing, old or wrong."""
+        return slot_of(self.spec.context_id, self.spec.user_id)
+
+    @classmethod
+    def of(cls, obj: Object) -> Self:
+        """
+        Raises:
+            pydantic.ValidationError: the object is not one of the CRD's.
+        """
+        metadata: dict[str, Any] = obj["metadata"]
+        return cls(
+            name=metadata["name"],
+            uid=metadata.get("uid", ""),
+            generation=metadata.get("generation", 0),
+            spec=PushUserSpec.model_validate(obj.get("spec")),
+            status=PushUserStatus.model_validate(obj.get("status") or {}),
+            deleting=metadata.get("deletionTimestamp") is not None,
+            finalizer=names.FINALIZER in (metadata.get("finalizers") or ()),
+        )
+
+
+class Users:
+    """All push users of one MailPushConfig. `on_change` is called with each key that came, changed or went.
+
+    That a user is gone means only that this pod has nothing to do with it any more (design section 8): who is to be
+    unregistered is seen with a deletionTimestamp before.
+    """
+
+    def __init__(self, config: str, on_change: Callable[[UserKey], None]) -> None:
+        self._config = config
+        self._on_change = on_change
+        self._users: dict[UserKey, User] = {}
+        self._slots: dict[int, set[UserKey]] = {}
+        self._broken: set[str] = set()
+
+    def reflector(self, kube: Kube, namespace: str, on_listed: Callable[[], None]) -> Reflector:
+        return Reflector(
+            kube,
+            PUSH_USER,
+            namespace,
+            self.observe,
+            label_selector=f"{names.CONFIG_LABEL}={self._config}",
+            on_listed=on_listed,
+        )
+
+    def __len__(self) -> int:
+        return len(self._users)
+
+    def get(self, key: UserKey) -> User | None:
+        return self._users.get(key)
+
+    def in_slot(self, slot: int) -> Collection[UserKey]:
+        return self._slots.get(slot, ())
+
+    def observe(self, change: Change, obj: Object) -> None:
+        """One difference that the watch or a list has shown."""
+        try:
+            user = User.of(obj)
+        except ValidationError as error:
+            name = obj["metadata"]["name"]
+            if name not in self._broken:
+                self._broken.add(name)
+                fields = sorted({".".join(str(part) for part in problem["loc"]) for problem in error.errors()})
+                log.warning("push_user_unreadable", push_user=name, fields=fields)
+            return
+        self._broken.discard(user.name)
+        if user.spec.config_ref.name != self._config:
+            return  # a wrong label, which the operator puts right
+        if change in ("ADDED", "MODIFIED"):
+            self._users[user.key] = user
+            self._slots.setdefault(user.slot, set()).add(user.key)
+        else:
+            known = self._users.get(user.key)
+            if known is not None and known.uid != user.uid:
+                return  # made anew meanwhile
+            self._users.pop(user.key, None)
+            if members := self._slots.get(user.slot):
+                members.discard(user.key)
+                if not members:
+                    del self._slots[user.slot]
+        self._on_change(user.key)
