@@ -1,0 +1,98 @@
+{{/*
+The MailPushConfig from the page's block and mailPushConfig.spec.
+*/}}
+
+{{/* Refuses whatever is not a map of names to enabled or disabled. Arguments: status, path. */}}
+{{- define "mail-push.checkToggles" -}}
+{{- $path := .path -}}
+{{- if not (kindIs "map" .status) -}}
+{{- fail (printf "%s must be a map of names to enabled or disabled, not %q" $path (toString .status)) -}}
+{{- end -}}
+{{- range $name, $value := .status -}}
+{{- if not (and (kindIs "string" $value) (has $value (list "enabled" "disabled"))) -}}
+{{- $given := toString $value -}}
+{{- if kindIs "invalid" $value -}}{{- $given = "null" -}}{{- end -}}
+{{- fail (printf "%s.%s is %q: set it to enabled or disabled" $path $name $given) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Whatever stands at root.keys..., or an empty map. Arguments: root, keys, path. */}}
+{{- define "mail-push.valueAt" -}}
+{{- $here := default dict .root -}}
+{{- $path := .path -}}
+{{- range .keys -}}
+{{- if not (kindIs "map" $here) -}}
+{{- fail (printf "%s: %q stands where a map is expected" $path (toString $here)) -}}
+{{- end -}}
+{{- $next := index $here . -}}
+{{- if kindIs "invalid" $next -}}{{- $next = dict -}}{{- end -}}
+{{- $here = $next -}}
+{{- end -}}
+{{- dict "value" $here | toJson -}}
+{{- end -}}
+
+{{/* The page's block of one kind (packages or features) as a JSON map. Arguments: root context, kind. */}}
+{{- define "mail-push.pageBlock" -}}
+{{- $topPath := printf "core-mw.%s.status" .kind -}}
+{{- $nestedPath := printf "appsuite.%s" $topPath -}}
+{{- $values := .context.Values -}}
+{{- $top := (include "mail-push.valueAt" (dict "root" $values "keys" (list "core-mw" .kind "status") "path" $topPath) | fromJson).value -}}
+{{- $nested := (include "mail-push.valueAt" (dict "root" $values "keys" (list "appsuite" "core-mw" .kind "status") "path" $nestedPath) | fromJson).value -}}
+{{- include "mail-push.checkToggles" (dict "status" $top "path" $topPath) -}}
+{{- include "mail-push.checkToggles" (dict "status" $nested "path" $nestedPath) -}}
+{{- if and $top $nested (ne (toJson $top) (toJson $nested)) -}}
+{{- fail (printf "%s and %s differ: keep one of them, or make them the same" $topPath $nestedPath) -}}
+{{- end -}}
+{{- default $nested $top | toJson -}}
+{{- end -}}
+
+{{/* The page's block and the spec's own map of one kind together, as a JSON map. Arguments: root context, kind. */}}
+{{- define "mail-push.toggles" -}}
+{{- $page := include "mail-push.pageBlock" . | fromJson -}}
+{{- $path := printf "mailPushConfig.spec.%s.status" .kind -}}
+{{- $own := (include "mail-push.valueAt" (dict "root" .context.Values.mailPushConfig.spec "keys" (list .kind "status") "path" $path) | fromJson).value -}}
+{{- include "mail-push.checkToggles" (dict "status" $own "path" $path) -}}
+{{- $kind := .kind -}}
+{{- range $name, $value := $own -}}
+{{- if and (hasKey $page $name) (ne (get $page $name) $value) -}}
+{{- fail (printf "%s.%s is %s, but core-mw.%s.status.%s is %s: keep one of them, or make them the same" $path $name $value $kind $name (get $page $name)) -}}
+{{- end -}}
+{{- end -}}
+{{- merge (dict) $own $page | toJson -}}
+{{- end -}}
+
+{{/* "true" where a MailPushConfig is to be applied, else nothing. */}}
+{{- define "mail-push.createConfig" -}}
+{{- $packages := include "mail-push.toggles" (dict "context" . "kind" "packages") | fromJson -}}
+{{- $features := include "mail-push.toggles" (dict "context" . "kind" "features") | fromJson -}}
+{{- $create := .Values.mailPushConfig.create -}}
+{{- if kindIs "invalid" $create -}}
+{{- $create = or $packages $features .Values.mailPushConfig.spec -}}
+{{- end -}}
+{{- if $create -}}
+{{- $namespace := include "mail-push.namespace" . -}}
+{{- if not (has $namespace (include "mail-push.watchNamespaces" . | fromJsonArray)) -}}
+{{- fail (printf "watchNamespaces does not name %s, where the MailPushConfig %s is created: add it, or set mailPushConfig.create to false" $namespace .Values.mailPushConfig.name) -}}
+{{- end -}}
+true
+{{- end -}}
+{{- end -}}
+
+{{- define "mail-push.config" -}}
+{{- $spec := deepCopy (default dict .Values.mailPushConfig.spec) -}}
+{{- range $kind := list "packages" "features" -}}
+{{- with include "mail-push.toggles" (dict "context" $ "kind" $kind) | fromJson -}}
+{{- $_ := set $spec $kind (dict "status" .) -}}
+{{- end -}}
+{{- end -}}
+apiVersion: mailpush.dev/v1alpha1
+kind: MailPushConfig
+metadata:
+  name: {{ .Values.mailPushConfig.name }}
+  namespace: {{ include "mail-push.namespace" . }}
+  labels:
+    {{- include "mail-push.labels" . | nindent 4 }}
+spec:
+  {{- toYaml $spec | nindent 2 }}
+{{- end -}}
