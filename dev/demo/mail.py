@@ -1,0 +1,78 @@
+"""Delivers the demo's mails and gathers what the device was told."""
+
+import email.message
+import email.utils
+import json
+import smtplib
+import time
+import urllib.request
+from dataclasses import dataclass, field
+from typing import Any
+
+from dev.demo.users import DemoUser
+
+
+@dataclass
+class Told:
+    """One mail and each notification of it."""
+
+    user: DemoUser
+    subject: str
+    sent: float
+    """Unix seconds when its LMTP session began."""
+    notifications: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def milliseconds(self) -> float | None:
+        """From the start of the delivery to the arrival of the first notification."""
+        return (self.notifications[0]["arrived"] - self.sent) * 1000 if self.notifications else None
+
+
+class Mails:
+    """What was delivered at `lmtp` (host, port) and what arrived at the receiver (a URL)."""
+
+    def __init__(self, lmtp: tuple[str, int], receiver: str) -> None:
+        self._lmtp = lmtp
+        self._receiver = receiver
+        self.sent: list[Told] = []
+
+    def deliver(self, user: DemoUser) -> Told:
+        """Hands one mail to Dovecot as an MTA does; returns once Dovecot has it."""
+        message = email.message.EmailMessage()
+        subject = f"mail {len(self.sent) + 1}"
+        message["From"] = "Alice Ä <alice@example.org>"
+        message["To"] = f"{user.login}@example.org"
+        message["Subject"] = subject
+        message["Date"] = email.utils.localtime()
+        message["Message-ID"] = email.utils.make_msgid(domain="example.org")
+        message.set_content("Grüße aus dem Demo.\n")
+        told = Told(user, subject, time.time())
+        with smtplib.LMTP(*self._lmtp, local_hostname="localhost", timeout=30) as client:
+            client.send_message(message, "alice@example.org", [user.login])
+        self.sent.append(told)
+        return told
+
+    def collect(self) -> None:
+        """Reads the receiver and sorts its notifications to the mails."""
+        with urllib.request.urlopen(self._receiver + "received", timeout=30) as answer:
+            entries = json.load(answer)
+        by_subject: dict[str, list[dict[str, Any]]] = {}
+        for entry in entries:
+            by_subject.setdefault(entry["body"]["data"].get("subject", "?"), []).append(entry)
+        for told in self.sent:
+            told.notifications = by_subject.get(told.subject, [])
+
+    def wait(self, mails: list[Told], seconds: float) -> None:
+        """Until each of `mails` was told, or so many seconds are over."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            self.collect()
+            if all(told.notifications for told in mails):
+                return
+            time.sleep(0.1)
+
+
+def percentile(values: list[float], share: float) -> float | None:
+    """Nearest rank; None where there is nothing."""
+    ranked = sorted(values)
+    return ranked[min(len(ranked) - 1, max(0, round(share * len(ranked) + 0.5) - 1))] if ranked else None

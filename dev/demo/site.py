@@ -1,0 +1,158 @@
+"""Sets up the demo's mail site in the cluster: Secrets, Redis, Dovecot, the receiver, Mail Push itself, push users."""
+
+import base64
+import json
+import secrets
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+import yaml
+
+from dev import binaries, run
+from dev.demo import users
+from dev.errors import DevError
+from dev.pki import Authority
+
+HERE = Path(__file__).parent / "site"
+ROOT = Path(__file__).resolve().parents[2]
+NAMESPACE = "mail"
+
+
+class Cluster(Protocol):
+    """What the demo needs of a cluster."""
+
+    @property
+    def kubeconfig(self) -> Path: ...
+
+
+class Site:
+    """The namespace `mail` of a cluster."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.kubeconfig = cluster.kubeconfig
+
+    def kubectl(self, *args: str, input: str | None = None, check: bool = True) -> str:
+        return run.quiet(
+            binaries.path("kubectl"), "-n", NAMESPACE, *args, input=input, check=check, env=self._environment()
+        ).stdout
+
+    def get(self, kind: str, *args: str) -> Any:
+        return json.loads(self.kubectl("get", kind, "-o", "json", *args))
+
+    def apply(self, *objects: dict[str, Any]) -> None:
+        self.kubectl("apply", "--server-side", "-f", "-", input=yaml.safe_dump_all(objects))
+
+    def prepare(self, testbed: str) -> None:
+        """Namespace, Secrets, Redis, the receiver and Dovecot (which starts once the operator made its Secret)."""
+        self.kubectl("create", "namespace", NAMESPACE)
+        authority = Authority.new("Demo CA")
+        dovecot = authority.issue("dovecot", names=("dovecot", f"dovecot.{NAMESPACE}", f"dovecot.{NAMESPACE}.svc"))
+        master = secrets.token_urlsafe(16)
+        passwords = {user: secrets.token_urlsafe(12) for user in users.USERS}
+        self.apply(
+            secret("dovecot-ca", {"ca.crt": authority.pair.certificate.decode()}),
+            secret("dovecot-tls", {"tls.crt": dovecot.certificate.decode(), "tls.key": dovecot.key.decode()}),
+            secret("mail-master", {"password": master}),
+            secret("webhook", {"secret": "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()}),
+            secret(
+                "dovecot-accounts",
+                {
+                    "users": "".join(f"{user.login}:{{PLAIN}}{password}\n" for user, password in passwords.items()),
+                    "master-users": f"mailpush:{{PLAIN}}{master}\n",
+                },
+            ),
+            *(
+                secret(f"password-{user.user_id}", {"password": password})
+                for user, password in passwords.items()
+                if user.own_password
+            ),
+            {
+                "apiVersion": "v1",
+                "kind": "ConfigMap",
+                "metadata": {"name": "site"},
+                "data": {name: (HERE / name).read_text() for name in ("dovecot.conf", "receiver.py")},
+            },
+        )
+        self.kubectl("apply", "-f", "-", input=(HERE / "site.yaml").read_text().replace("@TESTBED@", testbed))
+
+    def install(self, image: str) -> None:
+        """Helm install with examples/values.yaml and an overlay of image and place only."""
+        repository, tag = image.rsplit(":", 1)
+        registry, repository = repository.split("/", 1)
+        overlay = {
+            "image": {"registry": registry, "repository": repository, "tag": tag, "pullPolicy": "Never"},
+            "nodeSelector": {"kubernetes.io/hostname": "node1"},
+        }
+        run.quiet(
+            binaries.path("helm4"),
+            "upgrade",
+            "--install",
+            "mail-push",
+            ROOT / "charts" / "mail-push",
+            "--namespace",
+            NAMESPACE,
+            "--values",
+            ROOT / "examples" / "values.yaml",
+            "--values",
+            "-",
+            "--wait",
+            "--timeout",
+            "180s",
+            input=yaml.safe_dump(overlay),
+            env=self._environment(),
+        )
+
+    def second_config(self) -> None:
+        self.kubectl("apply", "--validate=strict", "-f", str(HERE / "second.yaml"))
+
+    def register(self) -> None:
+        self.kubectl("apply", "--validate=strict", "-f", "-", input=users.manifests())
+
+    def ready(self, deployment: str) -> None:
+        self.kubectl("rollout", "status", f"deployment/{deployment}", "--timeout=120s")
+
+    def address(self, service: str) -> str:
+        """The Service's ClusterIP: the machine reaches it by way of a node."""
+        address: str = self.get("service", service)["spec"]["clusterIP"]
+        return address
+
+    def push_users(self) -> dict[str, dict[str, Any]]:
+        return {item["metadata"]["name"]: item for item in self.get("pushusers")["items"]}
+
+    def listener_pods(self) -> dict[str, dict[str, Any]]:
+        found = self.get("pods", "-l", "app.kubernetes.io/component=listener")["items"]
+        return {item["metadata"]["name"]: item for item in found}
+
+    def _environment(self) -> dict[str, str]:
+        return {"KUBECONFIG": str(self.kubeconfig)}
+
+
+def secret(name: str, data: dict[str, str]) -> dict[str, Any]:
+    """With the label that lets Mail Push use it."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": name, "labels": {"mailpush.dev/use": "true"}},
+        "stringData": data,
+    }
+
+
+def listening(user: dict[str, Any]) -> bool:
+    conditions = user.get("status", {}).get("conditions", [])
+    return any(c["type"] == "Listening" and c["status"] == "True" for c in conditions)
+
+
+def wait_for(what: str, condition: Callable[[], bool], seconds: float) -> float:
+    """Seconds that it took.
+
+    Raises:
+        DevError: it did not come true in time.
+    """
+    start = time.monotonic()
+    while not condition():
+        if time.monotonic() - start > seconds:
+            raise DevError(f"after {seconds:.0f} s still not: {what}")
+        time.sleep(0.2)
+    return time.monotonic() - start

@@ -1,0 +1,64 @@
+"""The demo's push users."""
+
+from dataclasses import dataclass
+
+import yaml
+
+CLIENT = "open-xchange-mobile-api-facade"
+
+
+@dataclass(frozen=True)
+class DemoUser:
+    """One user of one of the two installations; `listens` is what the demo expects."""
+
+    config: str
+    user_id: int
+    clients: tuple[str, ...] = (CLIENT,)
+    suspended: bool = False
+    own_password: bool = False
+
+    @property
+    def login(self) -> str:
+        return f"user{self.user_id}"
+
+    @property
+    def name(self) -> str:
+        return f"{self.config}-1-{self.user_id}"
+
+    @property
+    def listens(self) -> bool:
+        return not self.suspended and CLIENT in self.clients
+
+    def manifest(self) -> dict[str, object]:
+        spec: dict[str, object] = {
+            "configRef": {"name": self.config},
+            "contextId": 1,
+            "userId": self.user_id,
+            "clients": list(self.clients),
+            "login": self.login,
+            "mail": f"{self.login}@example.org",
+        }
+        if self.suspended:
+            spec["suspend"] = True
+        if self.own_password:
+            spec["credentialsSecretRef"] = {"name": f"password-{self.user_id}"}
+        return {
+            "apiVersion": "mailpush.dev/v1alpha1",
+            "kind": "PushUser",
+            "metadata": {"name": self.name},
+            "spec": spec,
+        }
+
+
+USERS = (
+    *(DemoUser("main", number) for number in range(3, 13)),
+    DemoUser("main", 13, clients=("some-other-client",)),
+    DemoUser("main", 14, suspended=True),
+    *(DemoUser("idle", number, own_password=True) for number in range(21, 24)),
+)
+LISTENING = tuple(user for user in USERS if user.listens)
+SILENT = tuple(user for user in USERS if not user.listens)
+
+
+def manifests() -> str:
+    return yaml.safe_dump_all([user.manifest() for user in USERS], sort_keys=False)

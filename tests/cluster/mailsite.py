@@ -1,0 +1,329 @@
+"""A whole mail site on the control plane, with every process real; only the kubelet is this file.
+
+The operator and the listeners run as they do in pods: started from the pod template that the operator wrote, with the
+ServiceAccounts and the rights of the chart. Each pod has a loopback address of its own in place of a pod address.
+"""
+
+import base64
+import json
+import os
+import random
+import shutil
+import signal
+import socket
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from dev import binaries, run
+from dev.processes import Group, alive
+from dev.services import Dovecot, Redis, WebhookReceiver
+from mailpush import names
+from tests.cluster.conftest import ROOT, Namespace, wait_for
+
+CLIENT = "open-xchange-mobile-api-facade"
+CALLBACK_LOGIN, CALLBACK_PASSWORD = "dovecot", "callback-password"
+MAIL_PUSH = Path(sys.executable).parent / "mail-push"
+
+
+@dataclass
+class PodProcess:
+    """One listener process with a pod's identity."""
+
+    name: str
+    uid: str
+    process: str
+    pid: int
+
+
+class MailSite:
+    """The MailPushConfig `main` with Dovecot, Redis and a webhook receiver."""
+
+    def __init__(self, namespace: Namespace, *, replicas: int = 3) -> None:
+        self.namespace = namespace
+        self.replicas = replicas
+        self.group = Group("mail-push-site")
+        self.network = f"127.{random.randint(2, 250)}.{random.randint(1, 250)}"
+        self.pods: dict[str, PodProcess] = {}
+        self._starts = 0
+        self.receiver = WebhookReceiver.start()
+        self.redis = Redis.launch()
+        self.dovecot = Dovecot.launch([self.callback_url(0)])
+
+    # -- places
+
+    def address(self, ordinal: int) -> str:
+        """The loopback address that stands for a pod's own."""
+        return f"{self.network}.1{ordinal}"
+
+    def callback_url(self, ordinal: int) -> str:
+        """What Dovecot is told, in place of the callback Service: always the same pod, whoever owns the user."""
+        login = f"{CALLBACK_LOGIN}:{CALLBACK_PASSWORD}"
+        return f"http://{login}@{self.address(ordinal)}:{names.CALLBACK_PORT}{names.CALLBACK_PATH}"
+
+    # -- the operator
+
+    def install(self) -> None:
+        """The chart's objects by Helm (its Jobs never run without a kubelet), then the operator as a process."""
+        values = {
+            "crds": {"install": False},
+            "fullnameOverride": f"mp-{self.namespace.name}",
+            "image": {"registry": "docker.io", "repository": "mail-push/mail-push", "tag": "test"},
+        }
+        run.quiet(
+            binaries.path("helm4"),
+            *("install", "mail-push", ROOT / "charts" / "mail-push"),
+            *("--namespace", self.namespace.name, "--no-hooks", "--values", "-"),
+            input=yaml.safe_dump(values),
+            env={"KUBECONFIG": str(self.namespace.plane.kubeconfig)},
+        )
+        self.secret("callback", login=CALLBACK_LOGIN, password=CALLBACK_PASSWORD)
+        self.secret("master", password=self.dovecot.master_password)
+        self.secret("ca", **{"ca.crt": self.dovecot.ca_file.read_text()})
+        self.secret("webhook", secret="whsec_" + base64.b64encode(b"k" * 32).decode())
+        self.start_operator()
+        self.namespace.apply(json.dumps(self.manifest()))
+
+    def start_operator(self) -> int:
+        """Starts it as the Deployment's container, with the ServiceAccount's own token."""
+        deployment = self.namespace.list("deployments")[0]
+        spec = deployment["spec"]["template"]["spec"]
+        environment = {entry["name"]: entry["value"] for entry in spec["containers"][0]["env"] if "value" in entry}
+        token = self.namespace.plane.kubeconfig_for_service_account(self.namespace.name, spec["serviceAccountName"])
+        self._starts += 1
+        self.operator = f"operator-{self._starts}"
+        return self.group.start(
+            self.operator,
+            MAIL_PUSH,
+            "operator",
+            env={
+                **environment,
+                "POD_NAME": self.operator,
+                "POD_NAMESPACE": self.namespace.name,
+                "MAILPUSH_LISTEN": "127.0.0.1",
+                "MAILPUSH_HEALTH_PORT": "0",
+                "KUBECONFIG": str(token),
+            },
+        )
+
+    def kill_operator(self) -> None:
+        self.group.stop(self.operator, grace=0)
+
+    def manifest(self) -> dict[str, Any]:
+        return {
+            "apiVersion": names.API_VERSION,
+            "kind": "MailPushConfig",
+            "metadata": {"name": "main"},
+            "spec": {
+                "allowedClients": [f"{CLIENT}*"],
+                "packages": {"status": {"open-xchange-push-dovecot": "enabled"}},
+                "mailAccess": {
+                    "passwordSource": "global",
+                    "masterPasswordSecretRef": {"name": "master", "key": "password"},
+                    "masterUser": {"name": self.dovecot.master_user},
+                    "servers": [
+                        {
+                            "name": "default",
+                            "host": self.dovecot.host,
+                            "port": self.dovecot.imap_port,
+                            "security": "starttls",
+                            "caSecretRef": {"name": "ca", "key": "ca.crt"},
+                        }
+                    ],
+                },
+                "callback": {"authSecretRef": {"name": "callback"}},
+                "redis": {"url": self.redis.url},
+                "transports": {
+                    "webhooks": [
+                        {
+                            "name": "devices",
+                            "url": self.receiver.url,
+                            "secretRef": {"name": "webhook", "key": "secret"},
+                            "timeoutMilliseconds": 2000,
+                        }
+                    ]
+                },
+                "listeners": {"replicas": self.replicas},
+            },
+        }
+
+    def secret(self, name: str, **data: str) -> None:
+        self.namespace.apply(
+            json.dumps(
+                {
+                    "apiVersion": "v1",
+                    "kind": "Secret",
+                    "metadata": {"name": name, "labels": {names.USE_LABEL: "true"}},
+                    "stringData": data,
+                }
+            )
+        )
+
+    # -- pods, with this file for a kubelet
+
+    def start_pods(self) -> None:
+        wait_for("the StatefulSet's pods", lambda: len(self._pod_objects()) == self.replicas)
+        for name in sorted(self._pod_objects()):
+            self.start_pod(name)
+
+    def start_pod(self, name: str) -> PodProcess:
+        """Starts the container of the Pod object that has this name now."""
+        pod = self._pod_objects()[name]
+        uid, spec = pod["metadata"]["uid"], pod["spec"]
+        self._starts += 1
+        process = f"{name}-{self._starts}"
+        folder = self.group.folder / f"{name}-{uid}"
+        container = spec["containers"][0]
+        directories = {
+            mount["mountPath"]: self._volume(folder, mount["name"], spec["volumes"])
+            for mount in container["volumeMounts"]
+        }
+        fields = {"metadata.name": name, "metadata.uid": uid, "metadata.namespace": self.namespace.name}
+        environment = {
+            entry["name"]: entry["value"] if "value" in entry else fields[entry["valueFrom"]["fieldRef"]["fieldPath"]]
+            for entry in container.get("env", [])
+            if "value" in entry or entry["valueFrom"].get("fieldRef", {}).get("fieldPath") in fields
+        }
+        address = self.address(int(name.rsplit("-", 1)[1]))
+        token = self.namespace.plane.kubeconfig_for_service_account(
+            self.namespace.name, spec["serviceAccountName"], pod=name
+        )
+        own_token = token.with_name(f"{process}.conf")
+        shutil.copy(token, own_token)
+        pid = self.group.start(
+            process,
+            MAIL_PUSH,
+            "listener",
+            env={
+                **environment,
+                "MAILPUSH_PROPERTIES_DIR": str(directories[names.PROPERTIES_DIRECTORY]),
+                "MAILPUSH_INTERNAL_DIR": str(directories[names.INTERNAL_KEY_DIRECTORY]),
+                "MAILPUSH_JOURNAL_DIR": str(directories[names.JOURNAL_DIRECTORY]),
+                "MAILPUSH_LISTEN": address,
+                "MAILPUSH_PEER_URL": f"http://{self.network}.1{{ordinal}}:{names.INTERNAL_PORT}",
+                "KUBECONFIG": str(own_token),
+            },
+        )
+        self.pods[name] = PodProcess(name, uid, process, pid)
+        return self.pods[name]
+
+    def signal(self, name: str, which: signal.Signals) -> None:
+        os.kill(self.pods[name].pid, which)
+
+    def runs(self, process: PodProcess) -> bool:
+        return alive(process.pid)
+
+    def log(self, name: str) -> str:
+        return self.group.read_log(self.pods[name].process)
+
+    def _pod_objects(self) -> dict[str, Any]:
+        selector = ",".join(f"{key}={value}" for key, value in names.listener_selector("main").items())
+        return {pod["metadata"]["name"]: pod for pod in self.namespace.list("pods", selector)}
+
+    def _volume(self, folder: Path, name: str, volumes: list[dict[str, Any]]) -> Path:
+        """What a kubelet would mount: files of ConfigMaps and Secrets, or an empty folder."""
+        directory = folder / name
+        directory.mkdir(parents=True, exist_ok=True)
+        volume = next(volume for volume in volumes if volume["name"] == name)
+        for source in volume.get("projected", {}).get("sources", []) or [volume]:
+            if "configMap" in source:
+                found = self.namespace.get("configmap", source["configMap"]["name"])
+                assert found is not None, source
+                for key, text in found["data"].items():
+                    (directory / key).write_text(text)
+            elif "secret" in source:
+                found = self.namespace.get("secret", source["secret"].get("name") or source["secret"]["secretName"])
+                assert found is not None, source
+                for key, text in found["data"].items():
+                    (directory / key).write_bytes(base64.b64decode(text))
+        return directory
+
+    # -- users and mail
+
+    def register(self, *user_ids: int, clients: tuple[str, ...] = (CLIENT,), **spec: Any) -> None:
+        self.namespace.apply(
+            *(
+                json.dumps(
+                    {
+                        "apiVersion": names.API_VERSION,
+                        "kind": "PushUser",
+                        "metadata": {"name": names.push_user_name("main", 1, number)},
+                        "spec": {
+                            "configRef": {"name": "main"},
+                            "contextId": 1,
+                            "userId": number,
+                            "clients": list(clients),
+                            "login": f"u{number}",
+                            **spec,
+                        },
+                    }
+                )
+                for number in user_ids
+            )
+        )
+
+    def users(self) -> dict[int, dict[str, Any]]:
+        """Statuses of the push users by user id."""
+        return {item["spec"]["userId"]: item.get("status", {}) for item in self.namespace.list("pushusers")}
+
+    def wait_listening(self, *user_ids: int, without: frozenset[str] = frozenset(), seconds: float = 60) -> None:
+        """Until pods other than `without` listen for all of these users."""
+
+        def all_listen() -> bool:
+            found = self.users()
+            return all(
+                condition(found[number], "Listening") == "True" and found[number].get("pod") not in without
+                for number in user_ids
+            )
+
+        try:
+            wait_for(f"users {user_ids} are listened for", all_listen, seconds)
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.users()}\n{self.logs()}") from None
+
+    def told(self) -> list[tuple[str, str]]:
+        """Subject and webhook-id of each notification so far, in the order of arrival."""
+        return [
+            (json.loads(one.body)["data"].get("subject", ""), one.headers["webhook-id"])
+            for one in self.receiver.received
+        ]
+
+    def wait_told(self, *subjects: str, seconds: float = 30) -> None:
+        try:
+            wait_for(f"{subjects} are told", lambda: set(subjects) <= {subject for subject, _ in self.told()}, seconds)
+        except AssertionError as error:
+            raise AssertionError(f"{error}\ntold: {self.told()}\n{self.users()}\n{self.logs()}") from None
+
+    def logs(self) -> str:
+        """The ends of all logs, for a failed test."""
+        return "\n".join(
+            f"--- {log.name}\n{log.read_text()[-3000:]}" for log in sorted(self.group.folder.glob("*.log"))
+        )
+
+    def raw_callback(self, body: bytes, *, authorization: str | None, ordinal: int = 0) -> int:
+        """The HTTP status that a callback gets."""
+        head = [
+            f"PUT {names.CALLBACK_PATH} HTTP/1.1",
+            "Host: callback",
+            f"Content-Length: {len(body)}",
+            "Connection: close",
+        ]
+        if authorization:
+            head.append(f"Authorization: Basic {base64.b64encode(authorization.encode()).decode()}")
+        with socket.create_connection((self.address(ordinal), names.CALLBACK_PORT), timeout=30) as connection:
+            connection.sendall("\r\n".join(head).encode() + b"\r\n\r\n" + body)
+            return int(connection.recv(64).split()[1])
+
+    def close(self) -> None:
+        self.dovecot.close()
+        self.group.close()
+        self.redis.close()
+        self.receiver.close()
+
+
+def condition(status: dict[str, Any], kind: str) -> str | None:
+    """The status of a condition, None where there is none."""
+    return next((one["status"] for one in status.get("conditions", []) if one["type"] == kind), None)

@@ -1,0 +1,208 @@
+"""The main job on a real control plane: operator and three listeners as processes, real Dovecot, real Redis.
+
+One site for all tests of this file, in their order; each leaves it as it found it.
+"""
+
+import json
+import signal
+import time
+from collections import Counter
+from collections.abc import Iterator
+
+import pytest
+
+from dev.controlplane import ControlPlane
+from tests.cluster.conftest import Namespace, wait_for
+from tests.cluster.mailsite import CALLBACK_LOGIN, CALLBACK_PASSWORD, MailSite, condition
+
+USERS = tuple(range(3, 12))
+DENIED, SUSPENDED = 20, 21
+
+
+@pytest.fixture(scope="module")
+def site(control_plane: ControlPlane) -> Iterator[MailSite]:
+    control_plane.kubectl("create", "namespace", "main-job", check=True)
+    site = MailSite(Namespace(control_plane, "main-job"))
+    try:
+        site.install()
+        site.start_pods()
+        site.register(*USERS)
+        site.register(DENIED, clients=("some-other-client",))
+        site.register(SUSPENDED, suspend=True)
+        site.wait_listening(*USERS)
+        yield site
+    finally:
+        site.close()
+        control_plane.kubectl("delete", "namespace", "main-job", "--wait=false")
+
+
+def deliver(site: MailSite, subject: str, *user_ids: int) -> list[str]:
+    """One mail to each user; the subjects."""
+    subjects = []
+    for number in user_ids:
+        subjects.append(f"{subject} {number}")
+        site.dovecot.deliver(f"u{number}", subject=subjects[-1])
+    return subjects
+
+
+def told_once(site: MailSite, subjects: list[str]) -> None:
+    """Waits until each is told, and finds none told twice."""
+    site.wait_told(*subjects)
+    counts = Counter(subject for subject, _ in site.told())
+    assert {subject: counts[subject] for subject in subjects} == dict.fromkeys(subjects, 1)
+
+
+def epoch(site: MailSite) -> int:
+    shard_map = site.namespace.get("shardmap", "main")
+    assert shard_map is not None
+    return int(shard_map["spec"]["epoch"])
+
+
+def test_users_are_spread_evenly_over_the_pods(site: MailSite) -> None:
+    counts = Counter(site.users()[number]["pod"] for number in USERS)
+    assert set(counts.values()) == {3}
+
+
+def test_each_mail_is_told_once_whichever_pod_dovecot_calls(site: MailSite) -> None:
+    told_once(site, deliver(site, "first", *USERS))
+    one = json.loads(next(r.body for r in site.receiver.received if b"first 5" in r.body))
+    assert (one["topic"], one["contextId"], one["userId"]) == ("ox:mail:new", 1, 5)
+    assert one["data"]["folder"] == "default0/INBOX" or one["data"]["folder"] == "INBOX"
+
+
+def test_a_denied_and_a_suspended_user_stay_silent_and_say_why(site: MailSite) -> None:
+    def reasons() -> bool:
+        found = site.users()
+        return [found[number].get("reason") for number in (DENIED, SUSPENDED)] == ["ClientNotAllowed", "Suspended"]
+
+    wait_for("reasons", reasons)
+    deliver(site, "silent", DENIED, SUSPENDED)
+    told_once(site, deliver(site, "after silent", *USERS))  # what came later is there: so would be what came before
+    assert not [subject for subject, _ in site.told() if subject.startswith("silent")]
+    assert condition(site.users()[DENIED], "Accepted") == "False"
+
+
+def test_kubectl_prints_who_listens_where(site: MailSite) -> None:
+    lines = site.namespace.kubectl("get", "pushusers").splitlines()
+    assert lines[0].split() == ["NAME", "CONTEXT", "USER", "PERMANENT", "MECHANISM", "POD", "READY", "REASON", "AGE"]
+    rows = {line.split()[0]: line.split() for line in lines[1:]}
+    assert rows["main-1-3"][3:5] == ["true", "dovecot"]
+    assert rows["main-1-3"][6:8] == ["True", "Registered"]
+    assert "ClientNotAllowed" in rows[f"main-1-{DENIED}"]
+    assert "Suspended" in rows[f"main-1-{SUSPENDED}"]
+    wide = site.namespace.kubectl("get", "pushusers", "-o", "wide")
+    assert "open-xchange-mobile-api-facade" in wide
+
+
+def test_the_config_says_that_it_is_ready_and_how_many_listen(site: MailSite) -> None:
+    def status() -> bool:
+        config = site.namespace.get("mailpushconfig", "main") or {}
+        found = config.get("status", {})
+        listeners = found.get("listeners", {})
+        return (
+            condition(found, "Ready") == "True" and listeners.get("running") == len(USERS) and bool(found.get("epoch"))
+        )
+
+    wait_for("Ready and counts", status)
+
+
+def test_callbacks_are_answered_as_ox_answers_and_never_crash_a_pod(site: MailSite) -> None:
+    good = f"{CALLBACK_LOGIN}:{CALLBACK_PASSWORD}"
+    event = {"user": "3@1", "event": "messageNew", "folder": "INBOX", "imap-uidvalidity": 1, "imap-uid": 999999}
+    assert site.raw_callback(json.dumps(event).encode(), authorization="dovecot:wrong") == 401
+    assert site.raw_callback(json.dumps(event).encode(), authorization=None) == 401
+    assert site.raw_callback(json.dumps(event | {"user": "999@1"}).encode(), authorization=good) == 200
+    assert site.raw_callback(json.dumps(event | {"user": "nobody"}).encode(), authorization=good) == 200
+    assert site.raw_callback(json.dumps(event | {"event": "flagsSet"}).encode(), authorization=good) == 200
+    assert site.raw_callback(b"{", authorization=good) == 400
+    assert site.raw_callback(b"\xff" * 1000, authorization=good) == 400
+    told_once(site, deliver(site, "after nonsense", *USERS))
+
+
+def test_a_target_that_hangs_delays_no_delivery(site: MailSite) -> None:
+    site.receiver.behave(hang=True)
+    subjects = deliver(site, "hanging", *USERS)  # each LMTP answer came although no target has answered
+    site.receiver.wait(lambda received: any(b"hanging" in one.body for one in received))
+    site.receiver.behave()
+    site.wait_told(*subjects, seconds=60)
+    ids: dict[str, set[str]] = {}
+    for subject, identity in site.told():
+        ids.setdefault(subject, set()).add(identity)
+    assert all(len(ids[subject]) == 1 for subject in subjects), "a repeat must carry the id of the first try"
+
+
+def test_mails_are_told_without_the_operator_and_nothing_moves_when_it_comes_back(site: MailSite) -> None:
+    before, owners = epoch(site), {number: site.users()[number]["pod"] for number in USERS}
+    site.kill_operator()
+    told_once(site, deliver(site, "no operator", *USERS))
+    site.start_operator()
+    leader = lambda: site.operator in json.dumps(site.namespace.list("leases"))  # noqa: E731
+    wait_for("the new operator leads", leader)
+    site.register(30)
+    site.wait_listening(30)  # so it works, and has looked at everything
+    assert {number: site.users()[number]["pod"] for number in USERS} == owners
+    assert epoch(site) == before
+    site.namespace.kubectl("delete", "pushuser", "main-1-30", "--wait=false")
+    wait_for("Dovecot forgets the user", lambda: site.dovecot.metadata("u30") is None)
+    wait_for("the user is gone", lambda: site.namespace.get("pushuser", "main-1-30") is None)
+
+
+def test_a_pod_deleted_by_force_while_its_process_runs_never_notifies_beside_its_successor(site: MailSite) -> None:
+    old = site.pods["mail-push-main-1"]
+    site.namespace.kubectl("delete", "pod", old.name, "--force", "--grace-period=0")
+    wait_for(
+        "the StatefulSet makes the pod anew",
+        lambda: (site.namespace.get("pod", old.name) or {}).get("metadata", {}).get("uid") not in (None, old.uid),
+    )
+    told_once(site, deliver(site, "beside", *USERS))
+    new = site.start_pod(old.name)
+    told_once(site, deliver(site, "with both", *USERS))
+    wait_for("the old process finds another holder and ends", lambda: not site.runs(old))
+    site.wait_listening(*USERS)
+    wait_for("the new one takes users", lambda: new.name in {site.users()[number]["pod"] for number in USERS})
+    told_once(site, deliver(site, "after", *USERS))
+
+
+def test_a_stopped_process_loses_its_users_and_tells_nothing_twice_when_it_goes_on(site: MailSite) -> None:
+    victim = site.pods["mail-push-main-2"]
+    mine = [number for number in USERS if site.users()[number]["pod"] == victim.name]
+    assert mine
+    site.signal(victim.name, signal.SIGSTOP)
+    stopped = time.monotonic()
+    try:
+        site.wait_listening(*mine, without=frozenset({victim.name}))
+        subjects = deliver(site, "paused", *USERS)
+        told_once(site, subjects)
+        wait_for("20 seconds of pause", lambda: time.monotonic() - stopped > 20)
+    finally:
+        site.signal(victim.name, signal.SIGCONT)
+    told_once(site, deliver(site, "awake", *USERS))
+    wait_for("the paused process ends: its Lease was taken", lambda: not site.runs(victim))
+    told_once(site, subjects)
+    site.start_pod(victim.name)
+    wait_for("its successor takes users", lambda: victim.name in {site.users()[number]["pod"] for number in USERS})
+    site.wait_listening(*USERS)
+
+
+def test_an_api_server_that_is_down_silences_nobody(site: MailSite, control_plane: ControlPlane) -> None:
+    control_plane.stop_apiserver()
+    try:
+        told_once(site, deliver(site, "api down", *USERS))
+        started = time.monotonic()
+        wait_for("every lease has lapsed", lambda: time.monotonic() - started > 12)
+        told_once(site, deliver(site, "leases lapsed", *USERS))
+    finally:
+        control_plane.start_apiserver()
+    site.wait_listening(*USERS)
+    told_once(site, deliver(site, "api back", *USERS))
+
+
+def test_a_planned_stop_hands_over_and_loses_nothing(site: MailSite) -> None:
+    leaving = site.pods["mail-push-main-2"]
+    site.signal(leaving.name, signal.SIGTERM)
+    subjects = [subject for number in range(5) for subject in deliver(site, f"leaving {number}", *USERS)]
+    wait_for("the process ends by itself", lambda: not site.runs(leaving))
+    told_once(site, subjects)
+    site.start_pod(leaving.name)
+    site.wait_listening(*USERS)
+    told_once(site, deliver(site, "came back", *USERS))
