@@ -1,0 +1,168 @@
+"""How one pod hands a new mail to another: a signed POST of one event (`/internal/v1/events`), and what came of it."""
+
+import hashlib
+import hmac
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+
+import msgspec
+import structlog
+from aiohttp import ClientError, ClientSession, ClientTimeout, TCPConnector
+
+from mailpush.names import INTERNAL_EVENTS_PATH
+from mailpush.notifications.notification import NewMail
+
+log = structlog.get_logger(__name__)
+
+TIMESTAMP_HEADER: Final = "X-Mail-Push-Timestamp"
+SIGNATURE_HEADER: Final = "X-Mail-Push-Signature"
+TIMESTAMP_SECONDS: Final = 300
+"""How far the two clocks may differ."""
+SHORTEST_KEY: Final = 16
+KEY_SECONDS: Final = 10.0
+
+CONNECT_SECONDS: Final = 1.0
+ANSWER_SECONDS: Final = 2.0
+_ANSWER_BYTES: Final = 4096
+
+encode_mail = msgspec.json.Encoder().encode
+_decode_owner = msgspec.json.Decoder(dict[str, str | None]).decode
+
+
+class KeyUnavailableError(Exception):
+    """The key of the hand-over cannot be read, or is too short to be one."""
+
+
+class HandoverKey:
+    """The key that the operator makes and may change. Looked up again every few seconds.
+
+    Args:
+        read: gives the key's bytes; raises OSError where there is none.
+    """
+
+    def __init__(self, read: Callable[[], bytes], clock: Callable[[], float] = time.monotonic) -> None:
+        self._read = read
+        self._clock = clock
+        self._keys: tuple[bytes, ...] = ()
+        self._read_at = float("-inf")
+
+    def all(self) -> tuple[bytes, ...]:
+        """The key and, where it has changed, the one before: pods do not see a change at the same moment.
+
+        Raises:
+            KeyUnavailableError: there has never been one.
+        """
+        now = self._clock()
+        if now - self._read_at >= KEY_SECONDS:
+            try:
+                key = self._read()
+            except OSError:
+                key = b""
+            if len(key) >= SHORTEST_KEY:
+                self._read_at = now
+                if key not in self._keys[:1]:
+                    self._keys = (key, *self._keys[:1])
+        if not self._keys:
+            raise KeyUnavailableError("there is no key for the hand-over between pods; the operator makes it")
+        return self._keys
+
+
+def sign(key: bytes, timestamp: str, body: bytes) -> str:
+    """The signature header: `v1=` and the hex HMAC-SHA256 of `<timestamp>.<body>`."""
+    return "v1=" + hmac.new(key, timestamp.encode("utf-8") + b"." + body, hashlib.sha256).hexdigest()
+
+
+def verify(keys: tuple[bytes, ...], timestamp: str | None, signature: str | None, body: bytes, now: float) -> bool:
+    """Whether one of `keys` has signed this within the last five minutes. `now`: Unix seconds."""
+    if timestamp is None or signature is None or not (timestamp.isascii() and timestamp.isdecimal()):
+        return False
+    if len(timestamp) > 12 or abs(now - int(timestamp)) > TIMESTAMP_SECONDS:
+        return False
+    given = signature.encode("utf-8", "replace")
+    return any(hmac.compare_digest(sign(key, timestamp, body).encode("ascii"), given) for key in keys)
+
+
+class Answer(Enum):
+    """What a pod said to a mail that was handed to it."""
+
+    TAKEN = "taken"
+    NOT_MINE = "not_mine"
+    UNKNOWN_USER = "unknown_user"
+    REFUSED = "refused"  # wrong signature, full, or what we do not understand: it is there, but does not take it now
+    UNREACHABLE = "unreachable"
+
+
+@dataclass(frozen=True, slots=True)
+class PeerAnswer:
+    """`owner`: the pod that has the user, as the one that does not have it knows it."""
+
+    answer: Answer
+    owner: str | None = None
+
+
+class Peers:
+    """The client. One per process, made and closed within the event loop.
+
+    Args:
+        url: where the pod of a name takes events, without a path.
+    """
+
+    def __init__(
+        self,
+        url: Callable[[str], str],
+        key: HandoverKey,
+        *,
+        answer_seconds: float = ANSWER_SECONDS,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self._url = url
+        self._key = key
+        self._now = now
+        # A pod that comes again has another address, so names are not remembered; connections are.
+        self._session = ClientSession(
+            connector=TCPConnector(limit=0, use_dns_cache=False),
+            timeout=ClientTimeout(total=answer_seconds, connect=min(CONNECT_SECONDS, answer_seconds)),
+        )
+
+    async def post(self, pod: str, mail: NewMail) -> PeerAnswer:
+        """Hands `mail` to `pod`. Never raises for anything that `pod` or the network does."""
+        body = encode_mail(mail)
+        timestamp = str(int(self._now()))
+        try:
+            headers = {
+                "Content-Type": "application/json",
+                TIMESTAMP_HEADER: timestamp,
+                SIGNATURE_HEADER: sign(self._key.all()[0], timestamp, body),
+            }
+            async with self._session.post(
+                self._url(pod) + INTERNAL_EVENTS_PATH, data=body, headers=headers, allow_redirects=False
+            ) as response:
+                return _answer_of(response.status, await response.content.read(_ANSWER_BYTES))
+        except KeyUnavailableError as error:
+            log.warning("handover_key_missing", error=str(error))
+            return PeerAnswer(Answer.REFUSED)
+        except (ClientError, TimeoutError, OSError, ValueError) as error:
+            log.info("handover_unreachable", pod=pod, error=type(error).__name__)
+            return PeerAnswer(Answer.UNREACHABLE)
+
+    async def close(self) -> None:
+        await self._session.close()
+
+
+def _answer_of(status: int, body: bytes) -> PeerAnswer:
+    match status:
+        case 202:
+            return PeerAnswer(Answer.TAKEN)
+        case 404:
+            return PeerAnswer(Answer.UNKNOWN_USER)
+        case 409:
+            try:
+                return PeerAnswer(Answer.NOT_MINE, _decode_owner(body).get("owner"))
+            except msgspec.DecodeError:
+                return PeerAnswer(Answer.NOT_MINE)
+        case _:
+            log.warning("handover_refused", status=status)
+            return PeerAnswer(Answer.REFUSED)
