@@ -22,6 +22,7 @@ from mailpush.notifications.transports.webhook import WebhookTarget, WebhookTran
 _log = structlog.get_logger(__name__)
 
 RECORD_SECONDS: Final = 10.0  # a claim lasts the target's timeout and this, for the record after it
+HELD_SECONDS: Final = 1.0
 RECORD_TRIES: Final = 3
 WITHDRAW_SECONDS: Final = 2.0
 RECENT: Final = 20_000  # ids told by this process, known without asking the store
@@ -75,6 +76,7 @@ class Dispatcher:
         self._holder = holder
         self._transport = transport
         self._random = random or Random()  # noqa: S311 - spreads retries, keeps no secret
+        self._closed = False
         self._recent: OrderedDict[str, None] = OrderedDict()
         self._targets = {config.name: self._open_target(config) for config in targets}
 
@@ -84,6 +86,8 @@ class Dispatcher:
         `age`: seconds since it arrived, for one that another pod has handed over.
         """
         taken = 0
+        if self._closed:
+            return taken
         arrived = boottime() - age
         for name, target in self._targets.items():
             matching = tuple(client for client in clients if target.config.matches(client))
@@ -110,7 +114,8 @@ class Dispatcher:
 
     async def close(self, grace: float) -> list[Undelivered]:
         """The end: as `settle` for all users. The claims' store is not closed; it is the caller's."""
-        targets, self._targets = list(self._targets.values()), {}
+        self._closed = True
+        targets = list(self._targets.values())
         rest = await asyncio.gather(*(target.queue.close(grace) for target in targets))
         await asyncio.gather(*(target.transport.close() for target in targets))
         return _undelivered(rest)
@@ -168,7 +173,8 @@ class Dispatcher:
             self._remember(delivery.id)
             return AlreadyTold()
         if isinstance(claim, Held):
-            return TryLater("held", after=claim.expires_in, of_target=False)
+            # Looked at again before it expires: it may be withdrawn, and most often it is done in a moment.
+            return TryLater("held", after=min(claim.expires_in, HELD_SECONDS), of_target=False)
         return await self._send(target, delivery, claim)
 
     async def _send(self, target: _Target, delivery: Delivery, claim: Claim) -> TryResult:

@@ -85,7 +85,10 @@ def _unquote(text: str) -> bytes:
 
 def _unbase64(text: str) -> bytes:
     bare = text.rstrip("=")
-    return a2b_base64(bare + "=" * (-len(bare) % 4))
+    decoded = a2b_base64(bare + "=" * (-len(bare) % 4))
+    if bare and not decoded:
+        raise ValueError("nothing of it is base64")
+    return decoded
 
 
 def _to_text(raw: bytes, charset: str) -> str:

@@ -1,0 +1,191 @@
+"""Dovecot's callback as captured from a real one, and any other bytes."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mailpush.notifications.callback import CallbackError, IgnoredEvent, UnknownUserForm, parse_callback
+from mailpush.notifications.headers import decode_sender, decode_subject, header_fields
+from mailpush.notifications.notification import NewMail, new_mail_from_header
+
+FIELDS: dict[str, Any] = {
+    "user": "3@1",
+    "event": "messageNew",
+    "folder": "INBOX",
+    "imap-uidvalidity": 1795414682,
+    "imap-uid": 3,
+    "from": "=?utf-8?Q?Alice_=C3=84?= <alice@example.org>",
+    "subject": "hello 0",
+    "snippet": "Body line one, grüße. Second line.",
+    "unseen": 3,
+}
+
+
+def parse(**changed: Any) -> Any:
+    fields = FIELDS | {name.replace("_", "-"): value for name, value in changed.items()}
+    return parse_callback(json.dumps({name: value for name, value in fields.items() if value is not ...}).encode())
+
+
+def test_a_captured_callback_becomes_a_new_mail() -> None:
+    assert parse() == NewMail(
+        context_id=1,
+        user_id=3,
+        folder="INBOX",
+        uid=3,
+        uidvalidity=1795414682,
+        email="alice@example.org",
+        displayname="Alice Ä",
+        subject="hello 0",
+        unread=3,
+        teaser="Body line one, grüße. Second line.",
+    )
+
+
+def test_a_folded_and_encoded_subject_without_sender_is_decoded() -> None:
+    mail = parse(**{"from": ...}, subject="=?utf-8?B?w5xiZXJzY2hyaWZ0?= rest\n folded", snippet="", unseen=...)
+    assert (mail.subject, mail.email, mail.displayname) == ("Überschrift rest folded", None, None)
+    assert (mail.teaser, mail.unread) == ("", None)
+
+
+@pytest.mark.parametrize("event", ["messageNew", "MessageNew"])
+def test_both_spellings_of_the_event_are_known(event: str) -> None:
+    assert isinstance(parse(event=event), NewMail)
+
+
+@pytest.mark.parametrize("event", ["messageRead", "", 7, None, ...])
+def test_another_event_is_ignored(event: Any) -> None:
+    assert isinstance(parse(event=event, user=...), IgnoredEvent)
+
+
+@pytest.mark.parametrize(
+    "user", ["u1", "", "a=b", "@1", "3@", "3@x", "0@1", "3@0", "-3@1", "2147483648@1", "3@1 ", "3@1@1", "٣@1", "3@1\n"]
+)
+def test_a_user_of_another_form_is_told_apart(user: str) -> None:
+    assert isinstance(parse(user=user), UnknownUserForm)
+
+
+@pytest.mark.parametrize(
+    ("fields", "count"), [({"unread": 5}, 3), ({"unread": 5, "unseen": ...}, 5), ({"unseen": "x"}, None)]
+)
+def test_the_badge_has_two_names(fields: dict[str, Any], count: int | None) -> None:
+    assert parse(**fields).unread == count
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"user": ...},
+        {"user": 3},
+        {"folder": ...},
+        {"folder": ""},
+        {"imap_uid": ...},
+        {"imap_uid": 0},
+        {"imap_uid": True},
+        {"imap_uid": "3"},
+        {"imap_uid": 2**32},
+        {"imap_uidvalidity": ...},
+        {"imap_uidvalidity": 1.5},
+    ],
+)
+def test_a_new_mail_without_its_identity_is_an_error(changed: dict[str, Any]) -> None:
+    with pytest.raises(CallbackError):
+        parse(**changed)
+
+
+@pytest.mark.parametrize("body", [b"", b" ", b"x", b"[]", b"null", b'{"a":', b"[" * 60_000, b"1" * 70_000, b"9" * 5000])
+def test_what_is_no_json_object_is_an_error(body: bytes) -> None:
+    with pytest.raises(CallbackError):
+        parse_callback(body)
+
+
+def test_bytes_that_are_not_utf8_do_not_lose_the_mail() -> None:
+    mail = parse_callback(json.dumps(FIELDS).encode().replace(b"hello 0", b"gr\xfc\xdfe"))
+    assert isinstance(mail, NewMail)
+    assert mail.subject == "gr\ufffd\ufffde"
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.sampled_from(list(FIELDS.values())),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@given(
+    st.dictionaries(st.sampled_from(list(FIELDS)), JSON), st.dictionaries(st.sampled_from(list(FIELDS)), st.just(...))
+)
+def test_any_values_are_understood_or_refused(changed: dict[str, Any], missing: dict[str, Any]) -> None:
+    try:
+        result = parse(**changed, **{name: ... for name in missing if name not in changed})
+    except CallbackError:
+        return
+    assert isinstance(result, NewMail | IgnoredEvent | UnknownUserForm)
+
+
+@given(st.binary())
+def test_any_bytes_are_understood_or_refused(body: bytes) -> None:
+    try:
+        parse_callback(body)
+    except CallbackError:
+        pass
+
+
+SUBJECTS = [
+    ("plain", "plain"),
+    ("=?utf-8?Q?a=C3?= =?utf-8?Q?=A4b?=", "aäb"),
+    ("=?UTF-8?B?4pyT?=\r\n =?utf-8*en?q?_x?=", "✓ x"),
+    ("=?iso-8859-1?q?gr=FC=DFe?= und mehr", "grüße und mehr"),
+    ("=?nonsense?q?abc?= x", "abc x"),
+    ("=?utf-8?B?####?= y", "=?utf-8?B?####?= y"),
+    ("=?utf-8?Q?broken", "=?utf-8?Q?broken"),
+    ("a\tb\r\n c", "a b c"),
+    ("\u202egnp.exe\x00\x1b[31m", "gnp.exe[31m"),
+    ("\ud800", "?"),
+    ("x" * 2000, "x" * 998),
+]
+
+
+@pytest.mark.parametrize(("raw", "shown"), SUBJECTS)
+def test_a_subject_is_shown_as_a_person_reads_it(raw: str, shown: str) -> None:
+    assert decode_subject(raw) == shown
+
+
+SENDERS = [
+    ("Bob <b@x>", ("b@x", "Bob")),
+    ("b@x", ("b@x", None)),
+    ('"Müller, Jörg" <j@x>', ("j@x", "Müller, Jörg")),
+    ("=?utf-8?Q?M=C3=BCller=2C_=3Ca=40b=3E?= <j@x>", ("j@x", "Müller, <a@b>")),
+    ("a@x, b@y", ("a@x", None)),
+    ("nobody", (None, "nobody")),
+    ("", (None, None)),
+    ("<>", (None, "<>")),
+]
+
+
+@pytest.mark.parametrize(("raw", "shown"), SENDERS)
+def test_a_sender_is_taken_apart_before_it_is_decoded(raw: str, shown: tuple[str | None, str | None]) -> None:
+    assert decode_sender(raw) == shown
+
+
+@given(st.text() | st.text(alphabet='=?utf-8QqBb_<>@",;:()\\ \ud800'))
+def test_any_header_is_shown_somehow(raw: str) -> None:
+    email, name = decode_sender(raw)
+    for text in (decode_subject(raw), email or "", name or ""):
+        assert "\n" not in text.encode("utf-8").decode()
+
+
+def test_a_header_block_is_read_with_its_folds() -> None:
+    block = b"Subject: =?utf-8?q?a?=\r\n b\r\nFROM : Bob\r\n <b@x>\r\nSubject: second\r\n\r\n"
+    assert header_fields(block) == {"subject": "=?utf-8?q?a?=\n b", "from": "Bob\n <b@x>"}
+    mail = new_mail_from_header(block, context_id=1, user_id=3, folder="inbox", uid=5, uidvalidity=7)
+    assert (mail.folder, mail.subject, mail.email, mail.displayname) == ("INBOX", "a b", "b@x", "Bob")
+
+
+@given(st.binary())
+def test_any_header_block_is_read(block: bytes) -> None:
+    new_mail_from_header(block, context_id=1, user_id=3, folder="x", uid=5, uidvalidity=7)
