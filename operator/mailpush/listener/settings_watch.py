@@ -1,0 +1,185 @@
+"""The settings that this pod runs by: booted from the mounted files, then kept up to date through the API.
+
+A kubelet may take 90 s to refresh a mount, so a running listener watches its ConfigMap by name (design section 6). It
+takes a configuration only whole, as its hash says, and keeps the last good one where a new one is invalid.
+"""
+
+import asyncio
+import base64
+import binascii
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import structlog
+
+from mailpush import names
+from mailpush.kube.client import Kube, Object
+from mailpush.kube.errors import KubeError
+from mailpush.kube.reflector import Change, Reflector
+from mailpush.kube.resources import CONFIG_MAP, SECRET
+from mailpush.properties.format import load
+from mailpush.properties.read import SettingsError, config_hash_of, read
+from mailpush.properties.render import keyed_hash
+from mailpush.properties.settings import Settings
+
+UNREGISTER_PROPERTY: Final = "mailpush.unregister"
+CONFIGURATION_INVALID: Final = "ConfigurationInvalid"
+ANSWER_SECONDS: Final = 10.0
+RETRY_SECONDS: Final = (0.2, 0.5, 1.0, 2.0, 5.0)
+TOLD_AFTER: Final = 4
+
+log = structlog.get_logger(__name__)
+
+
+class HalfConfigurationError(Exception):
+    """ConfigMap and Secret do not belong together yet: the other half is on its way."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """One configuration. `unregister`: the installation is being taken away, so all users are to be unregistered."""
+
+    settings: Settings
+    config_hash: str
+    unregister: bool = False
+
+
+def load_files(files: Mapping[str, str], boot: Mapping[str, str], secrets: Mapping[str, str], key: bytes) -> Loaded:
+    """A configuration from its three parts: ConfigMap, boot ConfigMap, Secret. `key` is that of the secrets' hash.
+
+    Raises:
+        SettingsError: it cannot be run by; the text names file, property and what is allowed.
+    """
+    settings = read({**files, **boot, **secrets})
+    config_hash = config_hash_of(files, keyed_hash(secrets, key)) if key else ""
+    return Loaded(settings, config_hash, unregister=_unregister(files))
+
+
+def read_directory(directory: Path, key: bytes) -> tuple[Loaded, dict[str, str]]:
+    """What a pod boots from, and the part of it that takes a restart to change.
+
+    Raises:
+        SettingsError: as `load_files`. OSError: a file cannot be read.
+    """
+    files: dict[str, str] = {}
+    boot: dict[str, str] = {}
+    secrets: dict[str, str] = {}
+    for path in sorted(directory.glob("*.properties")):
+        part = {names.BOOT_PROPERTIES: boot, names.SECRET_PROPERTIES: secrets}.get(path.name, files)
+        part[path.name] = path.read_text(encoding="utf-8")
+    return load_files(files, boot, secrets, key), boot
+
+
+class SettingsWatch:
+    """Watches the ConfigMap and calls `apply` with each configuration that is new, whole and valid.
+
+    Args:
+        boot: the files that take a restart to change, as this process has them.
+        problem: is told of what keeps a new configuration from being run; with None of its end.
+    """
+
+    def __init__(
+        self,
+        kube: Kube,
+        namespace: str,
+        config: str,
+        boot: Mapping[str, str],
+        key: Callable[[], bytes],
+        *,
+        apply: Callable[[Loaded], None],
+        problem: Callable[[str | None], None],
+        current: Loaded | None = None,
+    ) -> None:
+        self._kube = kube
+        self._namespace = namespace
+        self._config = config
+        self._boot = boot
+        self._key = key
+        self._apply = apply
+        self._problem = problem
+        self._current = current
+        self._object: Object | None = None
+        self._refused: str | None = None
+        self._changed = asyncio.Event()
+
+    def reflector(self) -> Reflector:
+        name = names.properties_configmap_name(self._config)
+        return Reflector(self._kube, CONFIG_MAP, self._namespace, self.observe, field_selector=f"metadata.name={name}")
+
+    def observe(self, change: Change, obj: Object) -> None:
+        """A ConfigMap that is deleted changes nothing: the operator makes it again."""
+        if change in ("ADDED", "MODIFIED"):
+            self._object = obj
+            self._changed.set()
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            await self._changed.wait()
+            self._changed.clear()
+            failures = 0
+            while not await self._take(failures):
+                delay = RETRY_SECONDS[min(failures, len(RETRY_SECONDS) - 1)]
+                failures += 1
+                try:
+                    async with asyncio.timeout(delay):
+                        await self._changed.wait()
+                except TimeoutError:
+                    pass
+                self._changed.clear()
+
+    async def _take(self, failures: int) -> bool:
+        """Whether there is nothing left to do with the ConfigMap as it is."""
+        obj = self._object or {}
+        wanted = (obj.get("metadata", {}).get("annotations") or {}).get(names.CONFIG_HASH_ANNOTATION)
+        if wanted is None or wanted == self._refused:
+            return True
+        if self._current is not None and wanted == self._current.config_hash:
+            if self._refused is not None:
+                self._refused = None
+                self._problem(None)
+            return True
+        try:
+            loaded = await self._fetch(dict(obj.get("data") or {}), wanted)
+        except SettingsError as error:
+            log.warning("configuration_invalid", config_hash=wanted, problems=list(error.problems))
+            self._refused = wanted
+            self._problem(CONFIGURATION_INVALID)
+            return True
+        except (KubeError, TimeoutError, OSError, HalfConfigurationError) as error:
+            if failures == TOLD_AFTER:
+                log.warning("configuration_not_read", config_hash=wanted, error=str(error) or type(error).__name__)
+            return False
+        log.info("configuration_applied", config_hash=wanted)
+        self._current, self._refused = loaded, None
+        self._problem(None)
+        self._apply(loaded)
+        return True
+
+    async def _fetch(self, files: dict[str, str], wanted: str) -> Loaded:
+        key = self._key()
+        if not key:
+            raise HalfConfigurationError("the key of the hand-over is not mounted")
+        async with asyncio.timeout(ANSWER_SECONDS):
+            secret = await self._kube.get(SECRET, self._namespace, names.secrets_name(self._config))
+        secrets = _secret_files(secret)
+        if config_hash_of(files, keyed_hash(secrets, key)) != wanted:
+            raise HalfConfigurationError("ConfigMap and Secret do not belong together")
+        return load_files(files, self._boot, secrets, key)
+
+
+def _secret_files(secret: Mapping[str, Any]) -> dict[str, str]:
+    value = (secret.get("data") or {}).get(names.SECRET_PROPERTIES)
+    if not isinstance(value, str):
+        raise HalfConfigurationError(f"the Secret has no {names.SECRET_PROPERTIES}")
+    try:
+        return {names.SECRET_PROPERTIES: base64.b64decode(value).decode()}
+    except (binascii.Error, ValueError):
+        raise HalfConfigurationError(f"{names.SECRET_PROPERTIES} is no text") from None
+
+
+def _unregister(files: Mapping[str, str]) -> bool:
+    candidates = (text for text in files.values() if UNREGISTER_PROPERTY in text)
+    return any(load(text).get(UNREGISTER_PROPERTY, "").strip().lower() == "true" for text in candidates)
