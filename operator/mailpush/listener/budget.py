@@ -51,7 +51,7 @@ class TokenBucket:
         now = self._clock()
         self._free_at = max(self._free_at, now - self._burst / self._rate) + 1 / self._rate
         wait = self._free_at - now
-        if wait > 0:
+        if wait > 1e-6:  # less is rounding
             await self._sleep(wait)
 
 

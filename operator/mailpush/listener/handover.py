@@ -117,7 +117,11 @@ class Router:
 
         `age`: seconds since it arrived, for one that the dispatcher gives back (`Undelivered`).
         """
-        entry = self._journal.append(mail, age) if self._pending < self._capacity else None
+        if self._pending >= self._capacity:
+            return False
+        entry = self._journal.append(mail, age)
+        while entry is None and self._telling.shed():
+            entry = self._journal.append(mail, age)
         if entry is None:
             return False
         self._begin(entry)

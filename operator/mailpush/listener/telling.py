@@ -1,7 +1,7 @@
 """Mails that this pod's dispatcher has taken stay in the journal until their user has none open any more.
 
-The dispatcher lives in memory only: a container that is killed while a target is slow or down must find them again. They
-are told again under the same ids, so whoever has claimed or recorded them is not told twice (protocol P13).
+The dispatcher lives in memory only: a container that is killed while a target is slow or down must find them again.
+They are told again under the same ids, so a target that has taken one is not told twice (protocol P13).
 """
 
 import asyncio
@@ -47,6 +47,14 @@ class Telling:
         for user in [user for user in self._entries if user not in still]:
             for entry in self._entries.pop(user):
                 self._journal.done(entry)
+
+    def shed(self) -> bool:
+        """Closes the older half: an arriving mail needs the room more. False when there is none."""
+        users = list(self._entries)
+        for user in users[: (len(users) + 1) // 2]:
+            for entry in self._entries.pop(user):
+                self._journal.done(entry)
+        return bool(users)
 
     async def run(self) -> None:
         """Sweeps now and then until cancelled."""

@@ -1,0 +1,182 @@
+"""A small IMAP server in the test's own loop, to be told how to misbehave. The real one is in tests/services."""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from mailpush.imap.client import ImapLogin, ImapServer
+
+
+@dataclass
+class Message:
+    uid: int
+    subject: str = "hello"
+    flags: str = ""
+
+
+@dataclass
+class FakeImap:
+    """One mailbox for everybody. `commands` are the names of all commands so far, `logins` the passwords tried."""
+
+    port: int = 0
+    password: str = "secret"
+    capabilities: str = "IMAP4rev1 IDLE METADATA"
+    refuse: frozenset[str] = frozenset()
+    metadata: str | None = None
+    uidvalidity: int = 1
+    uidnext: int = 1
+    messages: list[Message] = field(default_factory=list)
+    commands: list[str] = field(default_factory=list)
+    logins: list[str] = field(default_factory=list)
+    login_code: str = "AUTHENTICATIONFAILED"
+    break_fetch: bool = False
+    _changed: asyncio.Event = field(default_factory=asyncio.Event)
+    _writers: set[asyncio.StreamWriter] = field(default_factory=set)
+    _idling: int = 0
+    _server: asyncio.Server | None = None
+
+    @property
+    def address(self) -> ImapServer:
+        return ImapServer("127.0.0.1", self.port, security="none")
+
+    def login(self, password: str = "secret") -> ImapLogin:
+        return ImapLogin("alice", password)
+
+    async def open(self) -> None:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def close(self) -> None:
+        """Ends it with every connection."""
+        if self._server is not None:
+            self._server.close()
+            self.drop()
+            self._server = None
+
+    def drop(self) -> None:
+        """Ends every connection, as a restart does."""
+        for writer in self._writers:
+            writer.close()
+
+    def deliver(self, *messages: Message) -> None:
+        self.put(*messages)
+        self._changed.set()
+
+    def put(self, *messages: Message) -> None:
+        """As `deliver`, but those who idle are not told."""
+        self.messages += messages
+        self.uidnext = max(self.uidnext, *(message.uid + 1 for message in messages))
+
+    async def idling(self) -> None:
+        """Waits until somebody is in IDLE."""
+        await until(lambda: self._idling > 0)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._writers.add(writer)
+        try:
+            writer.write(b"* OK ready\r\n")
+            while line := await reader.readline():
+                tag, _, rest = line.decode().strip().partition(" ")
+                name = rest.split(" ")[1] if rest.startswith("UID ") else rest.split(" ")[0]
+                self.commands.append(name)
+                if name in self.refuse:
+                    writer.write(f"{tag} NO not today\r\n".encode())
+                elif name == "IDLE":
+                    await self._idle(tag, reader, writer)
+                else:
+                    writer.write(self._answer(tag, name, rest).encode())
+                if name == "LOGOUT" or (name == "FETCH" and self.break_fetch):
+                    break
+        except ConnectionError:
+            pass
+        finally:
+            self._writers.discard(writer)
+            writer.close()
+
+    def _answer(self, tag: str, name: str, rest: str) -> str:
+        data, ok = "", f"{tag} OK done\r\n"
+        match name:
+            case "CAPABILITY":
+                data = f"* CAPABILITY {self.capabilities}\r\n"
+            case "LOGIN":
+                self.logins.append(rest.split('"')[3])
+                if self.logins[-1] != self.password:
+                    return f"{tag} NO [{self.login_code}] no\r\n"
+            case "GETMETADATA":
+                value = "NIL" if self.metadata is None else f"{{{len(self.metadata)}}}\r\n{self.metadata}"
+                data = f'* METADATA "" (/private/vendor/vendor.dovecot/http-notify {value})\r\n'
+            case "SETMETADATA":
+                found = re.search(r' "(user=[^"]*)"\)$', rest)
+                self.metadata = found[1] if found else None
+            case "EXAMINE":
+                data = f"* {len(self.messages)} EXISTS\r\n* OK [UIDVALIDITY {self.uidvalidity}] v\r\n"
+                data += f"* OK [UIDNEXT {self.uidnext}] n\r\n"
+            case "FETCH" if self.break_fetch:
+                return ""
+            case "FETCH":
+                first, last = map(int, rest.split(" ")[2].split(":"))
+                data = "".join(_fetched(n, m) for n, m in enumerate(self.messages, 1) if first <= m.uid <= last)
+            case "LOGOUT":
+                data = "* BYE bye\r\n"
+        return data + ok
+
+    async def _idle(self, tag: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"+ idling\r\n")
+        self._idling += 1
+        told = len(self.messages)
+        done = asyncio.create_task(reader.readline())
+        try:
+            while not done.done():
+                changed = asyncio.create_task(self._changed.wait())
+                await asyncio.wait([done, changed], return_when=asyncio.FIRST_COMPLETED)
+                changed.cancel()
+                self._changed.clear()
+                if len(self.messages) != told:
+                    told = len(self.messages)
+                    writer.write(f"* {told} EXISTS\r\n".encode())
+        finally:
+            self._idling -= 1
+            done.cancel()
+        writer.write(f"{tag} OK done\r\n".encode())
+
+
+def _fetched(number: int, message: Message) -> str:
+    header = f"From: Bob <bob@example.org>\r\nSubject: {message.subject}\r\n\r\n"
+    items = f"UID {message.uid} FLAGS ({message.flags}) BODY[HEADER.FIELDS (FROM SUBJECT)]<0> {{{len(header)}}}"
+    return f"* {number} FETCH ({items}\r\n{header})\r\n"
+
+
+@asynccontextmanager
+async def fake_imap() -> AsyncIterator[FakeImap]:
+    server = FakeImap()
+    await server.open()
+    try:
+        yield server
+    finally:
+        await server.close()
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Waits until `condition()` holds; a test that waits for ever is ended by this after a generous time."""
+    async with asyncio.timeout(30):
+        while not condition():  # noqa: ASYNC110 - whatever it asks has no event to wait for
+            await asyncio.sleep(0.002)
+
+
+class Waits:
+    """A sleep that ends when the test says so. `asked`: seconds of each wait so far, without those of none."""
+
+    def __init__(self) -> None:
+        self.asked: list[float] = []
+        self._over = asyncio.Semaphore(0)
+
+    async def sleep(self, seconds: float) -> None:
+        if seconds > 0:
+            self.asked.append(seconds)
+            await self._over.acquire()
+
+    def end(self) -> None:
+        """Ends the wait that is on, or the next."""
+        self._over.release()
