@@ -1,13 +1,35 @@
 """What the custom resources share: the base model, references to Secrets, conditions."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
+from pydantic.config import JsonDict
+
+from mailpush.names import MAX_CONFIG_NAME
 
 Name = Annotated[str, Field(min_length=1, max_length=253)]
-ClientId = Annotated[str, Field(min_length=1, max_length=64)]
+DnsLabel = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=63)]
+ConfigName = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=MAX_CONFIG_NAME)]
+ClientId = Annotated[str, Field(pattern=r'^[^,"\s]+$', max_length=64)]
+ClientPattern = Annotated[str, Field(pattern=r'^[^,"\s]+$', max_length=128)]
 Port = Annotated[int, Field(ge=1, le=65535)]
+Text = Annotated[str, Field(max_length=1024)]
+Toggle = Literal["enabled", "disabled"]
+
+
+def rules(*pairs: tuple[str, str]) -> JsonDict:
+    """The API server's rules for a model or field: CEL that must hold, and what it says where that does not."""
+    return {"x-kubernetes-validations": [{"rule": rule, "message": message} for rule, message in pairs]}
+
+
+def list_map(key: str) -> JsonDict:
+    """A list whose items are told apart by `key`, which must be unique; appliers merge by it."""
+    return {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": [key]}
+
+
+LIST_SET: Final[JsonDict] = {"x-kubernetes-list-type": "set"}
+"""A list of which no item may stand twice."""
 
 
 class Model(BaseModel):
@@ -54,7 +76,7 @@ class Condition(StatusModel):
     """True, False or Unknown."""
     observed_generation: Annotated[int, Field(ge=0)] | None = None
     """The metadata.generation that the condition was set for."""
-    last_transition_time: Annotated[str, Field(max_length=64)]
+    last_transition_time: Annotated[str, Field(max_length=64, json_schema_extra={"format": "date-time"})]
     """When the status last changed (RFC 3339)."""
     reason: Annotated[str, Field(min_length=1, max_length=1024)]
     """A stable word in CamelCase for programs."""

@@ -1,32 +1,65 @@
 """PushUser: one user who is to be told of new mail although none of the user's clients is connected."""
 
-from typing import Annotated
+# ruff: noqa: RUF012 - pydantic copies a default that can change
+
+from typing import Annotated, Final
 
 from pydantic import Field
+from pydantic.config import JsonDict
 
-from mailpush.api.meta import ClientId, Condition, LocalReference, Model, Name, StatusModel
+from mailpush.api.meta import (
+    LIST_SET,
+    ClientId,
+    Condition,
+    ConfigName,
+    DnsLabel,
+    LocalReference,
+    Model,
+    Name,
+    StatusModel,
+    list_map,
+    rules,
+)
+
+# With format, because the API server estimates string(<integer>) as endless and refuses a rule that adds to it.
+_IDS: Final = "[self.spec.configRef.name, self.spec.contextId, self.spec.userId]"
+NAME_RULE: Final = f"self.metadata.name == '%s-%d-%d'.format({_IDS})"
+NAME_MESSAGE: Final = f"'metadata.name must be %s-%d-%d (configRef.name, contextId, userId)'.format({_IDS})"
 
 OxId = Annotated[int, Field(ge=1, le=2147483647)]
+
+
+def _immutable(field: str) -> JsonDict:
+    return rules(("self == oldSelf", f"{field} is immutable: delete this PushUser and create another one"))
+
+
+class ConfigReference(Model):
+    """A MailPushConfig of the same namespace."""
+
+    name: ConfigName
+    """Name of the MailPushConfig."""
 
 
 class PushUserSpec(Model):
     """Who the user is, which clients are registered, and how to reach the mailbox."""
 
-    config_ref: LocalReference
+    config_ref: Annotated[ConfigReference, Field(json_schema_extra=_immutable("configRef"))]
     """The MailPushConfig of the same namespace that serves this user. Immutable."""
-    context_id: OxId
+    context_id: Annotated[OxId, Field(json_schema_extra=_immutable("contextId"))]
     """The OX context's id. A site without OX uses 1. Immutable."""
-    user_id: OxId
+    user_id: Annotated[OxId, Field(json_schema_extra=_immutable("userId"))]
     """The user's id within the context. Immutable."""
-    clients: Annotated[list[ClientId], Field(max_length=64)] = []
+    clients: Annotated[list[ClientId], Field(max_length=64, json_schema_extra=LIST_SET)] = []
     """Ids of the registered clients, such as open-xchange-mobile-api-facade. Without one nothing is listened for."""
     login: Annotated[str, Field(min_length=1, max_length=512)] | None = None
     """The login name at the mail server. Taken where mailAccess.loginSource is login."""
     mail: Annotated[str, Field(min_length=3, max_length=512)] | None = None
     """The primary mail address. Taken as the login where mailAccess.loginSource is mail."""
-    aliases: Annotated[list[Annotated[str, Field(min_length=1, max_length=512)]], Field(max_length=128)] = []
+    aliases: Annotated[
+        list[Annotated[str, Field(min_length=1, max_length=512)]], Field(max_length=128, json_schema_extra=LIST_SET)
+    ] = []
     """Further mail addresses of the user; the mailnotify mechanism finds the user by them."""
-    server: Name | None = None
+    server: DnsLabel | None = None
     """Name of one of mailAccess.servers of the MailPushConfig. Default: the first of them."""
     credentials_secret_ref: LocalReference | None = None
     """A Secret with the key password and optionally login, for mailAccess.userSecrets."""
@@ -37,7 +70,7 @@ class PushUserSpec(Model):
 class PushUserStatus(StatusModel):
     """Accepted is the operator's; everything else is written by the pod that owns the user."""
 
-    conditions: Annotated[list[Condition], Field(max_length=16)] = []
+    conditions: Annotated[list[Condition], Field(max_length=16, json_schema_extra=list_map("type"))] = []
     """Accepted: the user may have a permanent listener. Listening: it learns of new mail. Ready: both."""
     pod: Name | None = None
     """The listener pod that owns the user."""

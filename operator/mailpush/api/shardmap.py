@@ -1,10 +1,12 @@
 """ShardMap: which pod owns which slot (protocol P2). The codec of its spec stands in mailpush.sharding.shardmap."""
 
+# ruff: noqa: RUF012 - pydantic copies a default that can change
+
 from typing import Annotated, Literal
 
 from pydantic import Field
 
-from mailpush.api.meta import Condition, Model, Name, StatusModel
+from mailpush.api.meta import Condition, Model, Name, StatusModel, list_map
 
 
 class ShardMapPod(Model):
@@ -62,7 +64,7 @@ class ShardMapChange(StatusModel):
 class ShardMapStatus(StatusModel):
     """Figures of the map for people."""
 
-    conditions: Annotated[list[Condition], Field(max_length=16)] = []
+    conditions: Annotated[list[Condition], Field(max_length=16, json_schema_extra=list_map("type"))] = []
     """Balanced: no move is under way and no pod has much more than its share."""
     pods: Annotated[int, Field(ge=0)] | None = None
     """Pods that own slots."""

@@ -6,7 +6,8 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from mailpush.api.mailpushconfig import MailAccess, MailPushConfigSpec, Webhook
+from mailpush.api.mailaccess import MailAccess
+from mailpush.api.mailpushconfig import MailPushConfigSpec, Webhook
 from mailpush.packages import DOVECOT, IMAPIDLE, effective, in_effect
 from mailpush.properties import keys, secrets
 from mailpush.properties.format import dump

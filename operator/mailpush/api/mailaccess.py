@@ -1,0 +1,118 @@
+"""How listeners reach mailboxes: part of a MailPushConfig."""
+
+# ruff: noqa: RUF012 - pydantic copies a default that can change
+
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, Field
+
+from mailpush.api.meta import DnsLabel, Model, Port, SecretKeyReference, list_map, rules
+
+
+class CredentialStorage(Model):
+    """OX's credential storage: passwords of push users, encrypted. com.openexchange.push.credstorage.*"""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            (
+                "!self.enabled || has(self.passcryptSecretRef)",
+                "credentialStorage.enabled is true, so credentialStorage.passcryptSecretRef is needed",
+            )
+        )
+    )
+
+    enabled: bool = False
+    """com.openexchange.push.credstorage.enabled"""
+    passcrypt_secret_ref: SecretKeyReference | None = None
+    """The passphrase: com.openexchange.push.credstorage.passcrypt. Needed where enabled is true."""
+    rdb: bool = False
+    """com.openexchange.push.credstorage.rdb: true keeps credentials in the database, false in cluster memory."""
+
+
+class MasterUser(Model):
+    """A Dovecot master user: logs in for any user (SASL PLAIN with an authorization identity)."""
+
+    name: Annotated[str, Field(min_length=1, max_length=255)]
+    """Name of the master user. The IMAP server must offer AUTH=PLAIN."""
+
+
+class UserSecrets(Model):
+    """Passwords of users in Secrets, one a user."""
+
+    enabled: bool = False
+    """True: a PushUser's credentialsSecretRef gives the password."""
+
+
+class OAuth(Model):
+    """OAuth access tokens (not supported yet: a MailPushConfig with it says NotYetSupported)."""
+
+    enabled: bool = False
+    """True: log in with OAuth."""
+
+
+class Doveadm(Model):
+    """Dovecot's doveadm HTTP API (not supported yet: a MailPushConfig with it says NotYetSupported)."""
+
+    enabled: bool = False
+    """com.openexchange.dovecot.doveadm.enabled"""
+    endpoints: Annotated[
+        list[Annotated[str, Field(pattern=r"^https?://[^@,\s]+$", max_length=512)]], Field(max_length=32)
+    ] = []
+    """com.openexchange.dovecot.doveadm.endpoints, such as http://dovecot:8080/doveadm/v1"""
+
+
+class MailServer(Model):
+    """One IMAP server."""
+
+    name: DnsLabel = "default"
+    """What a PushUser's server field names."""
+    host: Annotated[str, Field(pattern=r"^[A-Za-z0-9.:_-]+$", max_length=253)]
+    """Host name or address."""
+    port: Port | None = None
+    """TCP port. Default: 993 for tls, else 143."""
+    security: Literal["tls", "starttls", "none"] = "tls"
+    """tls: TLS from the first byte. starttls: upgraded before the login. none: in the clear, for tests and trusted
+    networks only."""
+    ca_secret_ref: SecretKeyReference | None = None
+    """PEM certificates that the server's must be signed by. Default: the image's own."""
+    server_name: Annotated[str, Field(min_length=1, max_length=253)] | None = None
+    """The name that the server's certificate must bear. Default: host."""
+    insecure_skip_verify: bool = False
+    """True: take any certificate. For tests only."""
+
+
+class MailAccess(Model):
+    """How listeners reach the users' mailboxes. mail.properties"""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            (
+                "self.passwordSource != 'global' || has(self.masterPasswordSecretRef)",
+                'mailAccess.passwordSource is "global", so mailAccess.masterPasswordSecretRef is needed',
+            ),
+            (
+                "!has(self.masterUser) || self.passwordSource == 'global'",
+                'mailAccess.masterUser is set, so mailAccess.passwordSource must be "global"',
+            ),
+        )
+    )
+
+    password_source: Literal["session", "global"] = "session"  # noqa: S105 - OX's word
+    """com.openexchange.mail.passwordSource. global: the master password for everybody. session: each user's own, from
+    the credential storage or userSecrets."""
+    login_source: Literal["login", "mail", "name"] = "login"
+    """com.openexchange.mail.loginSource. What is used as the login name: login: the PushUser's login; mail: its mail
+    address; name: the part of the mail address before the @."""
+    master_password_secret_ref: SecretKeyReference | None = None
+    """com.openexchange.mail.masterPassword, for passwordSource global."""
+    master_user: MasterUser | None = None
+    """With passwordSource global: log in as this Dovecot master user on behalf of the user. Without it the master
+    password is taken as each user's own, as OX does."""
+    user_secrets: UserSecrets = UserSecrets()
+    """Passwords of users in Secrets."""
+    oauth: OAuth = OAuth()
+    """OAuth access tokens."""
+    doveadm: Doveadm = Doveadm()
+    """Dovecot's doveadm HTTP API."""
+    servers: Annotated[list[MailServer], Field(max_length=64, json_schema_extra=list_map("name"))] = []
+    """The IMAP servers. The first is everybody's whose PushUser names none."""

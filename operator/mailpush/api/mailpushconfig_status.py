@@ -1,0 +1,76 @@
+"""What is the case with a MailPushConfig: its status."""
+
+# ruff: noqa: RUF012 - pydantic copies a default that can change
+
+from typing import Annotated
+
+from pydantic import Field
+
+from mailpush.api.meta import Condition, Name, StatusModel, Text, Toggle, list_map
+
+
+class PackageStatus(StatusModel):
+    """What has become of a package."""
+
+    name: Name
+    """Name of the package."""
+    status: Toggle
+    """Whether it is in effect."""
+    reason: Text
+    """Why."""
+
+
+class ReasonCount(StatusModel):
+    """Users by reason."""
+
+    reason: Text
+    """The reason in CamelCase."""
+    count: Annotated[int, Field(ge=0)]
+    """How many users."""
+
+
+class ListenersStatus(StatusModel):
+    """The listener pods and what they do, from their Leases."""
+
+    pods: Annotated[int, Field(ge=0)] | None = None
+    """Listener pods."""
+    capable: Annotated[int, Field(ge=0)] | None = None
+    """Pods that can take users: allowed, package enabled, lease alive, not draining."""
+    assigned: Annotated[int, Field(ge=0)] | None = None
+    """Users in the slots that pods own."""
+    running: Annotated[int, Field(ge=0)] | None = None
+    """Users with a running listener."""
+    failed: Annotated[int, Field(ge=0)] | None = None
+    """Users whose listener does not start; it is tried again."""
+    denied: Annotated[list[ReasonCount], Field(max_length=64)] = []
+    """Users who are not to be listened for, by reason."""
+    selector: Annotated[str, Field(max_length=1024)] | None = None
+    """Label selector of the pods, for the scale subresource."""
+
+
+class ConfigHashPods(StatusModel):
+    """Pods by the configuration that they run."""
+
+    hash: Text
+    """Hash of the rendered configuration."""
+    pods: Annotated[int, Field(ge=0)]
+    """How many pods run it."""
+
+
+class MailPushConfigStatus(StatusModel):
+    """What is the case."""
+
+    observed_generation: Annotated[int, Field(ge=0)] | None = None
+    """The metadata.generation that this status was made from."""
+    conditions: Annotated[list[Condition], Field(max_length=32, json_schema_extra=list_map("type"))] = []
+    """Ready, ConfigurationValid, ListenersAvailable, Balanced and warnings."""
+    config_hash: Text | None = None
+    """Hash of the rendered configuration."""
+    config_pods: Annotated[list[ConfigHashPods], Field(max_length=64)] = []
+    """Which pods run which configuration."""
+    packages: Annotated[list[PackageStatus], Field(max_length=256)] = []
+    """Packages in effect, with the reason."""
+    listeners: ListenersStatus | None = None
+    """Pods and users."""
+    epoch: Annotated[int, Field(ge=0)] | None = None
+    """Epoch of the shard map."""
