@@ -143,6 +143,13 @@ class Shards:
         owner = self._map.owner_of(slot)
         return owner.name if owner is not None else None
 
+    def successors(self) -> bool:
+        """Whether another pod could take this one's slots now."""
+        return any(
+            name != self._me.name and lease.holder is not None and lease.capable and not lease.draining
+            for name, lease in self._leases.items()
+        )
+
     # -- the loop
 
     async def run(self) -> None:

@@ -46,7 +46,7 @@ class Supervisor:
         secrets: UserSecrets,
         statuses: StatusWriter,
         dispatcher: Dispatching,
-        undelivered: Callable[[NewMail], object],
+        undelivered: Callable[[Undelivered], None],
     ) -> None:
         self._users = users
         self._secrets = secrets
@@ -89,9 +89,8 @@ class Supervisor:
             self._statuses.drop(keys),
             *(self._stop(key) for key in keys),
         )
-        rest = await self._dispatcher.settle(lambda *key: slot_of(*key) in ending, SETTLE_SECONDS)
-        for undelivered in rest:
-            self._undelivered(undelivered.mail)
+        for rest in await self._dispatcher.settle(lambda *key: slot_of(*key) in ending, SETTLE_SECONDS):
+            self._undelivered(rest)
 
     async def close(self) -> None:
         """The end of the process: all slots as in `stop_slots`."""

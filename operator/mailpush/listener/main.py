@@ -1,0 +1,84 @@
+"""`mail-push listener`: one listener pod."""
+
+import asyncio
+import os
+import signal
+from pathlib import Path
+from typing import Final
+
+import structlog
+import uvloop
+from kubernetes.aio.config import ConfigException
+
+from mailpush.kube.client import Kube
+from mailpush.listener import logs
+from mailpush.listener.environment import Environment, EnvironmentProblem
+from mailpush.listener.health import HealthServer, Liveness
+from mailpush.listener.process import EXIT_DONE, EXIT_FAULT, ListenerProcess
+from mailpush.listener.settings_watch import Loaded, read_directory
+from mailpush.properties.read import SettingsError
+
+EXIT_ENVIRONMENT: Final = 2
+LOOK_AGAIN_SECONDS: Final = 2.0
+
+log = structlog.get_logger(__name__)
+
+
+def run() -> int:
+    """Runs until SIGTERM or SIGINT, or until the Lease is lost; gives the process's exit code."""
+    logs.configure()
+    try:
+        env = Environment.read(os.environ)
+    except EnvironmentProblem as problem:
+        log.error("environment", problem=str(problem))  # noqa: TRY400 - the sentence says all
+        return EXIT_ENVIRONMENT
+    structlog.contextvars.bind_contextvars(pod=env.me.name)
+    return uvloop.run(serve(env))
+
+
+async def serve(env: Environment) -> int:
+    """The health port first, then the settings, then everything else."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    liveness = Liveness()
+    health = HealthServer(liveness)
+    try:
+        await health.start(env.listen, env.health_port)
+        found = await boot(env.properties_dir, env, stop)
+        if found is None:
+            return EXIT_DONE
+        loaded, boot_files = found
+        log.info("starting", config=env.config, config_hash=loaded.config_hash, pod_uid=env.me.uid)
+        async with await Kube.connect() as kube:
+            return await ListenerProcess(env, kube, loaded, boot_files, liveness).run(stop)
+    except ConfigException as error:
+        log.error("no_access", why=str(error))  # noqa: TRY400
+        return EXIT_ENVIRONMENT
+    except OSError as error:
+        log.error("cannot_start", why=str(error))  # noqa: TRY400 - a port or a folder, and its name is in the text
+        return EXIT_FAULT
+    finally:
+        await health.close()
+
+
+async def boot(directory: Path, env: Environment, stop: asyncio.Event) -> tuple[Loaded, dict[str, str]] | None:
+    """Waits until the mounted files can be run by: a kubelet puts corrected ones there. None when stopped meanwhile."""
+    told: list[str] = []
+    while not stop.is_set():
+        try:
+            return await asyncio.to_thread(lambda: read_directory(directory, env.handover_key()))
+        except SettingsError as error:
+            problems = list(error.problems)
+        except (OSError, ValueError) as error:
+            problems = [f"{directory}: {error}"]
+        if problems != told:
+            told = problems
+            log.warning("configuration_invalid", problems=problems)
+        try:
+            async with asyncio.timeout(LOOK_AGAIN_SECONDS):
+                await stop.wait()
+        except TimeoutError:
+            pass
+    return None

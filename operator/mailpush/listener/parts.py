@@ -1,0 +1,69 @@
+"""From settings to the parts that run by them: mechanisms, webhook targets, the store of claims."""
+
+from collections.abc import Mapping
+from typing import Final, cast
+
+import structlog
+
+from mailpush.listener.budget import ConnectBudget
+from mailpush.listener.mechanisms.base import Mechanism
+from mailpush.listener.mechanisms.dovecot import DovecotMechanism
+from mailpush.listener.mechanisms.imapidle import ImapIdleMechanism
+from mailpush.listener.mechanisms.repeating import Surroundings
+from mailpush.notifications.claims import Claims, MemoryClaims
+from mailpush.notifications.notification import Content
+from mailpush.notifications.redis_claims import RedisClaims
+from mailpush.notifications.transports.webhook import WebhookTarget, decode_secret
+from mailpush.properties.settings import ImapIdleSettings, Settings
+
+WEBHOOK_NEEDS_SECRET: Final = "set secretRef of the webhook: nothing is sent unsigned"  # noqa: S105 - a sentence
+
+log = structlog.get_logger(__name__)
+
+
+class Mechanisms:
+    """Every mechanism there is. One whose settings have not changed stays the same object, and so do its listeners."""
+
+    def __init__(self) -> None:
+        self._around = Surroundings(ConnectBudget())
+        self._dovecot = DovecotMechanism(self._around)
+        self._imapidle: ImapIdleMechanism | None = None
+        self._imapidle_settings: ImapIdleSettings | None = None
+
+    def by(self, settings: Settings) -> Mapping[str, Mechanism]:
+        """By name, those that are switched off too: the decision says which are used."""
+        if self._imapidle is None or self._imapidle_settings != settings.imapidle:
+            self._imapidle = ImapIdleMechanism(self._around, settings.imapidle)
+            self._imapidle_settings = settings.imapidle
+        mechanisms: tuple[Mechanism, ...] = (self._dovecot, self._imapidle)
+        return {mechanism.name: mechanism for mechanism in mechanisms}
+
+
+def webhook_targets(settings: Settings) -> list[WebhookTarget]:
+    """The targets of the settings. One that cannot be used is left out, with a log line that says why."""
+    targets = []
+    for webhook in settings.webhooks:
+        try:
+            if webhook.secret is None:
+                raise ValueError(WEBHOOK_NEEDS_SECRET)  # noqa: TRY301 - as what WebhookTarget refuses itself
+            target = WebhookTarget(
+                name=webhook.name,
+                url=webhook.url,
+                secret=decode_secret(webhook.secret),
+                matches=webhook.clients.match,
+                timeout=webhook.timeout_ms / 1000,
+                content=cast("Content", settings.notification_content),
+            )
+        except ValueError as error:
+            log.warning("webhook_unusable", webhook=webhook.name, why=str(error))
+        else:
+            targets.append(target)
+    return targets
+
+
+def claims_of(settings: Settings, config_uid: str) -> Claims:
+    """Redis where it is configured, else this process's own memory. Needs a restart to change."""
+    if settings.redis is None:
+        log.warning("claims_in_memory", meaning="a restart may tell a mail twice; configure redis to avoid it")
+        return MemoryClaims()
+    return RedisClaims.from_url(settings.redis.url, config_uid, password=settings.redis.password)
