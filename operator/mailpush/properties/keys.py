@@ -58,6 +58,8 @@ REDIS_URL: Final = "mailpush.redis.url"
 REDIS_PASSWORD: Final = "mailpush.redis.password"  # noqa: S105 - a property's name
 WEBHOOKS: Final = "mailpush.webhooks"
 NOTIFICATION_CONTENT: Final = "mailpush.notification.content"
+UNREGISTER: Final = "mailpush.unregister"
+"""True before an uninstall: every user is unregistered at the mail server and nothing is started any more."""
 
 _OWNERS: Final = MappingProxyType(
     {

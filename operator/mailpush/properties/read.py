@@ -58,6 +58,7 @@ def read(files: Mapping[str, str]) -> Settings:
         redis=_redis(lookup),
         webhooks=tuple(_webhook(lookup, name) for name in lookup.names(keys.WEBHOOKS)),
         notification_content=lookup.choice(keys.NOTIFICATION_CONTENT, "headers", ("none", "headers", "full")),
+        unregister=lookup.boolean(keys.UNREGISTER, False),
     )
     lookup.raise_problems()
     return settings

@@ -41,15 +41,19 @@ class RenderedConfig:
         return {**self.files, **self.boot_files, **self.secret_files}
 
 
-def render(spec: MailPushConfigSpec, resolved: ResolvedSecrets, config_name: str) -> RenderedConfig:
+def render(
+    spec: MailPushConfigSpec, resolved: ResolvedSecrets, config_name: str, unregister: bool = False
+) -> RenderedConfig:
     """The property files of a MailPushConfig. What a secret is needed for and it did not resolve to is left out.
+
+    `unregister`: before an uninstall, listeners are to unregister every user at the mail server.
 
     Raises:
         PackageError: a package's status is neither enabled nor disabled.
         ValueError: `resolved.hash_key` is empty.
     """
     header = f'Rendered from MailPushConfig "{config_name}". Change that: what is edited here is put back.'
-    files = {name: dump(content, header) for name, content in _files(spec).items()}
+    files = {name: dump(content, header) for name, content in _files(spec, unregister).items()}
     boot_files = {keys.BOOT_FILE: dump(_boot(spec), header)}
     secret_files = {keys.SECRETS_FILE: dump(_secrets(spec, resolved), header)}
     secrets_hash = keyed_hash(secret_files, resolved.hash_key)
@@ -63,7 +67,7 @@ def render(spec: MailPushConfigSpec, resolved: ResolvedSecrets, config_name: str
     )
 
 
-def _files(spec: MailPushConfigSpec) -> dict[str, Properties]:
+def _files(spec: MailPushConfigSpec, unregister: bool) -> dict[str, Properties]:
     packages = in_effect(effective(spec.features.status, spec.packages.status))
     files = {
         keys.MAIL_PUSH_FILE: _mail_push(spec),
@@ -73,7 +77,7 @@ def _files(spec: MailPushConfigSpec) -> dict[str, Properties]:
         },
         keys.IMAPIDLE_FILE: _imapidle(spec, IMAPIDLE in packages),
         keys.MAILNOTIFY_FILE: {keys.MAILNOTIFY_ENABLED: "false"},  # the mechanism does not exist yet
-        keys.LISTENER_FILE: _listener(spec, packages),
+        keys.LISTENER_FILE: _listener(spec, packages) | ({keys.UNREGISTER: "true"} if unregister else {}),
     }
     if spec.mail_access and (spec.mail_access.doveadm.enabled or spec.mail_access.doveadm.endpoints):
         files[keys.DOVEADM_FILE] = {

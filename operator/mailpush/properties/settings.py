@@ -107,3 +107,5 @@ class Settings:
     webhooks: tuple[WebhookSettings, ...]
     notification_content: str
     """`none`, `headers` or `full`."""
+    unregister: bool = False
+    """True before an uninstall: unregister every user at the mail server and start nothing."""
