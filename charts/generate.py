@@ -1,0 +1,203 @@
+"""Writes what the chart takes from the models: `values.schema.json` and `files/crds/`.
+
+    python charts/generate.py           writes them
+    python charts/generate.py --check   writes nothing, fails and names what differs
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any, Final
+
+from mailpush import names
+from mailpush.api.schema import closed_spec_schema
+
+ROOT: Final = Path(__file__).resolve().parents[1]
+CHART: Final = ROOT / "charts" / "mail-push"
+CRDS: Final = ROOT / "crds"
+
+Schema = dict[str, Any]
+
+
+def _closed(properties: dict[str, Schema], **more: Any) -> Schema:
+    return {"type": "object", "additionalProperties": False, "properties": properties, **more}
+
+
+def _boolean() -> Schema:
+    return {"type": "boolean"}
+
+
+def _boolean_or_null() -> Schema:
+    return {"type": ["boolean", "null"]}
+
+
+def _text(pattern: str | None = None) -> Schema:
+    return {"type": "string"} | ({"pattern": pattern} if pattern else {})
+
+
+def _whole(minimum: int, maximum: int | None = None) -> Schema:
+    return {"type": "integer", "minimum": minimum} | ({} if maximum is None else {"maximum": maximum})
+
+
+def _texts() -> Schema:
+    """A map of strings: labels, annotations."""
+    return {"type": "object", "additionalProperties": {"type": "string"}}
+
+
+def _kubernetes() -> Schema:
+    """An object of Kubernetes' own, which the API server checks."""
+    return {"type": "object"}
+
+
+def _list(items: Schema) -> Schema:
+    return {"type": "array", "items": items}
+
+
+def _pull_secrets() -> Schema:
+    named = _closed({"name": _text()}, required=["name"])
+    return _list({"anyOf": [_text(), named]})
+
+
+def _core_mw() -> Schema:
+    """Users share it with App Suite's chart, so it is open; the templates check what we take from it, and can name the
+    wrong value."""
+    open_map: Schema = {"type": ["object", "null"]}
+    return open_map | {"properties": {"packages": open_map, "features": open_map}}
+
+
+def values_schema() -> Schema:
+    """The schema of the chart's values (JSON Schema draft 7, what both Helm 3 and Helm 4 check).
+
+    Closed, so that a typo is refused: with Helm 3 nothing else would, since the API server only warns there. Open are
+    `core-mw` and `appsuite`, which hold other charts' values too, `global`, and objects of Kubernetes' own.
+    """
+    namespace = _text(r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
+    resources = _closed({"limits": _kubernetes(), "requests": _kubernetes(), "claims": _list(_kubernetes())})
+    properties: dict[str, Schema] = {
+        # Set by umbrella charts: `global` is passed to every subchart, `enabled` is the usual dependency condition.
+        "global": {"type": ["object", "null"]},
+        "enabled": _boolean(),
+        "core-mw": _core_mw(),
+        "appsuite": {"type": ["object", "null"], "properties": {"core-mw": _core_mw()}},
+        "mailPushConfig": _closed(
+            {
+                "create": _boolean_or_null(),
+                "name": _text(r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$") | {"maxLength": names.MAX_CONFIG_NAME},
+                "spec": _spec(),
+            }
+        ),
+        "hooks": _closed(
+            {
+                "timeoutSeconds": _whole(1),
+                "cleanup": _closed({"enabled": _boolean()}),
+                "resources": resources,
+            }
+        ),
+        "watchNamespaces": _list(namespace),
+        "replicaCount": _whole(0, 2),
+        "image": _closed(
+            {
+                "registry": _text(),
+                "repository": _text() | {"minLength": 1},
+                "tag": _text(),
+                "digest": _text(r"^(sha256:[0-9a-f]{64})?$"),
+                "pullPolicy": {"enum": ["Always", "IfNotPresent", "Never"]},
+            }
+        ),
+        "imagePullSecrets": _pull_secrets(),
+        "crds": _closed({"install": _boolean(), "keep": _boolean(), "annotations": _texts()}),
+        "rbac": _closed(
+            {
+                "create": _boolean(),
+                "aggregateToView": _boolean(),
+                "aggregateToEdit": _boolean(),
+                "aggregateToAdmin": _boolean(),
+            }
+        ),
+        "admissionPolicy": _closed({"create": _boolean()}),
+        "serviceAccount": _closed(
+            {"create": _boolean(), "name": _text(), "annotations": _texts(), "labels": _texts()},
+        ),
+        "podDisruptionBudget": _closed(
+            {"enabled": _boolean_or_null(), "maxUnavailable": {"anyOf": [_whole(0), _text(r"^[0-9]+%$")]}}
+        ),
+        "networkPolicy": _closed(
+            {"enabled": _boolean(), "callbackFrom": _list(_kubernetes()), "metricsFrom": _list(_kubernetes())}
+        ),
+        "metrics": _closed({"service": _closed({"enabled": _boolean(), "annotations": _texts(), "labels": _texts()})}),
+        "nameOverride": _text(),
+        "fullnameOverride": _text(),
+        "namespaceOverride": _text(),
+        "commonLabels": _texts(),
+        "updateStrategy": _kubernetes(),
+        "revisionHistoryLimit": _whole(0),
+        "terminationGracePeriodSeconds": _whole(0),
+        "priorityClassName": _text(),
+        "podAnnotations": _texts(),
+        "podLabels": _texts(),
+        "podSecurityContext": _kubernetes(),
+        "securityContext": _kubernetes(),
+        "resources": resources,
+        "livenessProbe": _kubernetes(),
+        "readinessProbe": _kubernetes(),
+        "nodeSelector": _texts(),
+        "tolerations": _list(_kubernetes()),
+        "affinity": _kubernetes(),
+        "topologySpreadConstraints": _list(_kubernetes()),
+        "extraEnv": _list(_kubernetes()),
+        "extraEnvFrom": _list(_kubernetes()),
+        "extraVolumes": _list(_kubernetes()),
+        "extraVolumeMounts": _list(_kubernetes()),
+        "extraObjects": _list({"anyOf": [_text(), _kubernetes()]}),
+    }
+    return {"$schema": "http://json-schema.org/draft-07/schema#", "title": "Mail Push"} | _closed(properties)
+
+
+def _spec() -> Schema:
+    """The MailPushConfig's spec. Toggles are the templates' business: they can name the key and the value."""
+    spec = closed_spec_schema()
+    spec.pop("$schema", None)
+    for kind in ("packages", "features"):
+        spec["properties"][kind] = _closed({"status": {"type": "object"}})
+    return spec
+
+
+def generated() -> dict[Path, str]:
+    """Each file that is generated, with its content."""
+    files = {CHART / "values.schema.json": json.dumps(values_schema(), indent=2, ensure_ascii=False) + "\n"}
+    for source in sorted(CRDS.glob("*.yaml")):
+        files[CHART / "files" / "crds" / source.name] = source.read_text(encoding="utf-8")
+    return files
+
+
+def stale() -> list[str]:
+    """What differs from what would be generated, and what should not be there, as paths within the repository."""
+    wanted = generated()
+    found = {*(CHART / "files" / "crds").glob("*"), CHART / "values.schema.json"}
+    differing = [
+        path for path, text in wanted.items() if not path.exists() or path.read_text(encoding="utf-8") != text
+    ]
+    return [str(path.relative_to(ROOT)) for path in sorted({*differing, *(found - wanted.keys())})]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--check", action="store_true", help="write nothing; fail where a file differs")
+    options = parser.parse_args(arguments)
+    differing = stale()
+    if options.check:
+        for path in differing:
+            sys.stderr.write(f"{path} is not what the models give: run `make schema`\n")
+        return 1 if differing else 0
+    wanted = generated()
+    for path in {ROOT / name for name in differing} - wanted.keys():
+        path.unlink(missing_ok=True)
+    for path, text in wanted.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
