@@ -113,6 +113,7 @@ class Ingress:
     async def _close_when_draining(self, request: web.Request, response: web.StreamResponse) -> None:
         if self._draining:
             response.force_close()
+            response.headers[hdrs.CONNECTION] = "close"  # at this point aiohttp has chosen its own already
 
 
 def authorized(header: str | None, settings: CallbackSettings) -> bool:
