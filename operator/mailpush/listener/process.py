@@ -6,6 +6,7 @@ from collections.abc import Coroutine, Mapping
 from typing import Any, Final
 
 import structlog
+from prometheus_client import Gauge
 
 from mailpush.decision import site_facts
 from mailpush.kube.client import Kube
@@ -40,6 +41,11 @@ CLOSE_SECONDS: Final = 3.0
 FLUSH_SECONDS: Final = 6.0
 RELEASE_SECONDS: Final = 4.0
 STALLED_SECONDS: Final = 30.0
+
+LEASE_RIGHT: Final = Gauge(
+    "mailpush_lease_right_seconds",
+    "For how long this pod may act without another renewal of its Lease (0: not at all).",
+)
 
 EXIT_DONE: Final = 0
 EXIT_FAULT: Final = 1
@@ -134,6 +140,7 @@ class ListenerProcess:
         self._say_settings(reason="")
         self._supervisor.apply(self._site())
         self._liveness.expect("shards", STALLED_SECONDS)
+        LEASE_RIGHT.set_function(lambda: self._right.remaining(boottime()))
         shard_map, leases = self._shards.reflectors(self._kube, self._env.namespace)
         loops: dict[str, Coroutine[Any, Any, None]] = {
             "lease": self._hold(),
