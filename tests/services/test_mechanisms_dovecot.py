@@ -1,0 +1,360 @@
+"""Both mechanisms, the callback endpoint and the hand-over, with a real Dovecot that really delivers."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from dev.processes import free_port
+from dev.services import Dovecot, WebhookReceiver
+from mailpush.imap.client import ImapLogin, ImapServer
+from mailpush.imap.server import Security
+from mailpush.listener.budget import ConnectBudget
+from mailpush.listener.handover import Router
+from mailpush.listener.ingress import Ingress
+from mailpush.listener.internal import InternalServer
+from mailpush.listener.journal import Journal
+from mailpush.listener.mechanisms.base import Health, Listener, Mailbox, State
+from mailpush.listener.mechanisms.dovecot import DovecotMechanism
+from mailpush.listener.mechanisms.imapidle import ImapIdleMechanism
+from mailpush.listener.mechanisms.repeating import Surroundings
+from mailpush.listener.peers import HandoverKey, Peers
+from mailpush.listener.take import TakeResult
+from mailpush.listener.telling import open_users
+from mailpush.names import CALLBACK_PATH
+from mailpush.notifications.claims import MemoryClaims
+from mailpush.notifications.dispatcher import Dispatcher
+from mailpush.notifications.metrics import NotificationMetrics
+from mailpush.notifications.notification import NewMail
+from mailpush.notifications.transports.webhook import WebhookTarget
+from mailpush.properties.settings import CallbackSettings, ImapIdleSettings
+
+HOST = "127.0.0.1"
+CALLBACK = CallbackSettings("ntf", "ntfpw")
+LOGINS = pytest.mark.parametrize("master", [False, True], ids=["as the user", "as the master user"])
+
+# A waiting endpoint would hold a delivery until the test's own 30 s are over: Dovecot's 2 s would hide it.
+PATIENT = "user_from_metadata cache_lifetime=60s timeout_msecs=120000 max_retries=0"
+
+
+@dataclass(frozen=True)
+class Mail:
+    """A real Dovecot that calls `port`, and one mailbox that nobody has used before."""
+
+    dovecot: Dovecot
+    port: int
+    user: str = field(default_factory=lambda: f"u{uuid.uuid4().hex[:12]}")
+
+    def server(self, security: Security = "tls", *, trusted: bool = True, name: str | None = None) -> ImapServer:
+        port = self.dovecot.imaps_port if security == "tls" else self.dovecot.imap_port
+        ca = self.dovecot.ca_file.read_text() if trusted else None
+        return ImapServer(self.dovecot.host, port, security, ca_pem=ca, server_name=name)
+
+    def mailbox(self, security: Security = "tls", *, master: bool = False, password: str | None = None) -> Mailbox:
+        login = ImapLogin(self.user, password or self.dovecot.password)
+        if master:
+            login = ImapLogin(self.dovecot.master_user, self.dovecot.master_password, authzid=self.user)
+        return Mailbox(1, 3, self.server(security), login)
+
+    async def deliver(self, subject: str = "hello") -> None:
+        await asyncio.to_thread(self.dovecot.deliver, self.user, subject=subject, timeout=30)
+
+    async def registered(self) -> str | None:
+        return await asyncio.to_thread(self.dovecot.metadata, self.user)
+
+    async def stop(self) -> None:
+        await asyncio.to_thread(self.dovecot.stop)
+
+    async def start(self) -> None:
+        await asyncio.to_thread(self.dovecot.start)
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[tuple[Dovecot, int]]:
+    port = free_port()
+    url = f"http://{CALLBACK.login}:{CALLBACK.password}@{HOST}:{port}{CALLBACK_PATH}"
+    with Dovecot.launch([url], driver_options=PATIENT) as dovecot:
+        yield dovecot, port
+
+
+@pytest.fixture
+def mail(running: tuple[Dovecot, int]) -> Mail:
+    return Mail(*running)
+
+
+async def short_sleep(seconds: float) -> None:
+    await asyncio.sleep(min(seconds, 0.05))
+
+
+def surroundings() -> Surroundings:
+    return Surroundings(ConnectBudget(), timeout=30, sleep=short_sleep)
+
+
+@asynccontextmanager
+async def listening(listener: Listener, state: State = State.LISTENING) -> AsyncIterator[Listener]:
+    """The listener, once it has reached `state`."""
+    await listener.start()
+    try:
+        await until(lambda: listener.health.state is state)
+        yield listener
+    finally:
+        await listener.stop()
+
+
+def dovecot_listener(mailbox: Mailbox, around: Surroundings | None = None) -> Listener:
+    return DovecotMechanism(around or surroundings()).listener(mailbox, ignore_health, lambda _: None)
+
+
+def ignore_health(_user: tuple[int, int], _health: Health) -> None: ...
+
+
+async def until(condition: Callable[[], object]) -> None:
+    async with asyncio.timeout(60):
+        while not condition():  # noqa: ASYNC110 - whatever it asks has no event to wait for
+            await asyncio.sleep(0.01)
+
+
+# -- the mechanism dovecot
+
+
+@LOGINS
+@pytest.mark.parametrize("security", ["tls", "starttls"])
+async def test_a_user_is_registered_and_unregistered(mail: Mail, security: Security, master: bool) -> None:
+    async with listening(dovecot_listener(mail.mailbox(security, master=master))) as listener:
+        assert listener.health.reason == "Registered"
+        assert await mail.registered() == "user=3@1"
+    assert await mail.registered() == "user=3@1", "stopped is not unregistered"
+    await listener.unregister()
+    assert await mail.registered() is None
+
+
+async def test_a_wrong_password_is_named_and_tried_again_much_later(mail: Mail) -> None:
+    mailbox = mail.mailbox(password="wr0ng")
+    slow = Surroundings(ConnectBudget(), timeout=30)
+    async with listening(dovecot_listener(mailbox, slow), State.FAILED) as listener:
+        health = listener.health
+        assert health.reason == "AuthenticationFailed"
+        assert health.retry_at is not None
+        assert health.retry_at - slow.clock() > 20
+        assert "wr0ng" not in health.message
+
+
+@pytest.mark.parametrize("change", [{"trusted": False}, {"name": "mail.example.org"}], ids=["authority", "name"])
+@pytest.mark.parametrize("security", ["tls", "starttls"])
+async def test_a_certificate_that_is_not_trusted_is_named(
+    mail: Mail, security: Security, change: dict[str, bool | str]
+) -> None:
+    server = mail.server(security, trusted=bool(change.get("trusted", True)), name=change.get("name"))  # type: ignore[arg-type]
+    mailbox = Mailbox(1, 3, server, mail.mailbox().login)
+    async with listening(dovecot_listener(mailbox), State.FAILED) as listener:
+        assert listener.health.reason == "CertificateInvalid"
+    assert await mail.registered() is None
+
+
+async def test_a_server_that_is_down_is_tried_until_it_is_up(mail: Mail) -> None:
+    await mail.stop()
+    try:
+        async with listening(dovecot_listener(mail.mailbox()), State.FAILED) as listener:
+            assert listener.health.reason == "ServerUnreachable"
+            await mail.start()
+            await until(lambda: listener.health.state is State.LISTENING)
+            assert await mail.registered() == "user=3@1"
+    finally:
+        await mail.stop()
+        await mail.start()
+
+
+# -- from Dovecot's callback to the owner
+
+
+@dataclass
+class Pod:
+    """The parts of a listener pod that a callback goes through."""
+
+    router: Router
+    ingress: Ingress
+    internal: InternalServer
+    taken: list[NewMail]
+    result: list[TakeResult]
+    settings: list[CallbackSettings]
+
+
+@asynccontextmanager
+async def pod(
+    folder: Path,
+    port: int = 0,
+    *,
+    name: str = "pod-0",
+    peer_url: str = "http://127.0.0.1:1",
+    dispatcher: Dispatcher | None = None,
+) -> AsyncIterator[Pod]:
+    taken: list[NewMail] = []
+    result = [TakeResult.TAKEN]
+    settings = [CALLBACK]
+
+    def local(mail: NewMail) -> TakeResult:
+        if result[0] is TakeResult.TAKEN:
+            taken.append(mail)
+            if dispatcher is not None:
+                dispatcher.dispatch(mail, ["open-xchange-mailapp"])
+        return result[0]
+
+    key = HandoverKey(lambda: b"k" * 32)
+    peers = Peers(lambda _pod: peer_url, key)
+    folder.mkdir()  # noqa: ASYNC240 - nobody else is waiting
+    router = Router(
+        me=name,
+        local=local,
+        owner_of=lambda _slot: "pod-1",
+        peers=peers,
+        journal=Journal(folder),
+        open_now=frozenset if dispatcher is None else lambda: open_users(dispatcher),
+    )
+    ingress = Ingress(lambda: settings[0], router.offer)
+    internal = InternalServer(router.take, lambda _slot: "pod-1", key)
+    await ingress.start(HOST, port)
+    await internal.start(HOST, 0)
+    routing = asyncio.create_task(router.run())
+    try:
+        yield Pod(router, ingress, internal, taken, result, settings)
+    finally:
+        await ingress.close()
+        await internal.close()
+        routing.cancel()
+        await asyncio.wait([routing])
+        await peers.close()
+
+
+async def test_a_delivered_mail_reaches_the_listener_of_its_user(mail: Mail, tmp_path: Path) -> None:
+    async with pod(tmp_path / "0", mail.port) as here, listening(dovecot_listener(mail.mailbox())):
+        await mail.deliver("=?utf-8?Q?gr=C3=BC=C3=9Fe?=")
+        await until(lambda: here.taken)
+        (told,) = here.taken
+        assert (told.context_id, told.user_id, told.folder, told.uid) == (1, 3, "INBOX", 1)
+        assert (told.email, told.displayname, told.subject) == ("alice@example.org", "Alice", "grüße")
+        assert (told.unread, told.teaser) == (1, "Body line one.")
+    assert Journal(tmp_path / "0").replay() == []
+
+
+async def test_a_callback_at_another_pod_is_handed_to_the_owner(mail: Mail, tmp_path: Path) -> None:
+    async with pod(tmp_path / "1", name="pod-1") as owner:
+        url = f"http://{HOST}:{owner.internal.port}"
+        async with pod(tmp_path / "0", mail.port, peer_url=url) as here, listening(dovecot_listener(mail.mailbox())):
+            here.result[0] = TakeResult.NOT_MINE
+            await mail.deliver()
+            await until(lambda: owner.taken)
+            assert await here.router.flush(30) == 0
+            assert here.taken == []
+            assert [mail.uid for mail in owner.taken] == [1]
+
+
+async def test_a_wrong_callback_password_tells_nothing_and_hinders_no_mail(mail: Mail, tmp_path: Path) -> None:
+    async with pod(tmp_path / "0", mail.port) as here, listening(dovecot_listener(mail.mailbox())):
+        here.settings[0] = CallbackSettings("ntf", "other")
+        await mail.deliver()
+        here.settings[0] = CALLBACK
+        await mail.deliver()
+        await until(lambda: here.taken)
+        assert [mail.uid for mail in here.taken] == [2]
+
+
+async def test_a_webhook_that_hangs_does_not_delay_a_delivery(
+    mail: Mail, tmp_path: Path, webhook: WebhookReceiver
+) -> None:
+    """Dovecot would wait for two minutes, and the delivery is given up after 30 s."""
+    webhook.behave(hang=True)
+    target = WebhookTarget(
+        name="hook", url=webhook.url, secret=b"s" * 32, matches=lambda _: True, timeout=60, content="headers"
+    )
+    metrics = NotificationMetrics(CollectorRegistry())
+    dispatcher = Dispatcher("uid", MemoryClaims(), [target], lambda: True, metrics)
+    async with (
+        pod(tmp_path / "0", mail.port, dispatcher=dispatcher) as here,
+        listening(dovecot_listener(mail.mailbox())),
+    ):
+        await mail.deliver("first")
+        await asyncio.to_thread(webhook.wait_for, 1)
+        assert dispatcher.pending_for(lambda _context, _user: True) == 1, "still without an answer"
+        await mail.deliver("second")
+        await until(lambda: len(here.taken) == 2)
+        assert len(Journal(tmp_path / "0").replay()) == 2, "kept until they have been told"
+        await dispatcher.close(0)
+
+
+async def test_an_owner_that_hangs_does_not_delay_a_delivery(mail: Mail, tmp_path: Path) -> None:
+    asked = asyncio.Event()
+
+    async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.set()
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(hang, HOST, 0)
+    url = f"http://{HOST}:{server.sockets[0].getsockname()[1]}"
+    async with pod(tmp_path / "0", mail.port, peer_url=url) as here, listening(dovecot_listener(mail.mailbox())):
+        here.result[0] = TakeResult.NOT_MINE
+        await mail.deliver()
+        await asked.wait()
+        await mail.deliver()
+        assert here.router.pending == 2
+        here.result[0] = TakeResult.TAKEN
+        await until(lambda: len(here.taken) == 2)
+    server.close()
+
+
+async def test_a_pod_that_is_gone_costs_the_push_and_not_the_mail(mail: Mail) -> None:
+    async with listening(dovecot_listener(mail.mailbox())):
+        await mail.deliver()
+
+
+# -- the mechanism imapidle
+
+IDLE = ImapIdleSettings(enabled=True, supports_permanent_listeners=True, delay_ms=0)
+
+
+@LOGINS
+@pytest.mark.parametrize("security", ["tls", "starttls"])
+async def test_imapidle_sees_a_delivery(mail: Mail, security: Security, master: bool) -> None:
+    told: list[NewMail] = []
+    await mail.deliver("old")
+    mechanism = ImapIdleMechanism(surroundings(), IDLE)
+    mailbox = mail.mailbox(security, master=master)
+    async with listening(mechanism.listener(mailbox, ignore_health, told.append)) as listener:
+        assert listener.health.reason == "Idling"
+        await mail.deliver("=?utf-8?Q?gr=C3=BC=C3=9Fe?=")
+        await until(lambda: told)
+        await mail.deliver("third")
+        await until(lambda: len(told) == 2)
+    assert [(mail.uid, mail.subject) for mail in told] == [(2, "grüße"), (3, "third")]
+    assert told[0].email == "alice@example.org"
+    with mail.dovecot.imap(mail.user) as session:
+        session.select("INBOX")
+        assert session.search(None, "UNSEEN")[1] == [b"1 2 3"], "looking changes no flag"
+
+
+async def test_imapidle_tells_after_a_restart_of_dovecot_what_came_meanwhile(mail: Mail) -> None:
+    told: list[NewMail] = []
+    may_try = asyncio.Event()
+
+    async def sleep(seconds: float) -> None:
+        if seconds > 0:
+            await may_try.wait()
+            await asyncio.sleep(min(seconds, 0.05))
+
+    mechanism = ImapIdleMechanism(Surroundings(ConnectBudget(), timeout=30, sleep=sleep), IDLE)
+    async with listening(mechanism.listener(mail.mailbox(), ignore_health, told.append)):
+        await mail.stop()
+        await mail.start()
+        await mail.deliver("meanwhile")
+        may_try.set()
+        await until(lambda: told)
+        await mail.deliver("after")
+        await until(lambda: len(told) == 2)
+    assert [mail.subject for mail in told] == ["meanwhile", "after"]
