@@ -230,8 +230,7 @@ class ImapClient:
         await self._transport.start_tls()
 
     def _start(self, command: Command) -> None:
-        if self._transport.closed:
-            raise ImapConnectionError(f"the connection to {self.server} is closed")
+        self._transport.require_open()
         self._transport.core.start(command)
         self._transport.flush()
 

@@ -47,7 +47,7 @@ class _Builder:
 
 
 def simple(name: str) -> Command:
-    """CAPABILITY, NOOP, STARTTLS, IDLE, UNSELECT, LOGOUT."""
+    """CAPABILITY, NOOP, STARTTLS, IDLE, LOGOUT."""
     return Command(name, (name.encode("ascii"),))
 
 

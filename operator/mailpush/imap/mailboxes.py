@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from base64 import b64encode
-from binascii import a2b_base64
 from binascii import Error as Base64Error
+from binascii import a2b_base64
 
 _ENCODE = re.compile(r"&|[^\x20-\x7e]+")
 _DECODE = re.compile(rb"&([A-Za-z0-9+,]*)-")

@@ -85,6 +85,7 @@ class ImapProtocol:
         "_out",
         "_pending",
         "_serial",
+        "_tls_next",
         "bye",
         "capabilities",
         "changes",
@@ -99,6 +100,7 @@ class ImapProtocol:
         self._out = bytearray()
         self._pending: _Pending | None = None
         self._serial = 0
+        self._tls_next = False
         self.state = State.GREETING
         self.greeting: Status | None = None
         self.bye: Status | None = None
@@ -157,17 +159,18 @@ class ImapProtocol:
             ImapProtocolError: no IMAP, more than our bounds, or an answer to nothing. The connection is then of no use.
         """
         self._framer.feed(data)
-        while (pieces := self._framer.next()) is not None:
+        while True:
+            if self._tls_next and not self._framer.empty:
+                # Somebody in between may have put it there, to be taken for what the server says inside TLS.
+                raise ImapProtocolError("clear text came behind the answer to STARTTLS; somebody may be in between")
+            pieces = self._framer.next()
+            if pieces is None:
+                return
             self._handle(parse_response(pieces))
 
     def starting_tls(self) -> None:
-        """Call after OK to STARTTLS, before the handshake.
-
-        Raises:
-            ImapProtocolError: bytes after that OK: somebody in between put them there, to be taken for the server's.
-        """
-        if not self._framer.empty:
-            raise ImapProtocolError("there was clear text behind the answer to STARTTLS; somebody may be in between")
+        """Call after OK to STARTTLS: from here on the bytes come through TLS, and what was said before is forgotten."""
+        self._tls_next = False
         self.capabilities = frozenset()
 
     def _send(self, line: bytes) -> None:
@@ -270,8 +273,8 @@ class ImapProtocol:
             self.state = State.AUTHENTICATED
         elif pending.name in {"SELECT", "EXAMINE"}:
             self.state, self.mailbox, self.changes = State.SELECTED, pending.mailbox, Changes()
-        elif pending.name == "UNSELECT":
-            self._unselect()
+        elif pending.name == "STARTTLS":
+            self._tls_next = True
 
     def _unselect(self) -> None:
         self.mailbox, self.changes = None, Changes()

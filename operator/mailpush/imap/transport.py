@@ -64,6 +64,14 @@ class ImapTransport(asyncio.Protocol):
         if out and self._socket is not None:
             self._socket.write(out)
 
+    def require_open(self) -> asyncio.Transport:
+        """Raises what ended the conversation, if something has."""
+        if self._failure is not None:
+            raise self._failure
+        if self._socket is None:
+            raise ImapConnectionError(f"the connection to {self.server} is closed")
+        return self._socket
+
     def abort(self) -> None:
         """Drop the connection at once."""
         if self._socket is not None:
@@ -78,8 +86,7 @@ class ImapTransport(asyncio.Protocol):
         loop = asyncio.get_running_loop()
         deadline = loop.time() + seconds
         while not reached():
-            if self._failure is not None:
-                raise self._failure
+            self.require_open()
             self._waiter = loop.create_future()
             timer = loop.call_at(deadline, self._wake)
             try:
@@ -92,13 +99,13 @@ class ImapTransport(asyncio.Protocol):
         return True
 
     async def start_tls(self) -> None:
-        """Raises ImapConnectionError for a failed handshake, ImapProtocolError for bytes before it."""
+        """After OK to STARTTLS. Raises ImapConnectionError for a failed handshake."""
+        plain = self.require_open()
         self.core.starting_tls()
-        assert self._socket is not None  # noqa: S101 - until() has just succeeded
         loop = asyncio.get_running_loop()
         try:
             name = self.server.server_name or self.server.host
-            secured = await loop.start_tls(self._socket, self, self.server.ssl_context(), server_hostname=name)
+            secured = await loop.start_tls(plain, self, self.server.ssl_context(), server_hostname=name)
         except (OSError, ValueError) as error:
             self.abort()
             raise tls_error(self.server, error) from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import ceil
 from typing import Any, Final, Self
 
 from redis.asyncio import BlockingConnectionPool, Redis
@@ -95,7 +96,7 @@ class RedisClaims:
 
     async def _run(self, script: Any, id: str, token: str, seconds: float) -> Any:
         try:
-            return await script(keys=[self._prefix + id], args=[token, int(seconds * 1000)])
+            return await script(keys=[self._prefix + id], args=[token, ceil(seconds * 1000)])
         except (RedisError, OSError, TimeoutError) as error:
             # Only the kind: a text of the library may hold the address with what stands in it.
             raise ClaimsUnavailable(f"Redis does not take the claim: {error.__class__.__name__}") from None

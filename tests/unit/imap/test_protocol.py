@@ -130,11 +130,18 @@ def test_ok_to_half_a_command_is_refused(core: ImapProtocol) -> None:
         core.receive(b"M1 OK in\r\n")
 
 
-def test_clear_text_behind_the_answer_to_starttls_is_refused(core: ImapProtocol) -> None:
+@pytest.mark.parametrize("injected", [b"* CAPAB", b"* OK [CAPABILITY AUTH=PLAIN] x\r\n", b"\r\n"])
+def test_clear_text_behind_the_answer_to_starttls_is_refused(core: ImapProtocol, injected: bytes) -> None:
     send(core, commands.simple("STARTTLS"))
-    core.receive(b"M1 OK begin\r\n* CAPAB")
     with pytest.raises(ImapProtocolError, match="in between"):
-        core.starting_tls()
+        core.receive(b"M1 OK begin\r\n" + injected)
+
+
+def test_clear_text_after_the_answer_to_starttls_is_refused(core: ImapProtocol) -> None:
+    send(core, commands.simple("STARTTLS"))
+    core.receive(b"M1 OK begin\r\n")
+    with pytest.raises(ImapProtocolError, match="in between"):
+        core.receive(b"*")
 
 
 def test_starttls_forgets_what_was_said_in_clear_text(core: ImapProtocol) -> None:
@@ -142,6 +149,8 @@ def test_starttls_forgets_what_was_said_in_clear_text(core: ImapProtocol) -> Non
     core.receive(b"M1 OK begin\r\n")
     core.starting_tls()
     assert core.capabilities == frozenset()
+    core.receive(b"* CAPABILITY METADATA\r\n")
+    assert core.capabilities == {"METADATA"}
 
 
 def test_a_nul_cannot_be_sent() -> None:

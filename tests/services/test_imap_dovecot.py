@@ -1,0 +1,186 @@
+"""The IMAP client against a real Dovecot."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from dev.dovecot import ENTRY
+from dev.services import Dovecot, WebhookReceiver
+from mailpush.imap.client import (
+    ImapAuthError,
+    ImapClient,
+    ImapConnectionError,
+    ImapLogin,
+    ImapRefused,
+    ImapServer,
+    connect,
+)
+from mailpush.imap.server import Security
+from mailpush.notifications.callback import parse_callback
+from mailpush.notifications.notification import NewMail, new_mail_from_header
+
+TIMEOUT = 30.0
+SECURITIES: list[Security] = ["tls", "starttls", "none"]
+
+
+@pytest.fixture
+def user() -> str:
+    """Nobody has used this mailbox before."""
+    return f"u{uuid.uuid4().hex[:12]}"
+
+
+def server(dovecot: Dovecot, security: Security = "tls", **changed: Any) -> ImapServer:
+    port = dovecot.imaps_port if security == "tls" else dovecot.imap_port
+    return ImapServer(dovecot.host, port, security, **({"ca_pem": dovecot.ca_file.read_text()} | changed))
+
+
+def login(dovecot: Dovecot, user: str, *, master: bool = False) -> ImapLogin:
+    if master:
+        return ImapLogin(dovecot.master_user, dovecot.master_password, authzid=user)
+    return ImapLogin(user, dovecot.password)
+
+
+@pytest.mark.parametrize("master", [False, True], ids=["as the user", "as the master user"])
+@pytest.mark.parametrize("security", SECURITIES)
+async def test_metadata_is_set_read_and_removed(dovecot: Dovecot, user: str, security: Security, master: bool) -> None:
+    async with connect(server(dovecot, security), TIMEOUT) as client:
+        await client.login(login(dovecot, user, master=master))
+        assert "METADATA" in await client.capabilities()
+        assert await client.get_metadata(ENTRY) is None
+        await client.set_metadata(ENTRY, b"user=3@1")
+        assert await client.get_metadata(ENTRY) == b"user=3@1"
+        assert dovecot.metadata(user) == "user=3@1"
+        await client.set_metadata(ENTRY, None)
+        assert await client.get_metadata(ENTRY) is None
+    assert dovecot.metadata(user) is None
+
+
+async def test_a_value_that_needs_a_literal_comes_back(dovecot: Dovecot, user: str) -> None:
+    value = 'user=3@1 "ü"\\ {3}'.encode()
+    async with connect(server(dovecot), TIMEOUT) as client:
+        await client.login(login(dovecot, user))
+        await client.set_metadata(ENTRY, value)
+        assert await client.get_metadata(ENTRY) == value
+
+
+@pytest.mark.parametrize("master", [False, True], ids=["as the user", "as the master user"])
+async def test_login_is_the_way_where_plain_is_not_offered(
+    dovecot: Dovecot, user: str, master: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def without_plain(client: ImapClient) -> frozenset[str]:
+        return frozenset({"IMAP4REV1"})
+
+    monkeypatch.setattr(ImapClient, "capabilities", without_plain)
+    async with connect(server(dovecot), TIMEOUT) as client:
+        await client.login(login(dovecot, user, master=master))
+        await client.set_metadata(ENTRY, b"user=4@1")
+    assert dovecot.metadata(user) == "user=4@1"
+
+
+@pytest.fixture
+def own_dovecot() -> Iterator[Dovecot]:
+    """One for failing logins: Dovecot makes all logins from an address wait for the failures of any of them."""
+    with Dovecot.launch() as dovecot:
+        yield dovecot
+
+
+async def test_a_wrong_password_is_an_auth_error_that_does_not_show_it(own_dovecot: Dovecot, user: str) -> None:
+    for wrong in (ImapLogin(user, "wr0ng-password"), ImapLogin("master1", "wr0ng-password", authzid=user)):
+        async with connect(server(own_dovecot), TIMEOUT) as client:
+            with pytest.raises(ImapAuthError) as failure:
+                await client.login(wrong)
+        assert failure.value.code == "AUTHENTICATIONFAILED"
+        assert "wr0ng-password" not in str(failure.value) + repr(wrong)
+
+
+async def test_an_untrusted_certificate_is_named_and_nothing_is_sent(dovecot: Dovecot) -> None:
+    for security in ("tls", "starttls"):
+        with pytest.raises(ImapConnectionError, match="certificate"):
+            await ImapClient.open(server(dovecot, security, ca_pem=None), TIMEOUT)
+        with pytest.raises(ImapConnectionError, match="certificate"):
+            await ImapClient.open(server(dovecot, security, server_name="elsewhere.example"), TIMEOUT)
+
+
+async def test_tls_to_a_port_without_it_fails(dovecot: Dovecot) -> None:
+    with pytest.raises(ImapConnectionError):
+        await ImapClient.open(ImapServer(dovecot.host, dovecot.imap_port, "tls"), 5)
+
+
+async def test_idle_sees_a_delivery_and_its_header_becomes_a_new_mail(dovecot: Dovecot, user: str) -> None:
+    async with connect(server(dovecot), TIMEOUT) as client:
+        await client.login(login(dovecot, user))
+        assert "IDLE" in await client.capabilities()
+        inbox = await client.select("INBOX", readonly=True)
+        before = inbox.uidnext
+        assert before is not None
+        idle = asyncio.create_task(client.idle(TIMEOUT))
+        await asyncio.to_thread(dovecot.deliver, user, subject="Grüße 台", sender="Jörg <j@example.org>")
+        assert (await idle).grown
+        (message,) = await client.fetch_headers(before)
+        assert message.uid is not None
+        assert message.header is not None
+        status = await client.status("INBOX", "UNSEEN", "UIDNEXT", "UIDVALIDITY")
+        assert status == {"UNSEEN": 1, "UIDNEXT": message.uid + 1, "UIDVALIDITY": inbox.uidvalidity}
+    mail = new_mail_from_header(
+        message.header, context_id=1, user_id=3, folder="INBOX", uid=message.uid, uidvalidity=status["UIDVALIDITY"]
+    )
+    assert (mail.subject, mail.email, mail.displayname) == ("Grüße 台", "j@example.org", "Jörg")
+
+
+async def test_an_idle_in_which_nothing_happens_ends_empty_and_can_be_repeated(dovecot: Dovecot, user: str) -> None:
+    async with connect(server(dovecot), TIMEOUT) as client:
+        await client.login(login(dovecot, user))
+        await client.select("INBOX")
+        assert not await client.idle(0.05)
+        assert not await client.idle(0.05)
+        await asyncio.to_thread(dovecot.deliver, user)
+        assert (await client.idle(TIMEOUT)).grown
+        assert await client.fetch_headers(2) == []
+
+
+async def test_a_refused_command_leaves_the_connection_usable(dovecot: Dovecot, user: str) -> None:
+    async with connect(server(dovecot), TIMEOUT) as client:
+        await client.login(login(dovecot, user))
+        with pytest.raises(ImapRefused, match="Entwürfe & mehr"):  # so it has understood our name
+            await client.select("Entwürfe & mehr")
+        assert (await client.select("INBOX")).exists == 0
+
+
+async def test_a_server_that_goes_away_ends_an_idle(dovecot: Dovecot, user: str) -> None:
+    async with connect(server(dovecot), TIMEOUT) as client:
+        await client.login(login(dovecot, user))
+        await client.select("INBOX")
+        idle = asyncio.create_task(client.idle(TIMEOUT))
+        await asyncio.sleep(0)
+        await asyncio.to_thread(dovecot.doveadm, "kick", user)
+        with pytest.raises(ImapConnectionError):
+            await idle
+
+
+async def test_the_ox_drivers_callback_is_understood(dovecot: Dovecot, callbacks: WebhookReceiver, user: str) -> None:
+    async with connect(server(dovecot), TIMEOUT) as client:
+        await client.login(login(dovecot, user, master=True))
+        await client.set_metadata(ENTRY, b"user=2147483647@12")
+        await asyncio.to_thread(
+            dovecot.deliver, user, subject="Überschrift", sender="Jörg <j@example.org>", body="Erste Zeile."
+        )
+        uidvalidity = (await client.status("INBOX", "UIDVALIDITY"))["UIDVALIDITY"]
+    (request,) = [each for each in callbacks.received if json.loads(each.body)["user"] == "2147483647@12"]
+    assert parse_callback(request.body) == NewMail(
+        context_id=12,
+        user_id=2147483647,
+        folder="INBOX",
+        uid=1,
+        uidvalidity=uidvalidity,
+        email="j@example.org",
+        displayname="Jörg",
+        subject="Überschrift",
+        unread=1,
+        teaser="Erste Zeile.",
+    )
