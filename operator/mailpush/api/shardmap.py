@@ -6,14 +6,14 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from mailpush.api.meta import Condition, Model, Name, StatusModel, list_map
+from mailpush.api.meta import Condition, Model, StatusModel, list_map
 
 
 class ShardMapPod(Model):
     """One listener pod, named by its index in owners and moves."""
 
-    name: Name
-    """The pod's name. Empty places are kept by the name "-"."""
+    name: Annotated[str, Field(max_length=253)]
+    """The pod's name. Empty, as its uid, where the place is free."""
     uid: Annotated[str, Field(max_length=128)]
     """The pod's UID: a pod that comes again under the same name is another pod."""
 
