@@ -1,0 +1,1 @@
+"""Inputs and the files that are rendered from them, to read beside each other."""

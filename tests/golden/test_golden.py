@@ -1,0 +1,162 @@
+"""What a MailPushConfig is rendered into, compared word by word and read back by three readers."""
+
+import pytest
+
+from mailpush.properties.format import load
+from mailpush.properties.patterns import ClientPatterns
+from mailpush.properties.read import config_hash_of, read
+from mailpush.properties.settings import (
+    CallbackSettings,
+    CredentialStorageSettings,
+    DovecotSettings,
+    ImapIdleSettings,
+    MailSettings,
+    RedisSettings,
+    ServerSettings,
+    Settings,
+    WebhookSettings,
+)
+from tests.golden import javaproperties, jvm
+from tests.golden.cases import CASES, CERTIFICATE, PASSWORD, Case
+
+DEFAULTS = Settings(
+    allow_permanent_push=True,
+    allowed_clients=ClientPatterns.parse("USM-EAS*, open-xchange-mobile-api-facade*"),
+    packages=frozenset({"open-xchange-push-dovecot", "open-xchange-rest"}),
+    mechanisms_order=("dovecot", "imapidle", "mailnotify"),
+    mail=None,
+    credential_storage=CredentialStorageSettings(),
+    dovecot=DovecotSettings(enabled=True),
+    imapidle=ImapIdleSettings(),
+    callback=CallbackSettings(),
+    redis=None,
+    webhooks=(),
+    notification_content="headers",
+)
+CALLBACK = CallbackSettings(
+    PASSWORD.format(path="callback.authSecretRef.login"), PASSWORD.format(path="callback.authSecretRef.password")
+)
+MASTER_PASSWORD = PASSWORD.format(path="mailAccess.masterPasswordSecretRef")
+
+
+def settings(**changes: object) -> Settings:
+    return Settings(**{name: getattr(DEFAULTS, name) for name in DEFAULTS.__slots__} | changes)
+
+
+MEANINGS = {
+    "page": settings(
+        credential_storage=CredentialStorageSettings(
+            True, PASSWORD.format(path="credentialStorage.passcryptSecretRef").strip(), rdb=True
+        )
+    ),
+    "user-secrets": settings(
+        mail=MailSettings(
+            password_source="session",
+            login_source="mail",
+            user_secrets=True,
+            servers=(
+                ServerSettings("default", "imap.example.org", 993, "tls"),
+                ServerSettings(
+                    "old", "192.0.2.7", 1143, "starttls", CERTIFICATE.rstrip(), server_name="imap.example.org"
+                ),
+            ),
+        ),
+        callback=CALLBACK,
+    ),
+    "imapidle": settings(
+        packages=frozenset({"open-xchange-push-dovecot", "open-xchange-push-imapidle", "open-xchange-rest"}),
+        mechanisms_order=("imapidle", "dovecot"),
+        dovecot=DovecotSettings(enabled=False),
+        imapidle=ImapIdleSettings(True, True, "INBOX", 10000, "newmail"),
+        mail=MailSettings(
+            password_source="global",
+            login_source="login",
+            master_password=MASTER_PASSWORD,
+            servers=(ServerSettings("default", "dovecot", 143, "none"),),
+        ),
+    ),
+    "odd-characters": settings(
+        allowed_clients=ClientPatterns.parse("documented*, spelling"),
+        packages=frozenset({"open-xchange-push-imapidle"}),
+        dovecot=DovecotSettings(enabled=False),
+        imapidle=ImapIdleSettings(enabled=True, folder="INBOX\\Eingänge = #1: 📬"),
+        mail=MailSettings(
+            password_source="global",
+            login_source="name",
+            master_password=MASTER_PASSWORD,
+            master_user="#master=user: ü",
+            servers=(ServerSettings("default", "dovecot", 993, "tls"),),
+        ),
+    ),
+    "everything": settings(
+        mail=MailSettings(
+            password_source="global",
+            login_source="login",
+            master_password=MASTER_PASSWORD,
+            master_user="mailpush",
+            servers=(ServerSettings("default", "dovecot", 143, "starttls", verify=False),),
+        ),
+        callback=CALLBACK,
+        redis=RedisSettings("rediss://redis:6380/1", PASSWORD.format(path="redis.passwordSecretRef")),
+        webhooks=(
+            WebhookSettings(
+                "receiver",
+                "http://webhook-receiver:8080/",
+                ClientPatterns(),
+                PASSWORD.format(path="transports.webhooks[receiver].secretRef"),
+            ),
+            WebhookSettings(
+                "mobile-only",
+                "https://example.org/push?from=mail&x=1#fragment",
+                ClientPatterns.parse("open-xchange-mobile-api-facade*"),
+                timeout_ms=2500,
+            ),
+        ),
+        notification_content="full",
+    ),
+}
+
+each_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.folder.name)
+
+
+def test_every_folder_has_its_meaning() -> None:
+    assert {case.folder.name for case in CASES} == MEANINGS.keys()
+
+
+@each_case
+def test_the_files_are_rendered_as_they_stand_here(case: Case) -> None:
+    assert case.actual() == case.expected(), "if this is meant: python -m tests.golden, and look at the difference"
+
+
+@each_case
+def test_the_files_mean_what_the_resource_says(case: Case) -> None:
+    assert read(case.rendered().directory) == MEANINGS[case.folder.name]
+
+
+@each_case
+def test_a_second_reader_finds_the_same_properties(case: Case) -> None:
+    for name, text in case.rendered().directory.items():
+        assert javaproperties.read(text) == load(text), name
+
+
+@pytest.mark.skipif(not jvm.available(), reason="no java here: install a JRE to compare with Java itself")
+def test_java_finds_the_same_properties() -> None:
+    texts = [text for case in CASES for text in case.rendered().directory.values()]
+    assert jvm.read(texts) == [load(text) for text in texts]
+
+
+@each_case
+def test_secrets_stand_in_the_secret_alone(case: Case) -> None:
+    config = case.rendered()
+    public = "".join([*config.files.values(), *config.boot_files.values(), repr(config), repr(case.secrets())])
+    for text in config.secret_files.values():
+        for key, value in load(text).items():
+            assert key not in public
+            assert value not in public
+            assert value not in repr(read(config.directory))
+
+
+@each_case
+def test_a_listener_finds_the_hash_that_the_operator_wrote(case: Case) -> None:
+    config = case.rendered()
+    assert config_hash_of(config.files, config.secrets_hash) == config.config_hash
