@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import hmac
 import json
+import re
+import time
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -18,7 +20,8 @@ from jsonschema import Draft202012Validator
 from mailpush.notifications.notification import Content, NewMail, body, notification_id
 from mailpush.notifications.transports.webhook import decode_secret, sign
 
-SCHEMA = Draft202012Validator(json.loads((Path(__file__).parents[3] / "docs/schemas/webhook.schema.json").read_text()))
+DOCS = Path(__file__).parents[3] / "docs"
+SCHEMA = Draft202012Validator(json.loads((DOCS / "schemas" / "webhook.schema.json").read_text()))
 MAIL = NewMail(1, 3, "INBOX", 7, 99, "a@x", "Ä", "s", 4, "text")
 
 
@@ -128,3 +131,22 @@ def test_a_secret_may_be_any_text() -> None:
     assert decode_secret(" plain\n") == b"plain"
     with pytest.raises(ValueError, match="base64"):
         decode_secret("whsec_!!!")
+
+
+def test_the_documented_receiver_knows_what_is_genuine() -> None:
+    documented = re.search(r"```python\n(.*?)```", (DOCS / "webhook.md").read_text(), re.DOTALL)
+    assert documented
+    names: dict[str, Any] = {}
+    exec(documented[1], names)
+    payload, now = body(MAIL, ("c",), "full"), int(time.time())
+
+    def headers(timestamp: int) -> dict[str, str]:
+        signature = sign(b"secret", "ntf_1", timestamp, payload)
+        return {"webhook-id": "ntf_1", "webhook-timestamp": str(timestamp), "webhook-signature": signature}
+
+    is_genuine = names["is_genuine"]
+    assert is_genuine(headers(now), payload, b"secret")
+    assert not is_genuine(headers(now), payload + b" ", b"secret")
+    assert not is_genuine(headers(now), payload, b"other")
+    assert not is_genuine(headers(now) | {"webhook-id": "ntf_2"}, payload, b"secret")
+    assert not is_genuine(headers(now - 3600), payload, b"secret")

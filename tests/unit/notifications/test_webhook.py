@@ -60,6 +60,16 @@ async def test_a_receiver_that_hangs_up_or_is_away_is_tried_later(receiver: Webh
     assert await send("http://name.invalid/") == TryLater("connection")
 
 
+async def test_closing_waits_for_the_try_that_is_under_way(receiver: WebhookReceiver) -> None:
+    receiver.behave(delay=0.2)
+    transport = WebhookTransport(target(receiver.url))
+    sending = asyncio.create_task(transport.send("ntf_1", b"{}"))
+    await asyncio.to_thread(receiver.wait_for, 1)
+    await transport.close()
+    assert sending.done()
+    assert await sending == Accepted()
+
+
 async def test_a_redirect_is_not_followed(receiver: WebhookReceiver) -> None:
     with WebhookReceiver.start() as elsewhere:
         receiver.behave(status=307, location=elsewhere.url)

@@ -88,6 +88,8 @@ class WebhookTransport:
     def __init__(self, target: WebhookTarget, now: Callable[[], float] = time.time) -> None:
         self._target = target
         self._now = now
+        self._under_way = 0
+        self._idle = asyncio.Event()
         secure = target.url.startswith("https://")
         self._client = httpx.AsyncClient(
             verify=_context(target.ca_pem) if secure else False,
@@ -98,6 +100,15 @@ class WebhookTransport:
         )
 
     async def send(self, id: str, body: bytes) -> Outcome:
+        self._under_way += 1
+        try:
+            return await self._post(id, body)
+        finally:
+            self._under_way -= 1
+            if not self._under_way:
+                self._idle.set()
+
+    async def _post(self, id: str, body: bytes) -> Outcome:
         timestamp = int(self._now())
         headers = {
             "content-type": "application/json",
@@ -122,6 +133,10 @@ class WebhookTransport:
         return failure if answer is None else judge(answer.status_code, answer.headers.get("retry-after"), self._now())
 
     async def close(self) -> None:
+        """Ends after the tries that are under way, at most the target's timeout: one cut off might be told twice."""
+        while self._under_way:
+            self._idle.clear()
+            await self._idle.wait()
         await self._client.aclose()
 
 
