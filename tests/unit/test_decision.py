@@ -16,8 +16,6 @@ from mailpush.decision import (
     SecretFacts,
     SiteFacts,
     UserFacts,
-    config_problems,
-    config_warnings,
     decide,
     login_of,
     site_facts,
@@ -288,69 +286,3 @@ def test_every_combination_is_decided_with_a_known_reason(site: SiteFacts, user:
     assert decision.reason in (REASONS if not decision.spawn else {ACCEPTED})
     assert decision.spawn is (decision.mechanism is not None)
     assert len(decision.trail) == len(CHECKS)
-
-
-def problems(**changes: Any) -> list[str]:
-    return [problem.reason for problem in config_problems(MailPushConfigSpec.model_validate(SPEC | changes))]
-
-
-def test_the_block_of_the_page_alone_says_which_values_to_add() -> None:
-    spec = MailPushConfigSpec.model_validate({"packages": {"status": {DOVECOT: "enabled"}}})
-    (problem,) = config_problems(spec)
-    assert problem.reason == "MailAccessMissing"
-    assert problem.message == (
-        "listeners cannot reach the mailboxes: set mailAccess.servers (at least one, with its host) and "
-        'mailAccess.passwordSource ("global" with mailAccess.masterPasswordSecretRef, or "session" with '
-        "mailAccess.userSecrets.enabled: true); as values of the chart these are "
-        "mailPushConfig.spec.mailAccess.servers and mailPushConfig.spec.mailAccess.passwordSource"
-    )
-
-
-@pytest.mark.parametrize(
-    ("changes", "reasons"),
-    [
-        ({}, []),
-        ({"mailAccess": {**SPEC["mailAccess"], "servers": []}}, ["MailAccessMissing"]),
-        ({"packages": {"status": {}}}, ["NoPushPackage"]),
-        ({"packages": {"status": {DOVECOT: "enabled", REST: "disabled"}}}, ["PackageConflict"]),
-        ({"packages": {"status": {MAILNOTIFY: "enabled"}}}, ["NotYetSupported"]),
-        (
-            {"credentialStorage": {"enabled": True, "passcryptSecretRef": {"name": "p", "key": "k"}}},
-            ["NotYetSupported"],
-        ),
-        ({"mailAccess": {**SPEC["mailAccess"], "oauth": {"enabled": True}}}, ["NotYetSupported"]),
-        ({"mailAccess": {**SPEC["mailAccess"], "doveadm": {"enabled": True}}}, ["NotYetSupported"]),
-        ({"listeners": {"replicas": 0}}, ["ListenersScaledToZero"]),
-        ({"allowPermanentPush": False}, ["PermanentPushDisabled"]),
-    ],
-)
-def test_a_configuration_that_cannot_work_says_why(changes: dict[str, Any], reasons: list[str]) -> None:
-    assert problems(**changes) == reasons
-
-
-def test_secrets_that_are_missing_or_not_permitted_are_named_by_their_field() -> None:
-    spec = MailPushConfigSpec.model_validate(SPEC)
-    found = config_problems(spec, ["redis.passwordSecretRef"], ["mailAccess.masterPasswordSecretRef"])
-    assert [problem.reason for problem in found] == ["SecretNotFound", "SecretNotPermitted"]
-    assert "redis.passwordSecretRef" in found[0].message
-    assert "mailAccess.masterPasswordSecretRef" in found[1].message
-
-
-def test_what_may_not_be_meant_is_a_warning() -> None:
-    servers = [
-        {"name": "clear", "host": "h", "security": "none"},
-        {"name": "any", "host": "h", "insecureSkipVerify": True},
-    ]
-    changes = {
-        "properties": {"com.openexchange.push.allowedClient": "a"},
-        "allowedClients": [],
-        "mailAccess": {**SPEC["mailAccess"], "servers": servers},
-    }
-    spec = MailPushConfigSpec.model_validate(SPEC | changes)
-    assert [problem.reason for problem in config_warnings(spec)] == [
-        "AllowedClientSpelling",
-        "EveryClientAllowed",
-        "MailAccessInsecure",
-        "MailAccessInsecure",
-    ]
-    assert config_warnings(MailPushConfigSpec.model_validate(SPEC)) == ()

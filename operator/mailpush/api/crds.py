@@ -24,10 +24,13 @@ _AGE: Final = {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTim
 
 
 class _PlainDumper(yaml.SafeDumper):
-    """Writes what stands twice twice: a person reads these files."""
+    """Writes what stands twice twice, and indents lists: a person reads these files."""
 
     def ignore_aliases(self, data: Any) -> bool:
         return True
+
+    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
+        super().increase_indent(flow, False)
 
 
 def definitions() -> dict[str, Manifest]:
