@@ -4,6 +4,7 @@
 
 import copy
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -199,7 +200,8 @@ def test_drift_is_shown_as_a_diff_and_fails(tmp_path: Path, capsys: pytest.Captu
     changed = tmp_path / "crds" / "pushusers.yaml"
     changed.write_text(changed.read_text().replace("maxItems: 64", "maxItems: 65"))
     assert crds.run(str(tmp_path / "crds"), check=True) == 1
-    assert "-                maxItems: 65\n+                maxItems: 64\n" in capsys.readouterr().out
+    difference = capsys.readouterr().out
+    assert re.search(r"^- +maxItems: 65\n\+ +maxItems: 64$", difference, re.MULTILINE)
 
 
 @pytest.mark.parametrize(
