@@ -41,7 +41,7 @@ class MechanismError(Exception):
 
 
 _CORRECT_IT: Final = "; put the right password into the Secret"
-_RIGHT_AUTHORITY: Final = "; give the server's certificate authority, or the name that its certificate is for"
+_RIGHT_AUTHORITY: Final = "; set the server's caSecretRef to its authority, or serverName to the name that the certificate is for"
 
 # The first row that fits counts: subclasses stand above their classes.
 _ROWS: Final[tuple[tuple[type[ImapError], str, str, float, float], ...]] = (
