@@ -40,12 +40,12 @@ class MechanismError(Exception):
         self.reason = reason
 
 
-_CORRECT_IT: Final = "; put the right password into the Secret"
-_RIGHT_AUTHORITY: Final = "; set the server's caSecretRef to its authority, or serverName to the name that the certificate is for"
+_RIGHT_LOGIN: Final = "; put the right password into the Secret"
+_RIGHT_AUTHORITY: Final = "; set caSecretRef of the server to its authority, or serverName to the certificate's name"
 
 # The first row that fits counts: subclasses stand above their classes.
 _ROWS: Final[tuple[tuple[type[ImapError], str, str, float, float], ...]] = (
-    (ImapAuthError, AUTHENTICATION_FAILED, _CORRECT_IT, 60.0, 3600.0),
+    (ImapAuthError, AUTHENTICATION_FAILED, _RIGHT_LOGIN, 60.0, 3600.0),
     (ImapUnavailable, SERVER_UNREACHABLE, "", 2.0, 60.0),
     (ImapRefused, "ServerRefused", "", 10.0, 600.0),
     (ImapCertificateError, "CertificateInvalid", _RIGHT_AUTHORITY, 10.0, 300.0),
