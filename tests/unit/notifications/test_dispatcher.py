@@ -2,125 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field, replace
-from random import Random
-from typing import Any
+from dataclasses import replace
 
 import pytest
-from prometheus_client import CollectorRegistry
 
-from mailpush.notifications import backoff, target_queue
-from mailpush.notifications import dispatcher as dispatcher_module
 from mailpush.notifications.backoff import Circuit
-from mailpush.notifications.claims import AlreadyDone, Claim, ClaimResult, Claims, ClaimsUnavailable, MemoryClaims
+from mailpush.notifications.claims import Claim, ClaimResult, ClaimsUnavailable, MemoryClaims
 from mailpush.notifications.dispatcher import Dispatcher
-from mailpush.notifications.metrics import NotificationMetrics
-from mailpush.notifications.notification import NewMail, notification_id
-from mailpush.notifications.transports.base import Accepted, Outcome, Refused, Transport, TryLater
-from mailpush.notifications.transports.webhook import WebhookTarget
-
-CLIENTS = ("open-xchange-mailapp",)
-
-
-@pytest.fixture(autouse=True)
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(backoff, "FIRST_DELAY", 0.01)
-    monkeypatch.setattr(target_queue, "_PAUSE", 0.01)
-    monkeypatch.setattr(dispatcher_module, "HELD_SECONDS", 0.01)
-
-
-def mail(uid: int, user_id: int = 3) -> NewMail:
-    return NewMail(1, user_id, "INBOX", uid, 99)
-
-
-def target(name: str = "t", matches: Callable[[str], bool] = lambda _: True, **changed: Any) -> WebhookTarget:
-    return replace(WebhookTarget(name, "http://unused", b"s", matches), **changed)
-
-
-class Recorder:
-    """A transport that answers with `outcomes` in turn, then accepts; closed, it waits for `gate` first."""
-
-    def __init__(self, *outcomes: Outcome) -> None:
-        self.outcomes = list(outcomes)
-        self.ids: list[str] = []
-        self.bodies: list[bytes] = []
-        self.gate = asyncio.Event()
-        self.gate.set()
-        self.under_way = 0
-        self.most_under_way = 0
-        self.closed = False
-
-    async def send(self, id: str, body: bytes) -> Outcome:
-        self.ids.append(id)
-        self.bodies.append(body)
-        self.under_way += 1
-        self.most_under_way = max(self.most_under_way, self.under_way)
-        try:
-            await self.gate.wait()
-        finally:
-            self.under_way -= 1
-        return self.outcomes.pop(0) if self.outcomes else Accepted()
-
-    async def close(self) -> None:
-        self.closed = True
-
-
-@dataclass
-class Site:
-    """A dispatcher and what stands around it."""
-
-    claims: Claims = field(default_factory=MemoryClaims)
-    recorder: Recorder = field(default_factory=Recorder)
-    registry: CollectorRegistry = field(default_factory=CollectorRegistry)
-    permitted: bool = True
-    metrics: NotificationMetrics = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.metrics = NotificationMetrics(self.registry)
-
-    def open(self, *targets: WebhookTarget, transports: dict[str, Transport] | None = None) -> Dispatcher:
-        return Dispatcher(
-            "config-uid",
-            self.claims,
-            targets or (target(),),
-            lambda: self.permitted,
-            self.metrics,
-            holder="pod-0",
-            transport=lambda config: (transports or {}).get(config.name, self.recorder),
-            random=Random(1),
-        )
-
-    def count(self, name: str, **labels: str) -> float:
-        return self.registry.get_sample_value(name, {"target": "t", **labels}) or 0.0
-
-
-@pytest.fixture
-def site() -> Site:
-    return Site()
-
-
-@pytest.fixture
-async def dispatcher(site: Site) -> AsyncIterator[Dispatcher]:
-    dispatcher = site.open()
-    yield dispatcher
-    await dispatcher.close(0)
-
-
-async def until(reached: Callable[[], object]) -> None:
-    async with asyncio.timeout(30):
-        while not reached():  # noqa: ASYNC110 - what is waited for has no event of its own
-            await asyncio.sleep(0.001)
-
-
-def everybody(context_id: int, user_id: int) -> bool:
-    return True
-
-
-async def idle(dispatcher: Dispatcher) -> None:
-    await until(lambda: dispatcher.pending_for(everybody) == 0)
+from mailpush.notifications.notification import notification_id
+from mailpush.notifications.transports.base import Outcome, Refused, TryLater
+from tests.unit.notifications.site_of_tests import CLIENTS, Recorder, Site, idle, mail, target, until
 
 
 async def test_a_mail_is_told_once_with_its_id(site: Site, dispatcher: Dispatcher) -> None:
@@ -321,68 +213,6 @@ async def test_anothers_open_claim_is_waited_for(site: Site, dispatcher: Dispatc
     assert len(site.recorder.ids) == 1
 
 
-async def test_settling_finishes_what_is_under_way(site: Site, dispatcher: Dispatcher) -> None:
-    site.recorder.gate.clear()
-    dispatcher.dispatch(mail(7), CLIENTS)
-    await until(lambda: site.recorder.under_way)
-    settling = asyncio.create_task(dispatcher.settle(everybody, 30))
-    await asyncio.sleep(0)
-    site.recorder.gate.set()
-    assert await settling == []
-    assert site.count("mailpush_notifications_total", outcome="accepted") == 1
-
-
-async def test_settling_withdraws_what_does_not_end_in_time_and_hands_it_back(
-    site: Site, dispatcher: Dispatcher
-) -> None:
-    site.recorder.gate.clear()
-    for uid, user in ((7, 3), (8, 4), (9, 3)):
-        dispatcher.dispatch(mail(uid, user), CLIENTS)
-    await until(lambda: site.recorder.under_way == 3)
-    left = await dispatcher.settle(lambda _, user_id: user_id == 3, 0.01)
-    assert [(each.mail.uid, each.clients) for each in left] == [(7, CLIENTS), (9, CLIENTS)]
-    assert dispatcher.pending_for(everybody) == 1
-    for uid in (7, 9):
-        id = notification_id("config-uid", mail(uid), "t")
-        assert isinstance(await site.claims.claim(id, "pod-1", 9), Claim)
-
-
-async def test_settling_does_not_wait_for_a_target_that_is_down(site: Site, dispatcher: Dispatcher) -> None:
-    site.recorder.outcomes = [TryLater("connection", after=1000)]
-    dispatcher.dispatch(mail(7), CLIENTS)
-    await until(lambda: dispatcher.health()["t"].trouble == "connection")
-    async with asyncio.timeout(60):
-        left = await dispatcher.settle(everybody, 3600)
-    assert [each.mail.uid for each in left] == [7]
-
-
-class Gated(MemoryClaims):
-    """A store that takes its time to record."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.recording = asyncio.Event()
-        self.gate = asyncio.Event()
-
-    async def done(self, claim: Claim) -> bool:
-        self.recording.set()
-        await self.gate.wait()
-        return await super().done(claim)
-
-
-async def test_a_release_between_acceptance_and_record_waits_for_the_record(site: Site) -> None:
-    site.claims = store = Gated()
-    dispatcher = site.open()
-    dispatcher.dispatch(mail(7), CLIENTS)
-    await store.recording.wait()
-    settling = asyncio.create_task(dispatcher.settle(everybody, 0))
-    await asyncio.sleep(0.01)
-    store.gate.set()
-    assert await settling == []
-    assert await store.claim(notification_id("config-uid", mail(7), "t"), "x", 9) == AlreadyDone()
-    await dispatcher.close(0)
-
-
 async def test_an_acceptance_that_the_store_does_not_record_is_counted(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -397,14 +227,6 @@ async def test_an_acceptance_that_the_store_does_not_record_is_counted(
     assert site.count("mailpush_notification_claims_total", event="unrecorded") == 1
     assert len(site.recorder.ids) == 1
     await dispatcher.close(0)
-
-
-async def test_a_closed_dispatcher_takes_nothing_and_closes_its_transports(site: Site) -> None:
-    dispatcher = site.open()
-    dispatcher.dispatch(mail(7), CLIENTS)
-    assert await dispatcher.close(30) == []
-    assert dispatcher.dispatch(mail(8), CLIENTS) == 0
-    assert site.recorder.closed
 
 
 async def test_a_fault_of_ours_does_not_end_the_queue(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -422,21 +244,6 @@ async def test_a_fault_of_ours_does_not_end_the_queue(site: Site, monkeypatch: p
     dispatcher.dispatch(mail(7), CLIENTS)
     await idle(dispatcher)
     assert len(site.recorder.ids) == 1
-    await dispatcher.close(0)
-
-
-async def test_new_targets_take_over_what_waits_for_the_old(site: Site) -> None:
-    old, new = Recorder(*[TryLater("connection", after=0.05)] * 3), Recorder()
-    transports: dict[str, Transport] = {"t": old, "gone": Recorder(*[TryLater("connection", after=99)] * 3)}
-    dispatcher = site.open(target("t"), target("gone"), transports=transports)
-    dispatcher.dispatch(mail(7), CLIENTS)
-    await until(lambda: old.ids)
-    transports["t"] = new
-    left = await dispatcher.replace_targets([target("t", timeout=3.0)])
-    assert [each.mail.uid for each in left] == [7]
-    await idle(dispatcher)
-    assert len(new.ids) == 1
-    assert old.closed
     await dispatcher.close(0)
 
 
