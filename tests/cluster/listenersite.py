@@ -126,6 +126,12 @@ class ListenerSite:
             "transports": {"webhooks": [webhook]},
         }
 
+    def secret(self, name: str, *, permitted: bool = True, **data: str) -> None:
+        """A user's Secret."""
+        kind = names.CREDENTIALS_SECRET_TYPE if permitted else "Opaque"
+        secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "type": kind, "stringData": data}
+        self.namespace.apply(json.dumps(secret))
+
     # -- pods
 
     def pod(self, ordinal: int) -> PodRef:

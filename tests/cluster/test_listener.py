@@ -198,3 +198,54 @@ def test_an_api_server_that_is_down_silences_nobody(site: ListenerSite) -> None:
     site.dovecot.deliver("u3", subject="with it")
     site.wait_told("with it")
     assert site.told() == ["without the API", "with it"]
+
+
+def test_a_pod_that_starts_without_the_api_keeps_what_dovecot_tells_it(site: ListenerSite) -> None:
+    site.pod(0)
+    site.assign(0)
+    site.register(3)
+    site.dovecot.set_metadata("u3", "user=3@1")  # as an earlier pod has left it
+    plane = site.namespace.plane
+    plane.stop_apiserver()
+    try:
+        process = site.start(0)
+        wait_for("it says what it waits for", lambda: "the Kubernetes API" in site.log(process))
+        site.dovecot.deliver("u3", subject="while it waits")
+        wait_for("the callback is kept", lambda: site.metric(0, "mailpush_handover_pending") == 1)
+    finally:
+        plane.start_apiserver()
+    site.wait_told("while it waits")
+    site.wait_status(3, permanent=True, reason="Registered")
+
+
+def test_a_connection_that_waits_sees_mail_where_that_is_allowed(site: ListenerSite) -> None:
+    site.configure(
+        packages={"status": {"open-xchange-push-imapidle": "enabled"}},
+        mechanisms={"imapidle": {"supportsPermanentListeners": True, "delay": 100}},
+    )
+    site.pod(0)
+    site.assign(0)
+    site.register(3)
+    site.start(0)
+    site.wait_status(3, permanent=True, reason="Idling", mechanism="imapidle")
+    site.dovecot.deliver("u3", subject="seen by IDLE")
+    site.wait_told("seen by IDLE")
+    assert site.dovecot.metadata("u3") is None
+
+
+def test_a_wrong_password_is_told_and_the_right_one_is_taken_without_a_restart(site: ListenerSite) -> None:
+    server = site.spec()["mailAccess"]["servers"]
+    site.configure(mailAccess={"passwordSource": "session", "userSecrets": {"enabled": True}, "servers": server})
+    site.secret("of-u3", password="wrong")
+    site.pod(0)
+    site.assign(0)
+    site.register(3, credentialsSecretRef={"name": "of-u3"})
+    process = site.start(0)
+    site.wait_status(3, permanent=False, reason="AuthenticationFailed")
+    site.secret("of-u3", password=site.dovecot.password)
+    site.namespace.kubectl("annotate", "pushuser", names.push_user_name("main", 1, 3), "looked-at=again")
+    site.wait_status(3, permanent=True, reason="Registered")
+    site.secret("not-permitted", permitted=False, password=site.dovecot.password)
+    site.register(3, credentialsSecretRef={"name": "not-permitted"})
+    site.wait_status(3, permanent=False, reason="SecretNotPermitted")
+    assert site.dovecot.password not in site.log(process)

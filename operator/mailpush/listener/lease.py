@@ -138,6 +138,8 @@ class LeaseKeeper:
 
         Nothing else may run `keep` meanwhile. Never raises: who is not released is found dead after 15 s.
         """
+        if self._state.holder is None:
+            return False  # never taken
         try:
             async with asyncio.timeout(within):
                 while True:

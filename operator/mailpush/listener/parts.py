@@ -1,4 +1,7 @@
-"""From settings to the parts that run by them: mechanisms, webhook targets, the store of claims."""
+"""From settings to the parts that run by them: mechanisms, webhook targets, the store of claims.
+
+What a change of settings does not concern goes on as it is.
+"""
 
 from collections.abc import Mapping
 from typing import Final, cast
@@ -10,7 +13,7 @@ from mailpush.listener.mechanisms.base import Mechanism
 from mailpush.listener.mechanisms.dovecot import DovecotMechanism
 from mailpush.listener.mechanisms.imapidle import ImapIdleMechanism
 from mailpush.listener.mechanisms.repeating import Surroundings
-from mailpush.notifications.claims import Claims, MemoryClaims
+from mailpush.notifications.claims import Claim, ClaimResult, Claims, MemoryClaims
 from mailpush.notifications.notification import Content
 from mailpush.notifications.redis_claims import RedisClaims
 from mailpush.notifications.transports.webhook import WebhookTarget, decode_secret
@@ -61,8 +64,36 @@ def webhook_targets(settings: Settings) -> list[WebhookTarget]:
     return targets
 
 
-def claims_of(settings: Settings, config_uid: str) -> Claims:
-    """Redis where it is configured, else this process's own memory. Needs a restart to change."""
+class CurrentClaims:
+    """The store of claims behind one name, so that a changed password of Redis needs no restart."""
+
+    def __init__(self, settings: Settings, config_uid: str) -> None:
+        self._config_uid = config_uid
+        self._settings = settings.redis
+        self._store = _claims_of(settings, config_uid)
+
+    async def use(self, settings: Settings) -> None:
+        """Claims of before stay good: they stand in the same Redis (whose address takes a restart to change)."""
+        if settings.redis != self._settings:
+            old, self._store = self._store, _claims_of(settings, self._config_uid)
+            self._settings = settings.redis
+            await old.close()
+
+    async def claim(self, id: str, holder: str, ttl: float) -> ClaimResult:
+        return await self._store.claim(id, holder, ttl)
+
+    async def done(self, claim: Claim) -> bool:
+        return await self._store.done(claim)
+
+    async def withdraw(self, claim: Claim) -> None:
+        await self._store.withdraw(claim)
+
+    async def close(self) -> None:
+        await self._store.close()
+
+
+def _claims_of(settings: Settings, config_uid: str) -> Claims:
+    """Redis where it is configured, else this process's own memory."""
     if settings.redis is None:
         log.warning("claims_in_memory", meaning="a restart may tell a mail twice; configure redis to avoid it")
         return MemoryClaims()

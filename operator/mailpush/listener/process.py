@@ -19,7 +19,7 @@ from mailpush.listener.ingress import Ingress
 from mailpush.listener.internal import InternalServer
 from mailpush.listener.journal import Journal
 from mailpush.listener.lease import LeaseKeeper, LeaseLostError
-from mailpush.listener.parts import Mechanisms, claims_of, webhook_targets
+from mailpush.listener.parts import CurrentClaims, Mechanisms, webhook_targets
 from mailpush.listener.peers import HandoverKey, Peers
 from mailpush.listener.settings_watch import Loaded, SettingsWatch
 from mailpush.listener.shards import Shards
@@ -75,7 +75,7 @@ class ListenerProcess:
         self._claim_only = loaded.settings.redis is not None
         self._right = Right()
         self._keeper = LeaseKeeper(kube, env.namespace, env.me, self._right, secrets.token_hex(8))
-        self._claims = claims_of(loaded.settings, env.config_uid)
+        self._claims = CurrentClaims(loaded.settings, env.config_uid)
         self._dispatcher = Dispatcher(
             env.config_uid,
             self._claims,
@@ -91,7 +91,8 @@ class ListenerProcess:
             UserSecrets(kube, env.namespace, boottime),
             self._statuses,
             self._dispatcher,
-            self._undelivered,
+            undelivered=self._undelivered,
+            may_act=self._may_write,
         )
         self._shards = Shards(
             env.me,
@@ -190,12 +191,13 @@ class ListenerProcess:
         self._loaded = loaded
         self._supervisor.apply(self._site())
         self._say_settings(reason="")
-        task = asyncio.create_task(self._replace_targets())
+        task = asyncio.create_task(self._apply_to_dispatcher())
         self._background.add(task)
         task.add_done_callback(self._background.discard)
 
-    async def _replace_targets(self) -> None:
+    async def _apply_to_dispatcher(self) -> None:
         async with self._targets_lock:
+            await self._claims.use(self._loaded.settings)
             await self._dispatcher.replace_targets(webhook_targets(self._loaded.settings))
 
     def _settings_problem(self, reason: str | None) -> None:
@@ -229,22 +231,27 @@ class ListenerProcess:
     # -- the end
 
     async def _leave(self, tasks: Mapping[str, asyncio.Task[None]]) -> None:
-        """The stop order: slots first, so that the next owners are at work while this pod still hands over."""
-        log.info("stopping")
+        """The stop order: slots first, so that the next owners are at work while this pod still hands over.
+
+        Where no other pod could have them, they stay until the last mail that Dovecot has handed in is told.
+        """
+        successors = self._shards.successors()
+        log.info("stopping", successors=successors)
         self._keeper.update(draining=True, capable=False, reason="Draining")
-        moved = await self._shards.drain(DRAIN_SECONDS if self._shards.successors() else 0.0)
+        moved = successors and await self._shards.drain(DRAIN_SECONDS)
         released = False
-        if not moved:
-            stopped = await self._shards.retire(RETIRE_SECONDS)
-            # Nobody can have the slots before the Lease is empty, so it is emptied first.
-            released = stopped and await self._release(tasks["lease"])
+        if successors and not moved:
+            # No operator moves them, so the others can have them only when the Lease is empty.
+            released = await self._shards.retire(RETIRE_SECONDS) and await self._release(tasks["lease"])
         self._ingress.drain()
         await asyncio.sleep(LINGER_SECONDS)
         await self._ingress.close()
+        await self._router.flush(FLUSH_SECONDS if successors else CLOSE_SECONDS)
         for rest in await self._dispatcher.close(CLOSE_SECONDS):
             self._undelivered(rest)
-        await self._router.flush(FLUSH_SECONDS)
-        if not released:
+        stopped = moved or released or await self._shards.retire(RETIRE_SECONDS)
+        await self._router.flush(CLOSE_SECONDS if successors else 0.0)
+        if stopped and not released:
             await self._release(tasks["lease"])
         log.info("stopped", moved=moved)
 

@@ -21,6 +21,7 @@ from mailpush.sharding.slots import slot_of
 
 SETTLE_SECONDS: Final = 1.0
 STOP_SECONDS: Final = 5.0
+RIGHT_SECONDS: Final = 1.0
 
 log = structlog.get_logger(__name__)
 
@@ -38,6 +39,7 @@ class Supervisor:
 
     Args:
         undelivered: takes mails that were dispatched and not told when their users were released: for the next owner.
+        may_act: whether the pod has its right (P5). Without it what runs goes on, and nothing begins or ends.
     """
 
     def __init__(
@@ -46,13 +48,16 @@ class Supervisor:
         secrets: UserSecrets,
         statuses: StatusWriter,
         dispatcher: Dispatching,
+        *,
         undelivered: Callable[[Undelivered], None],
+        may_act: Callable[[], bool],
     ) -> None:
         self._users = users
         self._secrets = secrets
         self._statuses = statuses
         self._dispatcher = dispatcher
         self._undelivered = undelivered
+        self._may_act = may_act
         self._site: Site | None = None
         self._epochs: dict[int, int] = {}
         """The owned slots, with the epoch of the map under which they came."""
@@ -144,6 +149,10 @@ class Supervisor:
         site = self._site
         slot = slot_of(*key)
         if site is None or slot not in self._epochs:
+            return
+        if not self._may_act():
+            # A pod that was paused would unregister users who have another owner, and were registered anew by it.
+            self._work.add_later(key, RIGHT_SECONDS)
             return
         user = self._users.get(key)
         listener = self._listeners.get(key)
