@@ -1,0 +1,66 @@
+"""ConfigMaps and Secrets of a MailPushConfig: its property files, and what the operator makes once."""
+
+import base64
+import secrets
+from collections.abc import Mapping
+from typing import Final
+
+from mailpush import names
+from mailpush.controller.owner import Manifest, Owner
+
+KEY_BYTES: Final = 32
+CALLBACK_LOGIN: Final = "mail-push"
+LOGIN_KEY: Final = "login"
+PASSWORD_KEY: Final = "password"  # noqa: S105 - a key's name
+
+
+def properties_config_map(owner: Owner, files: Mapping[str, str], config_hash: str, secrets_hash: str) -> Manifest:
+    """What `kubectl get configmap` shows is what runs. The hashes let a listener tell a whole change from a part."""
+    annotations = {names.CONFIG_HASH_ANNOTATION: config_hash, names.SECRETS_HASH_ANNOTATION: secrets_hash}
+    return {
+        "metadata": owner.metadata(names.properties_configmap_name(owner.name), annotations=annotations),
+        "data": dict(files),
+    }
+
+
+def boot_config_map(owner: Owner, files: Mapping[str, str], boot_hash: str) -> Manifest:
+    """Settings that need a restart. A change makes another one, and the StatefulSet rolls to it."""
+    return {
+        "metadata": owner.metadata(names.boot_configmap_name(owner.name, boot_hash)),
+        "immutable": True,
+        "data": dict(files),
+    }
+
+
+def properties_secret(owner: Owner, files: Mapping[str, str], secrets_hash: str) -> Manifest:
+    """Property files that hold secrets."""
+    annotations = {names.SECRETS_HASH_ANNOTATION: secrets_hash}
+    return {
+        "metadata": owner.metadata(names.secrets_name(owner.name), annotations=annotations),
+        "type": "Opaque",
+        "data": {name: encoded(text.encode()) for name, text in files.items()},
+    }
+
+
+def new_internal_secret(owner: Owner) -> Manifest:
+    """The key of the hand-over between pods: random, made once."""
+    return {
+        "metadata": owner.metadata(names.internal_secret_name(owner.name)),
+        "type": "Opaque",
+        "data": {names.INTERNAL_KEY_FILE: encoded(secrets.token_bytes(KEY_BYTES))},
+    }
+
+
+def new_callback_secret(owner: Owner) -> Manifest:
+    """Basic authentication of Dovecot's callback, where the user names no Secret: random, made once."""
+    return {
+        "metadata": owner.metadata(names.callback_secret_name(owner.name)),
+        "type": names.CREDENTIALS_SECRET_TYPE,
+        # token_hex: the password stands in a URL of Dovecot's configuration, so nothing in it needs escaping.
+        "data": {LOGIN_KEY: encoded(CALLBACK_LOGIN.encode()), PASSWORD_KEY: encoded(secrets.token_hex(24).encode())},
+    }
+
+
+def encoded(value: bytes) -> str:
+    """As a Secret's data holds it."""
+    return base64.b64encode(value).decode("ascii")

@@ -1,0 +1,134 @@
+"""`mail-push operator`: elect, observe, and lead."""
+
+import asyncio
+import os
+import signal
+import sys
+import uuid
+from pathlib import Path
+
+import structlog
+import uvloop
+from kubernetes.aio.config import ConfigException
+
+from mailpush import __version__
+from mailpush.controller import logs
+from mailpush.controller.election import Election, LeadershipLostError
+from mailpush.controller.environment import OperatorSettings, SettingsProblem, current_namespace
+from mailpush.controller.health import HealthServer, Pulse
+from mailpush.controller.keys import ConfigKey
+from mailpush.controller.leader import Leader
+from mailpush.controller.lookout import Lookout
+from mailpush.controller.queue import WorkQueue
+from mailpush.controller.userbook import UserBook, UserName
+from mailpush.controller.world import World
+from mailpush.kube.client import Kube
+
+log = structlog.get_logger(__name__)
+
+
+def run() -> int:
+    """The exit code: 0 after SIGTERM, 1 where it cannot go on (a new process then begins afresh), 2 where the
+    environment is wrong."""
+    logs.configure()
+    try:
+        settings = OperatorSettings.from_environment(os.environ, default_namespace=current_namespace())
+    except SettingsProblem as problem:
+        sys.stderr.write(f"mail-push operator: {problem}\n")
+        return 2
+    return uvloop.run(serve(settings))
+
+
+async def serve(settings: OperatorSettings) -> int:
+    """Runs until SIGTERM or SIGINT, or until leadership is lost."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    pulse = Pulse()
+    health = HealthServer(pulse, settings.listen, settings.health_port)
+    try:
+        await health.start()
+    except OSError as error:
+        log.error("health_cannot_listen", address=settings.listen, port=settings.health_port, error=str(error))  # noqa: TRY400
+        return 1
+    try:
+        kubeconfig = os.environ.get("KUBECONFIG")
+        kube = await Kube.connect(Path(kubeconfig) if kubeconfig else None)
+    except ConfigException as error:
+        log.error("no_cluster", error=str(error))  # noqa: TRY400
+        await health.close()
+        return 1
+    log.info("operator_starts", version=__version__, namespaces=settings.namespaces, image=settings.image)
+    try:
+        return await _observe_and_lead(kube, settings, pulse, stop)
+    finally:
+        await kube.close()
+        await health.close()
+
+
+async def _observe_and_lead(kube: Kube, settings: OperatorSettings, pulse: Pulse, stop: asyncio.Event) -> int:
+    world = World()
+    leader: Leader | None = None
+
+    def wake(key: ConfigKey) -> None:
+        if leader is not None:
+            leader.wake(key)
+
+    users: WorkQueue[UserName] = WorkQueue("users", on_tick=lambda: pulse.beat("users"))
+    lookout = Lookout(kube, settings.namespaces, world, wake)
+    book = UserBook(kube, settings.namespaces, users.add, wake)
+    leader = Leader(kube, settings, pulse, world=world, lookout=lookout, book=book, user_queue=users)
+    election = Election(
+        kube,
+        settings.own_namespace,
+        settings.lease_name,
+        f"{settings.identity}_{uuid.uuid4()}",
+        on_tick=lambda: pulse.beat("election"),
+    )
+    failed = False
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            # The standby observes, too: what it has seen of the Leases counts when it leads (protocol P11).
+            observing = [tasks.create_task(reflector.run()) for reflector in lookout.reflectors()]
+            observing += [tasks.create_task(reflector.run()) for reflector in book.reflectors()]
+            observing.append(tasks.create_task(_ready(lookout, pulse)))
+            term = tasks.create_task(_term(election, leader, stop))
+            stopping = tasks.create_task(stop.wait())
+            await asyncio.wait([term, stopping], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([term], timeout=10)
+            for task in (*observing, term, stopping):
+                task.cancel()
+    except* LeadershipLostError as group:
+        # At once: another may lead already. What was begun is fenced by resourceVersions.
+        log.error("leadership_lost", error=str(group.exceptions[0]))  # noqa: TRY400
+        failed = True
+    except* Exception as group:
+        log.exception("operator_failed", errors=[repr(error) for error in group.exceptions])
+        failed = True
+    if failed:
+        return 1
+    await election.release()
+    log.info("operator_ends")
+    return 0
+
+
+async def _ready(lookout: Lookout, pulse: Pulse) -> None:
+    await lookout.wait_listed()
+    pulse.ready = True
+
+
+async def _term(election: Election, leader: Leader, stop: asyncio.Event) -> None:
+    """Waits for leadership, then leads while it lasts."""
+    leading = asyncio.create_task(election.lead())
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait([leading, stopping], return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if not leading.done():
+        leading.cancel()
+        return
+    leading.result()
+    async with asyncio.TaskGroup() as tasks:
+        holding = tasks.create_task(election.hold())
+        await leader.run(stop)
+        holding.cancel()

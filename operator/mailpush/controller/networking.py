@@ -1,0 +1,38 @@
+"""The two Services of a MailPushConfig: where Dovecot calls, and where pods reach each other."""
+
+from mailpush import names
+from mailpush.controller.owner import Manifest, Owner
+
+
+def callback_service(owner: Owner) -> Manifest:
+    """Where Dovecot's OX driver sends its events to.
+
+    The Service selects on one label more than the StatefulSet: a dead node's pods stay endpoints for 45 s and more,
+    and each callback that goes to them holds a mail's delivery; so the operator takes the label off them before.
+    """
+    return {
+        "metadata": owner.metadata(names.callback_service_name(owner.name)),
+        "spec": {
+            "type": "ClusterIP",
+            "selector": {**names.listener_selector(owner.name), names.CALLBACK_LABEL: names.CALLBACK_OPEN},
+            "ports": [_port("callback", names.CALLBACK_PORT)],
+        },
+    }
+
+
+def headless_service(owner: Owner) -> Manifest:
+    """Gives each pod a DNS name, also while it is not ready: a pod that starts or ends still hands over events."""
+    return {
+        "metadata": owner.metadata(names.headless_service_name(owner.name)),
+        "spec": {
+            "type": "ClusterIP",
+            "clusterIP": "None",
+            "publishNotReadyAddresses": True,
+            "selector": names.listener_selector(owner.name),
+            "ports": [_port("internal", names.INTERNAL_PORT)],
+        },
+    }
+
+
+def _port(name: str, number: int) -> Manifest:
+    return {"name": name, "port": number, "targetPort": name, "protocol": "TCP"}

@@ -1,0 +1,385 @@
+"""One MailPushConfig's loop: observe pods, Leases and users, plan (pure), act by resourceVersion, report.
+
+It runs whenever something has changed, and each second, because time alone may prove something (protocol P8). No step
+counts on the one before: a conflict ends the step, and the next one observes anew.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+import structlog
+
+from mailpush import names
+from mailpush.controller import metrics
+from mailpush.controller.conditions import timestamp
+from mailpush.controller.keys import ConfigKey
+from mailpush.controller.lookout import Lookout, Sighting
+from mailpush.controller.mapviews import map_view, shard_map_status
+from mailpush.controller.owner import Owner
+from mailpush.controller.shardmaps import ShardMaps
+from mailpush.controller.status import MapView, PodView, config_status, same_status
+from mailpush.controller.world import ConfigState, Pod, World
+from mailpush.kube import resources
+from mailpush.kube.client import Kube
+from mailpush.kube.errors import ConflictError, KubeError, NotFoundError
+from mailpush.sharding.leases import lease_annotations, parse_lease
+from mailpush.sharding.observed import Fence, NewLease, Observed, OrphanLease, PodObservation, named_only_by_map
+from mailpush.sharding.planner import missing_leases, plan
+from mailpush.sharding.shardmap import NONE, PodRef, ShardMapError
+
+STEP_SECONDS: Final = 1.0
+LEAST_PAUSE: Final = 0.05
+STATUS_SECONDS: Final = 1.0
+MAP_STATUS_SECONDS: Final = 10.0
+LEASE_SECONDS: Final = 15
+LOST_AFTER: Final = 30.0
+
+log = structlog.get_logger(__name__)
+
+
+class Users(Protocol):
+    """What the loop needs to know of the push users."""
+
+    def listed(self, namespace: str) -> bool:
+        """Whether they have been read once."""
+
+    def weights(self, key: ConfigKey) -> Sequence[int]:
+        """Users of each slot who are to be listened for."""
+
+    def version(self, key: ConfigKey) -> int:
+        """Changes whenever the weights do."""
+
+    def slots_lost(self, key: ConfigKey, slots: frozenset[int]) -> None:
+        """What is said of the users of these slots may have to change."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """One observation, and what it is made from: where nothing of it has changed, neither has the plan."""
+
+    map_version: str | None
+    pods: tuple[PodObservation, ...]
+    orphans: tuple[OrphanLease, ...]
+    weights_version: int
+    replicas: int
+
+
+class ShardLoop:
+    """Runs until cancelled. `wake` makes the next step come at once."""
+
+    def __init__(
+        self,
+        kube: Kube,
+        owner: Owner,
+        world: World,
+        lookout: Lookout,
+        users: Users,
+        *,
+        reconcile: Callable[[ConfigKey], None],
+        on_step: Callable[[], None] = lambda: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.owner = owner
+        self.key = owner.key
+        self.maps = ShardMaps(kube, owner)
+        self._kube = kube
+        self._world = world
+        self._lookout = lookout
+        self._users = users
+        self._reconcile = reconcile
+        self._on_step = on_step
+        self._clock = clock
+        self._wake = asyncio.Event()
+        self._overweight_since: float | None = None
+        self._planned: Outlook | None = None
+        self._plan_again = 0.0
+        self._dead_since: dict[PodRef | None, float] = {}
+        self._viewed: tuple[str | None, int] | None = None
+        self._view = MapView()
+        self._reported = -STATUS_SECONDS
+        self._map_reported = -MAP_STATUS_SECONDS
+        self._told = (-1, -1)
+
+    def wake(self) -> None:
+        self._wake.set()
+
+    async def run(self) -> None:
+        failures = 0
+        while True:
+            self._on_step()
+            self._wake.clear()
+            try:
+                at_once = await self.step()
+                failures = 0
+            except (KubeError, ShardMapError) as error:
+                at_once = False
+                failures += 1
+                if failures == 1 or failures % 30 == 0:
+                    log.warning("step_failed", config=str(self.key), error=str(error), failures=failures)
+            except Exception:
+                at_once = False
+                failures += 1
+                log.exception("step_failed", config=str(self.key), failures=failures)
+            await asyncio.sleep(LEAST_PAUSE)
+            if not at_once:
+                try:
+                    await asyncio.wait_for(self._wake.wait(), STEP_SECONDS)
+                except TimeoutError:
+                    pass
+
+    async def step(self) -> bool:
+        """One step; True where the next is to follow at once.
+
+        Raises:
+            KubeError: something was not read or written; the next step sees what.
+        """
+        state = self._world.configs.get(self.key)
+        if state is None or state.owner.uid != self.owner.uid:
+            return False
+        if not self._lookout.listed(self.key.namespace) or not self._users.listed(self.key.namespace):
+            return False
+        await self.maps.load()
+        pods = tuple(self._world.pods_of(self.key))
+        outlook = await self._observe(state, pods)
+        acted = await self._act(outlook)
+        await self._keep_callbacks(pods)
+        self._note_owners(outlook)
+        await self._report(state, pods)
+        return acted
+
+    # -- observing
+
+    async def _observe(self, state: ConfigState, pods: tuple[Pod, ...]) -> Outlook:
+        namespace = self.key.namespace
+        shard_map = self.maps.map
+        remembered = named_only_by_map(shard_map, [pod.ref for pod in pods])
+        known = frozenset({pod.ref.name for pod in pods} | {ref.name for ref in remembered})
+        others = self._lookout.lease_names(self.key) - known
+        settled = shard_map is not None and not shard_map.restoring
+        # Leases of pods that are long gone matter only where a map is made again (P10).
+        await self._lookout.look_at_quiet(namespace, known if settled else known | others)
+        now = self._clock()
+        revision = self._world.revisions.get(self.key)
+        observations = [self._observation(pod, revision, now) for pod in pods]
+        observations += [self._remembered(ref, now) for ref in remembered]
+        orphans = () if settled else tuple(self._orphans(others, now))
+        return Outlook(
+            map_version=self.maps.version,
+            pods=tuple(observations),
+            orphans=orphans,
+            weights_version=self._users.version(self.key),
+            replicas=state.wanted_replicas,
+        )
+
+    def _observation(self, pod: Pod, revision: str | None, now: float) -> PodObservation:
+        sighting = self._sighting(pod.ref.name)
+        return PodObservation(
+            ref=pod.ref,
+            phase=pod.phase,
+            deleting=pod.deleting,
+            ordinal=pod.ordinal,
+            revision_current=not revision or not pod.revision or pod.revision == revision,
+            lease=sighting.state,
+            life=sighting.observer.state(now, pod.ref, pod.phase),
+        )
+
+    def _remembered(self, ref: PodRef, now: float) -> PodObservation:
+        """A pod that the map names and that has no Pod object: its process may run on after a forced delete."""
+        sighting = self._sighting(ref.name)
+        ordinal = ref.name.rpartition("-")[2]
+        return PodObservation(
+            ref=ref,
+            phase="",
+            deleting=True,
+            ordinal=int(ordinal) if ordinal.isdecimal() else 0,
+            revision_current=True,
+            lease=sighting.state,
+            life=sighting.observer.state(now, ref, None),
+        )
+
+    def _orphans(self, others: frozenset[str], now: float) -> list[OrphanLease]:
+        found = []
+        for name in sorted(others):
+            sighting = self._sighting(name)
+            if (lease := sighting.state) is not None:
+                ref = PodRef(name, lease.holder.uid if lease.holder else "")
+                found.append(OrphanLease(name, lease, sighting.observer.state(now, ref, None)))
+        return found
+
+    def _sighting(self, name: str) -> Sighting:
+        return self._lookout.sighting(self.key.namespace, name)
+
+    # -- acting
+
+    async def _act(self, outlook: Outlook) -> bool:
+        now = self._clock()
+        if outlook == self._planned and now < self._plan_again:
+            return False
+        observed = Observed(
+            map=self.maps.map,
+            map_uid=self.maps.uid,
+            pods=outlook.pods,
+            weights=self._users.weights(self.key),
+            replicas=outlook.replicas,
+            now=now,
+            overweight_since=self._overweight_since,
+            orphans=outlook.orphans,
+            copy=self.maps.copy,
+        )
+        acted = False
+        for lease in missing_leases(observed):
+            await self._create_lease(lease)
+            acted = True
+        planned = plan(observed)
+        self._overweight_since = planned.new_overweight_since
+        for fence in planned.fences:
+            await self._fence(fence)
+            acted = True
+        if planned.next_map is not None:
+            await self.maps.write(planned.next_map, planned.changes)
+            acted = True
+        self._planned = None if acted else outlook
+        recheck = planned.recheck_after
+        self._plan_again = now + (recheck if recheck is not None else 10 * STEP_SECONDS)
+        return acted
+
+    async def _create_lease(self, lease: NewLease) -> None:
+        annotations = lease_annotations(parse_lease({}).fenced(lease.floor))
+        metadata = self.owner.metadata(lease.name, annotations=annotations)
+        body = {
+            "apiVersion": resources.LEASE.api_version,
+            "kind": resources.LEASE.kind,
+            "metadata": metadata,
+            "spec": {"leaseDurationSeconds": LEASE_SECONDS},
+        }
+        try:
+            created = await self._kube.create(resources.LEASE, self.key.namespace, body)
+        except ConflictError:
+            await self._lookout.look(self.key.namespace, lease.name)
+            return
+        self._lookout.saw(self.key.namespace, lease.name, created)
+        log.info("lease_created", config=str(self.key), lease=lease.name, floor=lease.floor)
+
+    async def _fence(self, fence: Fence) -> None:
+        """Empties the Lease by the resourceVersion last seen (P9). A conflict means: not dead."""
+        sighting = self._sighting(fence.lease_name)
+        if sighting.body is None or sighting.state is None:
+            return
+        body = sighting.body
+        fenced = sighting.state.fenced(fence.floor)
+        annotations = {**(body["metadata"].get("annotations") or {}), **lease_annotations(fenced)}
+        spec = {key: value for key, value in (body.get("spec") or {}).items() if key != "holderIdentity"}
+        manifest = {
+            "apiVersion": resources.LEASE.api_version,
+            "kind": resources.LEASE.kind,
+            "metadata": {**body["metadata"], "annotations": annotations},
+            "spec": spec,
+        }
+        try:
+            written = await self._kube.replace(resources.LEASE, self.key.namespace, manifest)
+        except (ConflictError, NotFoundError):
+            metrics.FENCES.labels("conflict").inc()
+            await self._lookout.look(self.key.namespace, fence.lease_name)
+            return
+        metrics.FENCES.labels("fenced").inc()
+        self._lookout.saw(self.key.namespace, fence.lease_name, written)
+        log.info("lease_fenced", config=str(self.key), lease=fence.lease_name, floor=fence.floor)
+
+    async def _keep_callbacks(self, pods: tuple[Pod, ...]) -> None:
+        """Takes the label that the callback Service selects on off silent pods, and puts it back (design section 9)."""
+        now = self._clock()
+        held = [
+            (pod, self._sighting(pod.ref.name).observer.callback_stale(now))
+            for pod in pods
+            if (lease := self._sighting(pod.ref.name).state) is not None and lease.held_by(pod.ref.uid)
+        ]
+        # Where every pod is silent, the fault is elsewhere, and a Service without pods would help nobody.
+        anybody = any(not stale for _, stale in held)
+        for pod, stale in held:
+            if stale and pod.callback_open and anybody:
+                await self._label(pod, None)
+            elif not stale and not pod.callback_open:
+                await self._label(pod, names.CALLBACK_OPEN)
+
+    async def _label(self, pod: Pod, value: str | None) -> None:
+        patch = {"metadata": {"uid": pod.ref.uid, "labels": {names.CALLBACK_LABEL: value}}}
+        try:
+            await self._kube.merge_patch(resources.POD, self.key.namespace, pod.ref.name, patch)
+        except (ConflictError, NotFoundError):
+            return  # another pod by now
+        log.info("callbacks_opened" if value else "callbacks_closed", config=str(self.key), pod=pod.ref.name)
+
+    # -- telling
+
+    def _note_owners(self, outlook: Outlook) -> None:
+        """What others do by the map: the StatefulSet shrinks behind the drain, users of lost slots are told of."""
+        shard_map = self.maps.map
+        if shard_map is None:
+            return
+        lives = {observation.ref: observation for observation in outlook.pods}
+        ordinals = [lives[ref].ordinal for ref in shard_map.named() if ref in lives]
+        highest = max(ordinals, default=None)
+        if highest != self._world.highest_owner.get(self.key):
+            if highest is None:
+                self._world.highest_owner.pop(self.key, None)
+            else:
+                self._world.highest_owner[self.key] = highest
+            self._reconcile(self.key)
+        now = self._clock()
+        dead: set[PodRef | None] = {ref for ref in shard_map.named() if ref in lives and lives[ref].life.permits_fence}
+        dead.add(None)
+        self._dead_since = {ref: self._dead_since.get(ref, now) for ref in dead}
+        long_dead = {ref for ref, since in self._dead_since.items() if now - since >= LOST_AFTER}
+        if None in long_dead and NONE not in shard_map.owners:
+            long_dead.discard(None)
+            self._dead_since.pop(None, None)
+        lost = (
+            frozenset(slot for slot, owner in enumerate(shard_map.owner_refs()) if owner in long_dead)
+            if long_dead
+            else frozenset()
+        )
+        before = self._world.lost.get(self.key, frozenset())
+        if lost != before:
+            self._world.lost[self.key] = lost
+            self._users.slots_lost(self.key, lost ^ before)
+
+    async def _report(self, state: ConfigState, pods: tuple[Pod, ...]) -> None:
+        now = self._clock()
+        if now - self._reported < STATUS_SECONDS:
+            return
+        viewed = (self.maps.version, self._users.version(self.key))
+        if viewed != self._viewed:
+            self._view = map_view(self.maps.map, self._users.weights(self.key))
+            self._viewed = viewed
+        views = tuple(self._pod_view(pod, now) for pod in pods)
+        status = config_status(state, views, self._view, timestamp())
+        if not same_status(state.body_status, status):
+            body = {"metadata": {"name": self.key.name}, "status": status}
+            answer = await self._kube.apply(
+                resources.MAIL_PUSH_CONFIG,
+                self.key.namespace,
+                body,
+                manager=names.OPERATOR_MANAGER,
+                subresource="status",
+            )
+            state.body_status = answer.get("status") or {}
+        await self._report_map(now)
+        metrics.EPOCH.labels(*self.key).set(self._view.epoch)
+        metrics.MOVING.labels(*self.key).set(self._view.moving)
+        self._reported = now
+
+    async def _report_map(self, now: float) -> None:
+        """Every pod watches the ShardMap, and gets it whole at each write: a count of users can wait."""
+        told = (self._view.epoch, self._view.moving)
+        if self.maps.map is None or (told == self._told and now - self._map_reported < MAP_STATUS_SECONDS):
+            return
+        status = shard_map_status(self.maps.status, self._view, self.maps.generation, timestamp())
+        await self.maps.report(status)
+        self._told, self._map_reported = told, now
+
+    def _pod_view(self, pod: Pod, now: float) -> PodView:
+        sighting = self._sighting(pod.ref.name)
+        return PodView(pod, sighting.state, sighting.observer.state(now, pod.ref, pod.phase))

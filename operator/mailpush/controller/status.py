@@ -1,0 +1,198 @@
+"""The status of a MailPushConfig, from what is known of it and of its pods. Pure."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from mailpush import names
+from mailpush.controller.conditions import Verdict, conditions
+from mailpush.controller.evaluation import UNREGISTER_ANNOTATION
+from mailpush.controller.world import ConfigState, Pod
+from mailpush.packages import PackageState
+from mailpush.sharding.death import PodLife
+from mailpush.sharding.leases import LeaseState
+
+NAMED_PODS: Final = 5
+
+
+@dataclass(frozen=True, slots=True)
+class PodView:
+    """A pod and what its Lease says."""
+
+    pod: Pod
+    lease: LeaseState | None
+    life: PodLife
+
+    @property
+    def capable(self) -> bool:
+        return self.why_not() is None
+
+    def why_not(self) -> str | None:
+        """Why it cannot take users, None where it can."""
+        if self.pod.deleting:
+            return "is ending"
+        if self.lease is None or not self.lease.held_by(self.pod.ref.uid):
+            return "has not taken its Lease yet"
+        if self.life is not PodLife.ALIVE:
+            return "has not renewed its Lease lately"
+        if self.lease.draining:
+            return "is draining"
+        if not self.lease.capable:
+            return f"is not capable ({self.lease.reason or 'starting'})"
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class MapView:
+    """What matters of the ShardMap: `unowned` slots have no owner, `moving` are on their way; `pods` own slots."""
+
+    epoch: int = 0
+    restoring: bool = False
+    unowned: int = 0
+    moving: int = 0
+    imbalance: float = 1.0
+    pods: int = 0
+    users: int = 0
+
+
+def config_status(state: ConfigState, pods: tuple[PodView, ...], shard_map: MapView, now: str) -> dict[str, Any]:
+    """The whole status, to be applied as it is."""
+    status: dict[str, Any] = {
+        "observedGeneration": state.generation,
+        "conditions": conditions(
+            _verdicts(state, pods, shard_map), state.body_status.get("conditions") or (), state.generation, now
+        ),
+        "listeners": _listeners(state, pods),
+        "epoch": shard_map.epoch,
+    }
+    if state.evaluation is not None:
+        status["configHash"] = state.evaluation.rendered.config_hash
+        status["packages"] = [_package(package) for package in state.evaluation.packages]
+    hashes = Counter(view.lease.config_hash for view in pods if view.lease is not None and view.lease.config_hash)
+    status["configPods"] = [{"hash": hash_, "pods": count} for hash_, count in sorted(hashes.items())][:64]
+    return status
+
+
+def _verdicts(state: ConfigState, pods: tuple[PodView, ...], shard_map: MapView) -> list[Verdict]:
+    valid = _valid(state)
+    available = _available(state, pods)
+    verdicts = [_ready(state, valid, available, pods, shard_map), valid, available, _balanced(shard_map)]
+    if (rolled_out := _rolled_out(state, pods)) is not None:
+        verdicts.append(rolled_out)
+    if state.evaluation is not None and (warnings := state.evaluation.warnings):
+        text = _joined(warning.message for warning in warnings)
+        verdicts.append(Verdict("Warning", "True", warnings[0].reason, text))
+    return verdicts
+
+
+def _valid(state: ConfigState) -> Verdict:
+    if state.fault is not None:
+        return Verdict("ConfigurationValid", "False", "ReconcileFailed", state.fault)
+    if state.evaluation is None:
+        return Verdict("ConfigurationValid", "Unknown", "NotRead", "it has not been looked at yet")
+    if not state.evaluation.valid:
+        problems = state.evaluation.problems
+        return Verdict(
+            "ConfigurationValid", "False", problems[0].reason, _joined(problem.message for problem in problems)
+        )
+    return Verdict("ConfigurationValid", "True", "Valid", "listeners can run by it")
+
+
+def _available(state: ConfigState, pods: tuple[PodView, ...]) -> Verdict:
+    wanted = state.wanted_replicas
+    capable = sum(view.capable for view in pods)
+    if wanted == 0:
+        blocked = state.evaluation is None or state.evaluation.blocked
+        text = (
+            "none is started before the configuration is whole" if blocked else "set listeners.replicas to one or more"
+        )
+        return Verdict("ListenersAvailable", "False", "NoReplicas", f"no listener pods are wanted: {text}")
+    if capable >= wanted:
+        return Verdict("ListenersAvailable", "True", "AllCapable", f"{capable} of {wanted} pods take users")
+    excuses = [f"{view.pod.ref.name} {why}" for view in pods if (why := view.why_not()) is not None]
+    if len(pods) < wanted:
+        excuses.append(f"{wanted - len(pods)} pods do not exist yet")
+    more = f" and {len(excuses) - NAMED_PODS} more" if len(excuses) > NAMED_PODS else ""
+    text = f"{capable} of {wanted} pods take users: {'; '.join(excuses[:NAMED_PODS])}{more}"
+    return Verdict("ListenersAvailable", "False", "SomeMissing" if capable else "NoneCapable", text)
+
+
+def _ready(
+    state: ConfigState, valid: Verdict, available: Verdict, pods: tuple[PodView, ...], shard_map: MapView
+) -> Verdict:
+    if valid.status != "True":
+        return Verdict("Ready", "False", valid.reason, valid.message)
+    if (refusal := _refused(state)) is not None:
+        return refusal
+    if not any(view.capable for view in pods):
+        return Verdict("Ready", "False", available.reason, available.message)
+    if shard_map.restoring:
+        return Verdict("Ready", "False", "Restoring", "the ShardMap is being restored; nothing needs to be done")
+    if shard_map.unowned:
+        text = f"{shard_map.unowned} of the slots have no owner yet; nothing needs to be done"
+        return Verdict("Ready", "False", "Assigning", text)
+    return Verdict("Ready", "True", "Listening", "every slot has an owner")
+
+
+def _refused(state: ConfigState) -> Verdict | None:
+    """Why nobody is listened for although the configuration is valid."""
+    if state.evaluation is None:
+        return None
+    if problems := state.evaluation.problems:
+        return Verdict("Ready", "False", problems[0].reason, _joined(problem.message for problem in problems))
+    if state.evaluation.unregister:
+        text = f"all users are being unregistered; take the annotation {UNREGISTER_ANNOTATION} off to listen again"
+        return Verdict("Ready", "False", "Unregistering", text)
+    return None
+
+
+def _balanced(shard_map: MapView) -> Verdict:
+    if shard_map.moving:
+        text = f"{shard_map.moving} slots are on their way to another pod"
+        return Verdict("Balanced", "False", "Moving", text)
+    return Verdict("Balanced", "True", "Balanced", f"the fullest pod has {shard_map.imbalance:.2f} times the mean")
+
+
+def _rolled_out(state: ConfigState, pods: tuple[PodView, ...]) -> Verdict | None:
+    """Only where pods have been told of a configuration at all."""
+    if state.evaluation is None or not pods:
+        return None
+    wanted = state.evaluation.rendered.config_hash
+    behind = [view.pod.ref.name for view in pods if view.capable and view.lease and view.lease.config_hash != wanted]
+    if behind:
+        text = f"{len(behind)} pods run another configuration than {wanted}: {', '.join(behind[:NAMED_PODS])}"
+        return Verdict("ConfigurationRolledOut", "False", "PodsBehind", text)
+    return Verdict("ConfigurationRolledOut", "True", "AllPods", f"every capable pod runs configuration {wanted}")
+
+
+def _listeners(state: ConfigState, pods: tuple[PodView, ...]) -> dict[str, Any]:
+    counts: Counter[str] = Counter()
+    denied: Counter[str] = Counter()
+    for view in pods:
+        if view.lease is not None and view.lease.held_by(view.pod.ref.uid):
+            counts.update(view.lease.counts)
+            denied.update(view.lease.denied)
+    selector = names.listener_selector(state.owner.name)
+    return {
+        "pods": len(pods),
+        "capable": sum(view.capable for view in pods),
+        "assigned": max(0, counts["assigned"]),
+        "running": max(0, counts["listening"]),
+        "failed": max(0, counts["failed"]),
+        "denied": [{"reason": reason, "count": count} for reason, count in sorted(denied.items()) if count > 0][:64],
+        "selector": ",".join(f"{key}={value}" for key, value in sorted(selector.items())),
+    }
+
+
+def _package(package: PackageState) -> dict[str, str]:
+    return {"name": package.name, "status": "enabled" if package.enabled else "disabled", "reason": package.reason}
+
+
+def _joined(messages: Any) -> str:
+    return "; ".join(dict.fromkeys(messages))
+
+
+def same_status(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
+    """Whether a write can be spared. Empty and missing fields are the same to the API server's defaults."""
+    return {key: before.get(key) for key in after} == dict(after)

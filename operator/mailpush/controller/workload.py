@@ -1,0 +1,174 @@
+"""The StatefulSet of listener pods and its PodDisruptionBudget."""
+
+from typing import Final
+
+from mailpush import names
+from mailpush.api.mailpushconfig import Listeners
+from mailpush.controller.environment import OperatorSettings
+from mailpush.controller.owner import Manifest, Owner
+
+CONTAINER: Final = "listener"
+USER_ID: Final = 65532
+GRACE_SECONDS: Final = 60
+HOSTNAME_TOPOLOGY: Final = "kubernetes.io/hostname"
+
+
+def stateful_set(
+    owner: Owner, listeners: Listeners, replicas: int, boot_config_map: str, settings: OperatorSettings
+) -> Manifest:
+    """The StatefulSet.
+
+    `replicas` may differ from what `listeners` asks for: pods that still own users are not taken away, and without a
+    way to the mailboxes none is started. A new name of `boot_config_map` rolls the pods, nothing else of the
+    configuration does.
+    """
+    labels = {**names.listener_labels(owner.name), names.CALLBACK_LABEL: names.CALLBACK_OPEN}
+    return {
+        "metadata": owner.metadata(names.statefulset_name(owner.name)),
+        "spec": {
+            "replicas": replicas,
+            "serviceName": names.headless_service_name(owner.name),
+            "podManagementPolicy": "Parallel",
+            "updateStrategy": {"type": "RollingUpdate"},
+            "revisionHistoryLimit": 5,
+            "selector": {"matchLabels": names.listener_selector(owner.name)},
+            "template": {
+                "metadata": {
+                    "labels": labels,
+                    "annotations": {"kubectl.kubernetes.io/default-container": CONTAINER},
+                },
+                "spec": _pod(owner, listeners, boot_config_map, settings),
+            },
+        },
+    }
+
+
+def pod_disruption_budget(owner: Owner) -> Manifest:
+    """One pod at a time: a drain waits until the users of the former are listened for elsewhere."""
+    return {
+        "metadata": owner.metadata(names.statefulset_name(owner.name)),
+        "spec": {
+            "maxUnavailable": 1,
+            "selector": {"matchLabels": names.listener_selector(owner.name)},
+            "unhealthyPodEvictionPolicy": "AlwaysAllow",
+        },
+    }
+
+
+def _pod(owner: Owner, listeners: Listeners, boot_config_map: str, settings: OperatorSettings) -> Manifest:
+    selector = names.listener_selector(owner.name)
+    pod: Manifest = {
+        "serviceAccountName": names.service_account_name(owner.name),
+        "terminationGracePeriodSeconds": GRACE_SECONDS,
+        "enableServiceLinks": False,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": USER_ID,
+            "runAsGroup": USER_ID,
+            "fsGroup": USER_ID,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "topologySpreadConstraints": [
+            {
+                "maxSkew": 1,
+                "topologyKey": HOSTNAME_TOPOLOGY,
+                "whenUnsatisfiable": "ScheduleAnyway",
+                "labelSelector": {"matchLabels": selector},
+            }
+        ],
+        "containers": [_container(owner, listeners, settings)],
+        "volumes": _volumes(owner, boot_config_map),
+    }
+    if listeners.node_selector:
+        pod["nodeSelector"] = dict(listeners.node_selector)
+    if listeners.tolerations:
+        pod["tolerations"] = [dict(toleration) for toleration in listeners.tolerations]
+    if settings.image_pull_secrets:
+        pod["imagePullSecrets"] = [{"name": name} for name in settings.image_pull_secrets]
+    return pod
+
+
+def _container(owner: Owner, listeners: Listeners, settings: OperatorSettings) -> Manifest:
+    container: Manifest = {
+        "name": CONTAINER,
+        "image": listeners.image or settings.image,
+        "imagePullPolicy": listeners.image_pull_policy or settings.image_pull_policy,
+        "args": ["listener"],
+        "env": _environment(owner),
+        "ports": [
+            {"name": "callback", "containerPort": names.CALLBACK_PORT, "protocol": "TCP"},
+            {"name": "internal", "containerPort": names.INTERNAL_PORT, "protocol": "TCP"},
+            {"name": "health", "containerPort": names.HEALTH_PORT, "protocol": "TCP"},
+        ],
+        # A pod that starts on a busy node gets two minutes; afterwards a loop that hangs is found in half a minute.
+        "startupProbe": _probe("/livez", "health", period=2, failures=60),
+        "livenessProbe": _probe("/livez", "health", period=10, failures=3),
+        "readinessProbe": _probe("/readyz", "callback", period=3, failures=2),
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "runAsNonRoot": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+        "volumeMounts": [
+            {"name": "properties", "mountPath": names.PROPERTIES_DIRECTORY, "readOnly": True},
+            {"name": "internal", "mountPath": names.INTERNAL_KEY_DIRECTORY, "readOnly": True},
+            {"name": "journal", "mountPath": names.JOURNAL_DIRECTORY},
+            {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - the pod's own
+        ],
+    }
+    resources = {
+        kind: values
+        for kind, values in (
+            ("limits", dict(listeners.resources.limits)),
+            ("requests", dict(listeners.resources.requests)),
+        )
+        if values
+    }
+    if resources:
+        container["resources"] = resources
+    return container
+
+
+def _environment(owner: Owner) -> list[Manifest]:
+    fields = {"POD_NAME": "metadata.name", "POD_UID": "metadata.uid", "POD_NAMESPACE": "metadata.namespace"}
+    return [
+        {"name": "MAILPUSH_CONFIG", "value": owner.name},
+        {"name": "MAILPUSH_CONFIG_UID", "value": owner.uid},
+        *(
+            {"name": name, "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": path}}}
+            for name, path in fields.items()
+        ),
+    ]
+
+
+def _volumes(owner: Owner, boot_config_map: str) -> list[Manifest]:
+    return [
+        {
+            "name": "properties",
+            "projected": {
+                "defaultMode": 0o440,
+                "sources": [
+                    {"configMap": {"name": names.properties_configmap_name(owner.name)}},
+                    {"configMap": {"name": boot_config_map}},
+                    {"secret": {"name": names.secrets_name(owner.name)}},
+                ],
+            },
+        },
+        {
+            "name": "internal",
+            "secret": {"secretName": names.internal_secret_name(owner.name), "defaultMode": 0o440},
+        },
+        {"name": "journal", "emptyDir": {"sizeLimit": "512Mi"}},
+        {"name": "tmp", "emptyDir": {"sizeLimit": "64Mi"}},
+    ]
+
+
+def _probe(path: str, port: str, *, period: int, failures: int) -> Manifest:
+    return {
+        "httpGet": {"path": path, "port": port, "scheme": "HTTP"},
+        "periodSeconds": period,
+        "timeoutSeconds": 3,
+        "failureThreshold": failures,
+        "successThreshold": 1,
+    }
