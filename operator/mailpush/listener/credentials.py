@@ -67,7 +67,10 @@ def secret_name(user: User, settings: Settings) -> str | None:
 
 
 def mailbox_of(user: User, settings: Settings, secret: UserSecret | None) -> Mailbox | None:
-    """How the user's mailbox is reached; None where something that this takes is missing (the decision says what)."""
+    """How the user's mailbox is reached; None where something that this takes is missing (the decision says what).
+
+    Without the clients: whoever compares two of these wants to know whether a listener has to be started anew.
+    """
     mail = settings.mail
     if mail is None:
         return None
@@ -75,7 +78,6 @@ def mailbox_of(user: User, settings: Settings, secret: UserSecret | None) -> Mai
     name = login_of(user.spec, settings, secret.login if secret else None)
     if server is None or name is None:
         return None
-    clients = tuple(user.spec.clients)
     if mail.password_source == "global":  # noqa: S105 - OX's word
         if not mail.master_password:
             return None
@@ -87,7 +89,7 @@ def mailbox_of(user: User, settings: Settings, secret: UserSecret | None) -> Mai
         login = ImapLogin(name, secret.password)
     else:
         return None
-    return Mailbox(user.spec.context_id, user.spec.user_id, imap_server(server), login, clients)
+    return Mailbox(user.spec.context_id, user.spec.user_id, imap_server(server), login)
 
 
 def imap_server(server: ServerSettings) -> ImapServer:
