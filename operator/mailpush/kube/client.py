@@ -86,10 +86,22 @@ class Kube:
         return await self._json("PUT", path, body=body, answer_seconds=answer_seconds)
 
     async def apply(
-        self, resource: Resource, namespace: str | None, body: Object, *, manager: str, subresource: str | None = None
+        self,
+        resource: Resource,
+        namespace: str | None,
+        body: Object,
+        *,
+        manager: str,
+        subresource: str | None = None,
+        strict: bool = False,
     ) -> Object:
-        """Server-side apply; what `manager` applied before and leaves out now is removed."""
+        """Server-side apply; what `manager` applied before and leaves out now is removed.
+
+        `strict` has the server refuse unknown and doubled fields (InvalidError) rather than drop them.
+        """
         query = {"fieldManager": manager, "force": "true"}
+        if strict:
+            query["fieldValidation"] = "Strict"
         path = resource.path(namespace, body["metadata"]["name"], subresource)
         full = {"apiVersion": resource.api_version, "kind": resource.kind, **body}
         return await self._json("PATCH", path, query=query, body=full, content_type=APPLY)

@@ -1,0 +1,98 @@
+"""`mail-push apply`: MailPushConfigs, strictly, once their CRD is served (design section 6, The chart)."""
+
+import asyncio
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+from kubernetes.aio.config import ConfigException
+
+from mailpush.kube import resources
+from mailpush.kube.client import Kube
+from mailpush.kube.errors import ConflictError, KubeError, NotFoundError, UnreachableError
+
+MANAGER: Final = "mail-push-apply"
+"""The field manager of what this command applies; by it `mail-push cleanup` knows it again."""
+RETRY_SECONDS: Final = 1.0
+BUSY: Final = frozenset({429, 502, 503, 504})
+
+
+def run(filename: str, namespace: str, wait_seconds: int) -> int:
+    """The exit code: 1 with the server's sentence where a document is refused, or the CRD does not come."""
+    try:
+        documents = read(Path(filename))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        sys.stderr.write(f"mail-push apply: {filename}: {error}\n")
+        return 1
+    try:
+        return asyncio.run(_apply(documents, namespace, wait_seconds))
+    except (KubeError, ConfigException) as error:
+        sys.stderr.write(f"mail-push apply: {error}\n")
+        return 1
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    """The MailPushConfigs of a YAML file.
+
+    Raises:
+        ValueError: another kind of object, or none at all.
+    """
+    documents = [document for document in yaml.safe_load_all(path.read_text()) if document is not None]
+    if not documents:
+        raise ValueError("there is no document in it")
+    expected = resources.MAIL_PUSH_CONFIG
+    for document in documents:
+        if not isinstance(document, dict) or (document.get("apiVersion"), document.get("kind")) != (
+            expected.api_version,
+            expected.kind,
+        ):
+            raise ValueError(f"every document must be a {expected.kind} of {expected.api_version}")
+        if not isinstance(document.get("metadata"), dict) or not document["metadata"].get("name"):
+            raise ValueError("every document needs metadata.name")
+    return documents
+
+
+async def _apply(documents: list[dict[str, Any]], namespace: str, wait_seconds: float) -> int:
+    kubeconfig = os.environ.get("KUBECONFIG")
+    end = time.monotonic() + wait_seconds
+    async with await Kube.connect(Path(kubeconfig) if kubeconfig else None) as kube:
+        for document in documents:
+            document["metadata"]["namespace"] = namespace
+            name = document["metadata"]["name"]
+            try:
+                await _apply_one(kube, document, namespace, end)
+            except NotFoundError as error:
+                sys.stderr.write(
+                    f"mail-push apply: {error.message}: the namespace {namespace} or the CustomResourceDefinition "
+                    f"{resources.MAIL_PUSH_CONFIG.plural}.mailpush.dev is not there after {wait_seconds:.0f} s; "
+                    "install the CRDs (the chart does with crds.install=true)\n"
+                )
+                return 1
+            except KubeError as error:
+                sys.stderr.write(f'mail-push apply: MailPushConfig "{name}" is refused: {error.message}\n')
+                return 1
+            sys.stdout.write(f"mailpushconfig.mailpush.dev/{name} applied\n")
+    return 0
+
+
+async def _apply_one(kube: Kube, document: dict[str, Any], namespace: str, end: float) -> None:
+    announced = False
+    while True:
+        try:
+            await kube.apply(resources.MAIL_PUSH_CONFIG, namespace, document, manager=MANAGER, strict=True)
+            return
+        except (NotFoundError, UnreachableError, ConflictError) as error:
+            last: KubeError = error
+        except KubeError as error:
+            if error.status not in BUSY:
+                raise
+            last = error
+        if time.monotonic() >= end:
+            raise last
+        if not announced:
+            sys.stderr.write(f"mail-push apply: waiting: {last.message}\n")
+            announced = True
+        await asyncio.sleep(RETRY_SECONDS)

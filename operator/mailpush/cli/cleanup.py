@@ -1,0 +1,111 @@
+"""`mail-push cleanup`: before the operator is taken away, so that nothing it made is left hanging (design section 6).
+
+PushUsers are the site's data and stay: an installation that comes back finds them. What must not stay is a registration
+at Dovecot, which would call a Service that is gone, and a finalizer that nobody would remove.
+"""
+
+import asyncio
+import os
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Final
+
+from kubernetes.aio.config import ConfigException
+
+from mailpush import names
+from mailpush.cli.apply import MANAGER
+from mailpush.kube import resources
+from mailpush.kube.client import Kube, Object
+from mailpush.kube.errors import ConflictError, KubeError, NotFoundError
+
+UNREGISTER: Final = {"metadata": {"annotations": {f"{names.GROUP}/unregister": "true"}}}
+LOOK_SECONDS: Final = 1.0
+
+
+def run(namespace: str, wait_seconds: int) -> int:
+    """The exit code: 0 also where users could not be unregistered in time, as the uninstall has to go on."""
+    try:
+        return asyncio.run(_cleanup(namespace, wait_seconds))
+    except NotFoundError:
+        sys.stdout.write("the CustomResourceDefinitions are not there: nothing to do\n")
+        return 0
+    except (KubeError, ConfigException) as error:
+        sys.stderr.write(f"mail-push cleanup: {error}\n")
+        return 1
+
+
+async def _cleanup(namespace: str, wait_seconds: float) -> int:
+    kubeconfig = os.environ.get("KUBECONFIG")
+    async with await Kube.connect(Path(kubeconfig) if kubeconfig else None) as kube:
+        configs, _ = await kube.list(resources.MAIL_PUSH_CONFIG, namespace)
+        for config in configs:
+            await kube.merge_patch(resources.MAIL_PUSH_CONFIG, namespace, config["metadata"]["name"], UNREGISTER)
+        left = await _wait_unregistered(kube, namespace, wait_seconds if configs else 0)
+        for user in left:
+            await _remove_finalizer(kube, namespace, user["metadata"]["name"])
+        if left:
+            some = ", ".join(sorted(user["metadata"]["name"] for user in left)[:10])
+            sys.stderr.write(
+                f"mail-push cleanup: {len(left)} users could not be unregistered at Dovecot in {wait_seconds:.0f} s "
+                f"({some}): take the push notification driver out of Dovecot's configuration\n"
+            )
+        for config in configs:
+            await _put_away(kube, namespace, config)
+    return 0
+
+
+async def _wait_unregistered(kube: Kube, namespace: str, wait_seconds: float) -> list[Object]:
+    """The users that still have the finalizer when there is none left, or when the time is over."""
+    end = time.monotonic() + wait_seconds
+    announced = -1
+    while True:
+        users, _ = await kube.list(resources.PUSH_USER, namespace)
+        left = registered(users)
+        if not left or time.monotonic() >= end:
+            return left
+        if len(left) != announced:
+            sys.stdout.write(f"{len(left)} users are to be unregistered\n")
+            sys.stdout.flush()
+            announced = len(left)
+        await asyncio.sleep(LOOK_SECONDS)
+
+
+def registered(users: Iterable[Object]) -> list[Object]:
+    """Those that are registered at Dovecot: they have the finalizer."""
+    return [user for user in users if names.FINALIZER in (user["metadata"].get("finalizers") or ())]
+
+
+def made_by_chart(config: dict[str, Any]) -> bool:
+    """Whether `mail-push apply` has made it: only that is deleted with the installation."""
+    return any(entry.get("manager") == MANAGER for entry in config["metadata"].get("managedFields") or ())
+
+
+async def _remove_finalizer(kube: Kube, namespace: str, name: str) -> None:
+    while True:
+        try:
+            user = await kube.get(resources.PUSH_USER, namespace, name)
+            finalizers = [item for item in user["metadata"].get("finalizers") or () if item != names.FINALIZER]
+            metadata = {"resourceVersion": user["metadata"]["resourceVersion"], "finalizers": finalizers}
+            await kube.merge_patch(resources.PUSH_USER, namespace, name, {"metadata": metadata})
+            return
+        except NotFoundError:
+            return
+        except ConflictError:
+            continue  # another wrote first
+
+
+async def _put_away(kube: Kube, namespace: str, config: Object) -> None:
+    name = config["metadata"]["name"]
+    if made_by_chart(config):
+        try:
+            await kube.delete(resources.MAIL_PUSH_CONFIG, namespace, name, uid=config["metadata"]["uid"])
+        except NotFoundError:
+            return
+        sys.stdout.write(f"mailpushconfig.mailpush.dev/{name} deleted\n")
+    else:
+        sys.stdout.write(
+            f"mailpushconfig.mailpush.dev/{name} stays, as the chart did not make it; its users are unregistered until "
+            f"its annotation is taken off: kubectl annotate mailpushconfig {name} {names.GROUP}/unregister-\n"
+        )
