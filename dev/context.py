@@ -1,0 +1,145 @@
+"""The project's image from its own Dockerfile, and the wheels that its build needs where it reaches no index.
+
+The Dockerfile's side of it: `BUILD_BASE` and `RUNTIME_BASE` are build arguments, and wheels are taken from
+`wheelhouse/` when that holds any. The work tree is never written to: the build gets a copy.
+"""
+
+import os
+import re
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import Final
+
+from dev import cache, images, packages, run
+from dev.images import Image
+from dev.progress import step
+
+REPOSITORY: Final = Path(__file__).parent.parent
+PYTHON: Final = "3.11"  # Debian 12's, which runs in the image
+_BUILD_REQUIREMENTS: Final = ("hatchling", "packaging", "pathspec", "pluggy", "trove-classifiers")
+_GLIBC: Final = (36, 35, 34, 31, 28, 27, 26, 24, 17, 12, 5)  # 2.36 is Debian 12's
+_IGNORED: Final = shutil.ignore_patterns("__pycache__", "*.pyc", ".*_cache", "*.egg-info")
+
+
+def project(repository: Path = REPOSITORY) -> Image:
+    """The image of this work tree as it stands; built when its content is new.
+
+    Raises:
+        DevError: with the end of the build's output.
+    """
+    base = images.base()
+    with tempfile.TemporaryDirectory(prefix="mail-push-context-", dir="/var/tmp") as work:
+        context = Path(work) / "context"
+        copy_context(repository, context)
+        lock = (repository / "requirements.txt").read_text()
+        build_lock = pick((repository / "requirements-dev.txt").read_text(), _BUILD_REQUIREMENTS)
+        content = images.hash_of(base.reference.encode(), build_lock.encode(), *_contents(context))
+
+        def make(target: Path, reference: str) -> None:
+            house = wheelhouse(lock, build_lock)
+            for wheel in house.glob("*.whl"):
+                _link_or_copy(wheel, context / "wheelhouse" / wheel.name)
+            with step("building the project's image"):
+                _buildah(context, base, reference, target)
+
+        return images.cached("mail-push", content, make)
+
+
+def sources(dockerfile: str) -> list[str]:
+    """What a Dockerfile copies from its context, in its own words (`COPY --from` copies from another stage)."""
+    found: list[str] = []
+    for line in dockerfile.replace("\\\n", " ").splitlines():
+        words = line.split()
+        if words and words[0].upper() in {"COPY", "ADD"}:
+            if any(word.startswith("--from=") for word in words):
+                continue
+            found += [word for word in words[1:-1] if not word.startswith("--")]
+    return found
+
+
+def copy_context(repository: Path, context: Path) -> None:
+    """Copies the Dockerfile and just what it names, so that nothing else can change the image."""
+    context.mkdir(parents=True)
+    (context / "wheelhouse").mkdir()
+    for name in ("Dockerfile", *sources((repository / "Dockerfile").read_text())):
+        for source in repository.glob(name.strip("/")) if name.strip("./") else ():
+            target = context / source.relative_to(repository)
+            if target.name == "wheelhouse":
+                continue
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if source.is_dir():
+                shutil.copytree(source, target, dirs_exist_ok=True, ignore=_IGNORED)
+            else:
+                shutil.copy2(source, target)
+
+
+def pick(lock: str, names: tuple[str, ...]) -> str:
+    """The requirements `names` of a hashed lock file, with their hashes."""
+    blocks = re.findall(r"^[A-Za-z0-9].*(?:\n[ \t]+--hash.*)*", lock, flags=re.MULTILINE)
+    chosen = [block for block in blocks if re.split(r"[=\[; ]", block)[0].lower() in names]
+    return "\n".join(chosen) + "\n"
+
+
+def wheelhouse(*locks: str) -> Path:
+    """A folder with the wheels of hashed lock files, for the image's Python whatever Python runs here."""
+    target = cache.entry("wheelhouse", images.hash_of(PYTHON.encode(), *map(str.encode, locks)))
+
+    def make(folder: Path) -> None:
+        folder.mkdir()
+        with step("fetching the image's wheels"):
+            for number, lock in enumerate(locks):
+                requirements = folder / f"lock{number}.txt"
+                requirements.write_text(lock)
+                run.talkative("fetching wheels", *_pip_download(folder, requirements))
+                requirements.unlink()
+
+    return cache.once(target, make)
+
+
+def _pip_download(folder: Path, requirements: Path) -> tuple[run.Argument, ...]:
+    platforms = [f"manylinux_2_{minor}_x86_64" for minor in _GLIBC] + ["manylinux2014_x86_64", "linux_x86_64"]
+    return (
+        *(sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-input"),
+        *("--no-deps", "--require-hashes", "--only-binary=:all:", "--implementation=cp", f"--python-version={PYTHON}"),
+        *("--abi=cp311", "--abi=abi3", "--abi=none", *(f"--platform={platform}" for platform in platforms)),
+        *("--dest", folder, "-r", requirements),
+    )
+
+
+def _contents(context: Path) -> list[bytes]:
+    """Every file's path, mode and content, in a fixed order."""
+    parts: list[bytes] = []
+    for path in sorted(context.rglob("*")):
+        if path.is_file():
+            parts += [f"{path.relative_to(context)} {path.stat().st_mode & 0o111}".encode(), path.read_bytes()]
+    return parts
+
+
+def _link_or_copy(source: Path, target: Path) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # another file system
+        shutil.copy2(source, target)
+
+
+def _buildah(context: Path, base: Image, reference: str, target: Path) -> None:
+    """Builds in a store of its own, which goes afterwards: the vfs driver copies the whole base for every layer."""
+    packages.ensure("buildah")
+    with cache.lock("buildah"), tempfile.TemporaryDirectory(prefix="mail-push-buildah-", dir="/var/tmp") as store:
+        buildah = ("buildah", "--storage-driver", "vfs", "--root", f"{store}/root", "--runroot", f"{store}/run")
+        environment = {"TMPDIR": store, "BUILDAH_ISOLATION": "chroot"}
+        run.talkative(
+            "loading the base", *buildah, "pull", "--quiet", f"docker-archive:{base.archive}", env=environment
+        )
+        run.talkative(
+            "building the image",
+            *(*buildah, "bud", "--isolation", "chroot", "--pull-never", "--format", "docker"),
+            *("--build-arg", f"BUILD_BASE={base.reference}", "--build-arg", f"RUNTIME_BASE={base.reference}"),
+            *("--file", context / "Dockerfile", "--tag", reference, context),
+            env=environment,
+        )
+        run.talkative(
+            "writing the image", *buildah, "push", "--quiet", reference, f"docker-archive:{target}:{reference}"
+        )
