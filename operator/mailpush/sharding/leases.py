@@ -63,7 +63,7 @@ class Ack:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeaseState:
-    """A Lease's content. `counts` has the keys `assigned`, `listening` and `failed`; `denied` counts users by reason."""
+    """A Lease's content. `counts` has the keys `assigned`, `listening`, `failed`; `denied` counts users by reason."""
 
     holder: Holder | None = None
     map_uid: str | None = None
@@ -89,7 +89,7 @@ class LeaseState:
         return self.holder is not None and self.holder.uid == uid
 
     def taken_by(self, holder: Holder) -> "LeaseState":
-        """As a starting process writes it: what must survive a restart stays, what described the former process goes."""
+        """As a starting process writes it: what must survive a restart stays, the rest told of the former process."""
         return LeaseState(
             holder=holder,
             map_uid=self.map_uid,

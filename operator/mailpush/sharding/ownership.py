@@ -113,7 +113,7 @@ class Ownership:
     def ack(self) -> Ack:
         """What may be published now. It never goes down; until everything has stopped that must, it does not rise.
 
-        `released_through` may rise before `applied_epoch`: moves that are done on our side need not wait for later ones.
+        `released_through` may rise before `applied_epoch`: moves that are done on our side do not wait for later ones.
         """
         return self._ack
 

@@ -1,5 +1,6 @@
 """Maps that are not the successor of a map: the first one, and one that was deleted (protocol P10)."""
 
+from dataclasses import replace
 from typing import Final
 
 from mailpush.sharding.death import PodLife
@@ -33,13 +34,15 @@ def plan_without_map(observed: Observed) -> Plan:
 
 def plan_restoring(observed: Observed, shard_map: ShardMap) -> Plan:
     """The way out of `restoring`: each Lease has acked this map, or is fenced. Until then nothing starts or moves."""
-    fences, waiting = set(), False
+    fences: set[str] = set()
+    waiting = overtaken = False
     for name, uid, lease, life in _lives(observed):
         if lease is None:
             waiting = True  # it is made again, with a floor, after its 15 s
         elif lease.held_by(uid):
             if lease.map_uid != observed.map_uid or lease.applied_epoch < shard_map.epoch:
                 waiting = True
+                overtaken |= lease.map_uid != observed.map_uid and lease.applied_epoch >= shard_map.epoch
                 fences.update({name} if life.permits_fence else ())
         elif not life.permits_fence:
             waiting = True
@@ -48,6 +51,10 @@ def plan_restoring(observed: Observed, shard_map: ShardMap) -> Plan:
             fences.add(name)
     if fences:
         return Plan(fences=tuple(Fence(name, shard_map.epoch + 1) for name in sorted(fences)), recheck_after=SOON)
+    if overtaken:
+        # This map was deleted and made again before anybody had acked it, so two have one epoch: nobody can ack it.
+        again = replace(shard_map, epoch=shard_map.epoch + 1)
+        return Plan(next_map=again, changes=(Change("EpochRaised", "another deleted map had the same epoch"),))
     if waiting:
         return Plan(recheck_after=SOON)
     done = ShardMap(shard_map.epoch + 1, restoring=False, pods=shard_map.pods, owners=shard_map.owners)
