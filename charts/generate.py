@@ -1,7 +1,7 @@
 """Writes what the chart takes from the models: `values.schema.json` and `files/crds/`.
 
-    python charts/generate.py           writes them
-    python charts/generate.py --check   writes nothing, fails and names what differs
+python charts/generate.py           writes them
+python charts/generate.py --check   writes nothing, fails and names what differs
 """
 
 import argparse
@@ -175,9 +175,7 @@ def stale() -> list[str]:
     """What differs from what would be generated, and what should not be there, as paths within the repository."""
     wanted = generated()
     found = {*(CHART / "files" / "crds").glob("*"), CHART / "values.schema.json"}
-    differing = [
-        path for path, text in wanted.items() if not path.exists() or path.read_text(encoding="utf-8") != text
-    ]
+    differing = [path for path, text in wanted.items() if not path.exists() or path.read_text(encoding="utf-8") != text]
     return [str(path.relative_to(ROOT)) for path in sorted({*differing, *(found - wanted.keys())})]
 
 
@@ -187,8 +185,8 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     differing = stale()
     if options.check:
-        for path in differing:
-            sys.stderr.write(f"{path} is not what the models give: run `make schema`\n")
+        for name in differing:
+            sys.stderr.write(f"{name} is not what the models give: run `make schema`\n")
         return 1 if differing else 0
     wanted = generated()
     for path in {ROOT / name for name in differing} - wanted.keys():

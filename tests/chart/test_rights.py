@@ -1,0 +1,281 @@
+"""The ServiceAccounts of the chart on a real API server: what each may do, and no more."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from dev.controlplane import ControlPlane
+from tests.chart.conftest import CHART, EXAMPLE, Helm, process_environment
+
+pytestmark = pytest.mark.cluster
+NAMESPACE = "rights"
+OPERATOR = f"system:serviceaccount:{NAMESPACE}:mail-push"
+HOOKS = f"system:serviceaccount:{NAMESPACE}:mail-push-hooks"
+LISTENER = f"system:serviceaccount:{NAMESPACE}:mail-push-main-listener"
+ROLE = f"{NAMESPACE}-mail-push-listener"
+PODS = ("mail-push-main-0", "mail-push-main-1")
+
+
+@pytest.fixture(scope="module")
+def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+    """The chart installed, without anything that runs, and a listener's ServiceAccount, pods and Leases by hand."""
+    helm = Helm("helm4", tmp_path_factory.mktemp("helm"))
+    values = yaml.safe_load(EXAMPLE.read_text())
+    with ControlPlane.start() as plane:
+        plane.kubectl("create", "namespace", NAMESPACE, check=True)
+        plane.kubectl("create", "namespace", "elsewhere", check=True)
+        code, text = helm.cluster(plane, NAMESPACE, "install", "mail-push", CHART, "--no-hooks", values=values)
+        assert code == 0, text
+        plane.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=60s", check=True)
+        apply(plane, *listener_objects())
+        yield plane
+
+
+def listener_objects() -> list[dict[str, Any]]:
+    account = "mail-push-main-listener"
+    pods: list[dict[str, Any]] = [
+        {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": name},
+            "spec": {"serviceAccountName": account, "containers": [{"name": "listener", "image": "none"}]},
+        }
+        for name in PODS
+    ]
+    leases = [
+        {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": name}, "spec": {}}
+        for name in PODS
+    ]
+    user = {
+        "apiVersion": "mailpush.dev/v1alpha1",
+        "kind": "PushUser",
+        "metadata": {"name": "main-1-3"},
+        "spec": {"configRef": {"name": "main"}, "contextId": 1, "userId": 3},
+    }
+    return [
+        {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": account}},
+        role_binding(account, ROLE),
+        *pods,
+        *leases,
+        user,
+    ]
+
+
+def role_binding(account: str, role: str) -> dict[str, Any]:
+    return {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "RoleBinding",
+        "metadata": {"name": account},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role},
+        "subjects": [{"kind": "ServiceAccount", "name": account, "namespace": NAMESPACE}],
+    }
+
+
+def apply(plane: ControlPlane, *objects: dict[str, Any]) -> None:
+    plane.kubectl("-n", NAMESPACE, "apply", "-f", "-", input=yaml.safe_dump_all(objects), check=True)
+
+
+def allowed(plane: ControlPlane, account: str, *what: str, namespace: str = NAMESPACE) -> bool:
+    done = plane.kubectl("auth", "can-i", *what, "--as", account, "--namespace", namespace)
+    return done.stdout.strip() == "yes"
+
+
+@pytest.mark.parametrize(
+    ("account", "what", "yes"),
+    [
+        (OPERATOR, ("watch", "mailpushconfigs.mailpush.dev"), True),
+        (OPERATOR, ("patch", "pushusers.mailpush.dev", "--subresource=status"), True),
+        (OPERATOR, ("create", "shardmaps.mailpush.dev"), True),
+        (OPERATOR, ("create", "statefulsets.apps"), True),
+        (OPERATOR, ("create", "leases.coordination.k8s.io"), True),
+        (OPERATOR, ("get", f"namespaces/{NAMESPACE}"), True),
+        (OPERATOR, ("delete", "pushusers.mailpush.dev"), False),
+        (OPERATOR, ("delete", "mailpushconfigs.mailpush.dev"), False),
+        (OPERATOR, ("create", "pods"), False),
+        (OPERATOR, ("create", "pods", "--subresource=exec"), False),
+        (OPERATOR, ("create", "roles.rbac.authorization.k8s.io"), False),
+        (OPERATOR, ("create", "serviceaccounts", "--subresource=token"), False),
+        (OPERATOR, ("bind", "clusterroles.rbac.authorization.k8s.io/cluster-admin"), False),
+        (LISTENER, ("watch", "pushusers.mailpush.dev"), True),
+        (LISTENER, ("patch", "pushusers.mailpush.dev", "--subresource=status"), True),
+        (LISTENER, ("watch", "shardmaps.mailpush.dev"), True),
+        (LISTENER, ("update", "leases.coordination.k8s.io"), True),
+        (LISTENER, ("get", "secrets"), True),
+        (LISTENER, ("patch", "pushusers.mailpush.dev"), False),
+        (LISTENER, ("update", "shardmaps.mailpush.dev"), False),
+        (LISTENER, ("create", "leases.coordination.k8s.io"), False),
+        (LISTENER, ("delete", "leases.coordination.k8s.io"), False),
+        (LISTENER, ("list", "secrets"), False),
+        (LISTENER, ("watch", "mailpushconfigs.mailpush.dev"), False),
+        (HOOKS, ("patch", "mailpushconfigs.mailpush.dev"), True),
+        (HOOKS, ("patch", "pushusers.mailpush.dev"), True),
+        (HOOKS, ("get", "customresourcedefinitions.apiextensions.k8s.io/mailpushconfigs.mailpush.dev"), True),
+        (HOOKS, ("delete", "pushusers.mailpush.dev"), False),
+        (HOOKS, ("get", "secrets"), False),
+    ],
+)
+def test_each_account_may_do_what_it_needs_and_no_more(
+    plane: ControlPlane, account: str, what: tuple[str, ...], yes: bool
+) -> None:
+    assert allowed(plane, account, *what) is yes
+
+
+@pytest.mark.parametrize("account", [OPERATOR, LISTENER, HOOKS])
+def test_nobody_has_rights_in_another_namespace(plane: ControlPlane, account: str) -> None:
+    for what in ("secrets", "pushusers.mailpush.dev", "mailpushconfigs.mailpush.dev", "leases.coordination.k8s.io"):
+        assert not allowed(plane, account, "get", what, namespace="elsewhere")
+
+
+def test_the_operator_can_give_a_pod_the_listener_s_role_and_no_other(plane: ControlPlane) -> None:
+    operator = plane.kubeconfig_for_service_account(NAMESPACE, "mail-push")
+
+    def binds(role: str) -> subprocess.CompletedProcess[str]:
+        text = yaml.safe_dump(role_binding("mail-push-second-listener", role))
+        return plane.kubectl("-n", NAMESPACE, "create", "-f", "-", input=text, as_kubeconfig=operator)
+
+    assert "forbidden" in binds("cluster-admin").stderr
+    assert "forbidden" in binds("edit").stderr
+    done = binds(ROLE)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture(scope="module")
+def listener(plane: ControlPlane) -> Path:
+    """The kubeconfig of the first listener pod, its token bound to the pod as the kubelet's are."""
+    return plane.kubeconfig_for_service_account(NAMESPACE, "mail-push-main-listener", pod=PODS[0])
+
+
+def renew(plane: ControlPlane, kubeconfig: Path, name: str) -> subprocess.CompletedProcess[str]:
+    lease = json.loads(plane.kubectl("-n", NAMESPACE, "get", "lease", name, "-o", "json", check=True).stdout)
+    lease["spec"]["holderIdentity"] = f"{name}/uid/{time.monotonic_ns()}"
+    return plane.kubectl("-n", NAMESPACE, "replace", "-f", "-", input=json.dumps(lease), as_kubeconfig=kubeconfig)
+
+
+def refused(attempt: Callable[[], subprocess.CompletedProcess[str]], sentence: str, seconds: float = 60) -> bool:
+    """Whether it comes to be refused so: a new policy takes the API server a moment to put into force."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        done = attempt()
+        if done.returncode != 0 and sentence in done.stderr:
+            return True
+        time.sleep(0.2)
+    return False
+
+
+def test_a_listener_pod_renews_its_own_lease_only(plane: ControlPlane, listener: Path) -> None:
+    sentence = f"Lease {PODS[1]} is not this pod's"
+    assert refused(lambda: renew(plane, listener, PODS[1]), sentence)
+    done = renew(plane, listener, PODS[0])
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_token_of_no_pod_renews_no_lease(plane: ControlPlane) -> None:
+    unbound = plane.kubeconfig_for_service_account(NAMESPACE, "mail-push-main-listener")
+    assert refused(lambda: renew(plane, unbound, PODS[0]), f"Lease {PODS[0]} is not this pod's")
+
+
+def test_the_operator_renews_any_lease(plane: ControlPlane) -> None:
+    operator = plane.kubeconfig_for_service_account(NAMESPACE, "mail-push")
+    done = renew(plane, operator, PODS[1])
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_listener_writes_a_user_s_status_and_not_the_spec(plane: ControlPlane, listener: Path) -> None:
+    def patch(body: dict[str, Any], *args: str) -> subprocess.CompletedProcess[str]:
+        command = ("patch", "pushuser", "main-1-3", "--type=merge", "-p", json.dumps(body), *args)
+        return plane.kubectl("-n", NAMESPACE, *command, as_kubeconfig=listener)
+
+    done = patch({"status": {"pod": PODS[0]}}, "--subresource=status")
+    assert done.returncode == 0, done.stderr
+    assert "forbidden" in patch({"spec": {"suspend": True}}).stderr
+
+
+def test_view_and_edit_of_the_cluster_reach_our_resources(plane: ControlPlane) -> None:
+    apply(plane, role_binding("reader", "view"), role_binding("writer", "edit"))
+    reader, writer = (f"system:serviceaccount:{NAMESPACE}:{name}" for name in ("reader", "writer"))
+    end = time.monotonic() + 60  # the controller-manager aggregates
+    while not (allowed(plane, reader, "list", "pushusers.mailpush.dev") and time.monotonic() < end):
+        time.sleep(0.2)
+    assert not allowed(plane, reader, "create", "pushusers.mailpush.dev")
+    assert allowed(plane, writer, "create", "pushusers.mailpush.dev")
+    assert not allowed(plane, writer, "update", "shardmaps.mailpush.dev")
+
+
+def test_the_operator_works_with_the_rights_of_its_own_service_account(plane: ControlPlane, tmp_path: Path) -> None:
+    """Started as its Deployment starts it, but here: with the Deployment's environment and the account's token."""
+    deployment = json.loads(
+        plane.kubectl("-n", NAMESPACE, "get", "deployment", "mail-push", "-o", "json", check=True).stdout
+    )
+    container = deployment["spec"]["template"]["spec"]["containers"][0]
+    given = {entry["name"]: entry["value"] for entry in container["env"] if "value" in entry}
+    environment = (
+        process_environment()
+        | given
+        | {
+            "POD_NAME": "mail-push-operator",
+            "POD_NAMESPACE": NAMESPACE,
+            "MAILPUSH_HEALTH_PORT": "0",
+            "MAILPUSH_LISTEN": "127.0.0.1",
+            "KUBECONFIG": str(plane.kubeconfig_for_service_account(NAMESPACE, "mail-push")),
+        }
+    )
+    config = {
+        "apiVersion": "mailpush.dev/v1alpha1",
+        "kind": "MailPushConfig",
+        "metadata": {"name": "second"},
+        "spec": {"packages": {"status": {"open-xchange-push-dovecot": "enabled"}}},
+    }
+    log = tmp_path / "operator.log"
+    command = [str(Path(sys.executable).with_name("mail-push")), *container["args"]]
+    with log.open("w") as output:
+        process = subprocess.Popen(command, env=environment, stdout=output, stderr=output)
+        try:
+            apply(plane, config)
+            wait(process, log, lambda: has_reason(plane, "second", "MailAccessMissing"), "Ready=False in words")
+            found = plane.kubectl(
+                "-n", NAMESPACE, "get", "statefulset,service,secret,configmap,serviceaccount", "-o=name"
+            )
+            assert "statefulset.apps/mail-push-second" in found.stdout
+            assert "serviceaccount/mail-push-second-listener" in found.stdout
+        finally:
+            process.send_signal(signal.SIGTERM)
+            try:
+                process.wait(30)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+    complaints = [line for line in log.read_text().splitlines() if "forbidden" in line.lower()]
+    assert complaints == []
+    assert log.stat().st_size > 0, "it said nothing at all"
+
+
+def has_reason(plane: ControlPlane, name: str, reason: str) -> bool:
+    found = plane.kubectl(
+        "-n",
+        NAMESPACE,
+        "get",
+        "mailpushconfig",
+        name,
+        "-o",
+        'jsonpath={.status.conditions[?(@.type=="Ready")].reason}',
+    )
+    return found.stdout.strip() == reason
+
+
+def wait(
+    process: subprocess.Popen[bytes], log: Path, found: Callable[[], bool], what: str, seconds: float = 90
+) -> None:
+    end = time.monotonic() + seconds
+    while not found():
+        tail = "\n".join(log.read_text().splitlines()[-20:])
+        assert process.poll() is None, f"the operator ended:\n{tail}"
+        assert time.monotonic() < end, f"waited {seconds:.0f} s for this in vain: {what}\n{tail}"
+        time.sleep(0.2)
