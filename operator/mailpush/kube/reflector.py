@@ -105,6 +105,8 @@ class Reflector:
         return version
 
     def _take(self, kind: str, item: Object) -> None:
+        if kind == "BOOKMARK":
+            return  # its object has a resourceVersion and nothing else
         name = item["metadata"]["name"]
         if kind == "DELETED":
             self.store.pop(name, None)

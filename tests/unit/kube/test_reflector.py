@@ -82,7 +82,8 @@ async def test_a_broken_stream_goes_on_where_it_ended() -> None:
 
 
 async def test_bookmarks_move_the_place_to_go_on_from_and_tell_nothing() -> None:
-    api = ScriptedApi([[]], [[("BOOKMARK", pod("", 120))]])
+    bookmark = {"metadata": {"resourceVersion": "120", "annotations": {}}}  # as a real one: without a name
+    api = ScriptedApi([[]], [[("BOOKMARK", bookmark)]])
     assert await changes(api) == []
     assert api.watched_from == ["100", "120"]
 
