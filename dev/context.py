@@ -5,12 +5,13 @@ The Dockerfile's side of it: `BUILD_BASE` and `RUNTIME_BASE` are build arguments
 """
 
 import os
-import re
 import shutil
 import sys
 import tempfile
 from pathlib import Path
 from typing import Final
+
+from packaging.markers import Marker
 
 from dev import cache, images, packages, run
 from dev.images import Image
@@ -18,7 +19,18 @@ from dev.progress import step
 
 REPOSITORY: Final = Path(__file__).parent.parent
 PYTHON: Final = "3.11"  # Debian 12's, which runs in the image
-_BUILD_REQUIREMENTS: Final = ("hatchling", "packaging", "pathspec", "pluggy", "trove-classifiers")
+# What the image's Python says of itself where a lock's markers ask; pip would ask the Python that runs here.
+_MARKERS: Final = {
+    "implementation_name": "cpython",
+    "os_name": "posix",
+    "platform_machine": "x86_64",
+    "platform_python_implementation": "CPython",
+    "platform_system": "Linux",
+    "python_full_version": "3.11.2",
+    "python_version": PYTHON,
+    "sys_platform": "linux",
+}
+LOCKS: Final = ("requirements.txt", "requirements-build.txt")
 _GLIBC: Final = (36, 35, 34, 31, 28, 27, 26, 24, 17, 12, 5)  # 2.36 is Debian 12's
 _IGNORED: Final = shutil.ignore_patterns("__pycache__", "*.pyc", ".*_cache", "*.egg-info")
 
@@ -33,12 +45,10 @@ def project(repository: Path = REPOSITORY) -> Image:
     with tempfile.TemporaryDirectory(prefix="mail-push-context-", dir="/var/tmp") as work:
         context = Path(work) / "context"
         copy_context(repository, context)
-        lock = (repository / "requirements.txt").read_text()
-        build_lock = pick((repository / "requirements-dev.txt").read_text(), _BUILD_REQUIREMENTS)
-        content = images.hash_of(base.reference.encode(), build_lock.encode(), *_contents(context))
+        content = images.hash_of(base.reference.encode(), *_contents(context))
 
         def make(target: Path, reference: str) -> None:
-            house = wheelhouse(lock, build_lock)
+            house = wheelhouse(*((repository / lock).read_text() for lock in LOCKS))
             for wheel in house.glob("*.whl"):
                 _link_or_copy(wheel, context / "wheelhouse" / wheel.name)
             with step("building the project's image"):
@@ -63,7 +73,7 @@ def copy_context(repository: Path, context: Path) -> None:
     """Copies the Dockerfile and just what it names, so that nothing else can change the image."""
     context.mkdir(parents=True)
     (context / "wheelhouse").mkdir()
-    for name in ("Dockerfile", *sources((repository / "Dockerfile").read_text())):
+    for name in ("Dockerfile", ".dockerignore", *sources((repository / "Dockerfile").read_text())):
         for source in repository.glob(name.strip("/")) if name.strip("./") else ():
             target = context / source.relative_to(repository)
             if target.name == "wheelhouse":
@@ -75,21 +85,29 @@ def copy_context(repository: Path, context: Path) -> None:
                 shutil.copy2(source, target)
 
 
-def pick(lock: str, names: tuple[str, ...]) -> str:
-    """The requirements `names` of a hashed lock file, with their hashes."""
-    blocks = re.findall(r"^[A-Za-z0-9].*(?:\n[ \t]+--hash.*)*", lock, flags=re.MULTILINE)
-    chosen = [block for block in blocks if re.split(r"[=\[; ]", block)[0].lower() in names]
-    return "\n".join(chosen) + "\n"
+def for_image(lock: str) -> str:
+    """A hashed lock file's requirements that apply in the image, without their markers."""
+    kept: list[str] = []
+    applies = True
+    for line in lock.splitlines():
+        if line[:1].isalnum():
+            requirement, _, marker = line.rstrip("\\ ").partition(";")
+            applies = not marker or Marker(marker).evaluate(dict(_MARKERS))
+            line = f"{requirement.strip()} \\"  # noqa: PLW2901
+        if applies:
+            kept.append(line)
+    return "\n".join(kept) + "\n"
 
 
 def wheelhouse(*locks: str) -> Path:
     """A folder with the wheels of hashed lock files, for the image's Python whatever Python runs here."""
-    target = cache.entry("wheelhouse", images.hash_of(PYTHON.encode(), *map(str.encode, locks)))
+    wanted = [for_image(lock) for lock in locks]
+    target = cache.entry("wheelhouse", images.hash_of(PYTHON.encode(), *map(str.encode, wanted)))
 
     def make(folder: Path) -> None:
         folder.mkdir()
         with step("fetching the image's wheels"):
-            for number, lock in enumerate(locks):
+            for number, lock in enumerate(wanted):
                 requirements = folder / f"lock{number}.txt"
                 requirements.write_text(lock)
                 run.talkative("fetching wheels", *_pip_download(folder, requirements))

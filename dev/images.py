@@ -55,6 +55,13 @@ def testbed() -> Image:
     return _debian("testbed", TESTBED_PACKAGES)
 
 
+def project() -> Image:
+    """Mail Push itself, from the work tree as it stands."""
+    from dev import context
+
+    return context.project()
+
+
 def cached(name: str, content: str, make: Callable[[Path, str], None], *, tag: str | None = None) -> Image:
     """The image `name` whose content has the hash `content`; `make(archive, reference)` writes it when it is new."""
     reference = f"{_PREFIX}/{name}:{tag or content}"
