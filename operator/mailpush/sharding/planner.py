@@ -62,14 +62,14 @@ def plan(observed: Observed, max_in_flight: int = MAX_IN_FLIGHT) -> Plan:
     if standing.targets:
         even_out = heavy_too_long or (not standing.donors and (bool(shard_map.moves) or _newcomer(draft, standing)))
         changes += _place(draft, standing, weights, even_out, max_in_flight)
-    back = standing.fenced_and_back()
-    if not draft.changed() and back:
-        changes.append(Change("EpochRaised", f"a new epoch for {', '.join(back)}, fenced and back again"))
+    stuck = standing.need_an_epoch()
+    if not draft.changed() and stuck:
+        changes.append(Change("EpochRaised", f"a new epoch for {', '.join(stuck)}, fenced before and back again"))
     rechecks = [SOON] if standing.unsure() else []
     if heavy_since is not None:
         rechecks.append(max(0.0, heavy_since + OVERWEIGHT_FOR - observed.now))
     return Plan(
-        next_map=draft.write() if draft.changed() or back else None,
+        next_map=draft.write() if draft.changed() or stuck else None,
         changes=tuple(changes),
         recheck_after=min(rechecks, default=None),
         new_overweight_since=heavy_since,

@@ -79,13 +79,20 @@ class Standing:
             names.add(ref.name)
         return tuple(Fence(name, self._map.epoch + 1) for name in sorted(names))
 
-    def fenced_and_back(self) -> tuple[str, ...]:
-        """Pods that hold a Lease whose floor is above the map: they start nothing before a new epoch (P9)."""
+    def need_an_epoch(self) -> tuple[str, ...]:
+        """Pods that can follow this map only under a new epoch.
+
+        Their Lease's floor is above it, so they start nothing (P9); or they have acked another map of this epoch, one
+        that was deleted before anybody else knew it, so they cannot ack this one.
+        """
+        epoch, uid = self._map.epoch, self._map_uid
         return tuple(
             sorted(
                 pod.ref.name
                 for pod in self._pods.values()
-                if pod.lease is not None and pod.lease.held_by(pod.ref.uid) and pod.lease.floor > self._map.epoch
+                if (lease := pod.lease) is not None
+                and lease.held_by(pod.ref.uid)
+                and (lease.floor > epoch or (lease.map_uid != uid and lease.applied_epoch >= epoch))
             )
         )
 

