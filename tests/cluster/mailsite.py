@@ -1,7 +1,8 @@
 """A whole mail site on the control plane, with every process real; only the kubelet is this file.
 
 The operator and the listeners run as they do in pods: started from the pod template that the operator wrote, with the
-ServiceAccounts and the rights of the chart. Each pod has a loopback address of its own in place of a pod address.
+ServiceAccounts and the rights of the chart. Each pod has a loopback address of its own, and another leads to it as its
+DNS name would.
 """
 
 import base64
@@ -12,6 +13,7 @@ import shutil
 import signal
 import socket
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,7 @@ from dev.processes import Group, alive
 from dev.services import Dovecot, Redis, WebhookReceiver
 from mailpush import names
 from tests.cluster.conftest import ROOT, Namespace, wait_for
+from tests.cluster.forward import Forward
 
 CLIENT = "open-xchange-mobile-api-facade"
 CALLBACK_LOGIN, CALLBACK_PASSWORD = "dovecot", "callback-password"
@@ -49,6 +52,7 @@ class MailSite:
         self.network = f"127.{random.randint(2, 250)}.{random.randint(1, 250)}"
         self.pods: dict[str, PodProcess] = {}
         self._starts = 0
+        self._forwards: dict[tuple[int, int], Forward] = {}
         self.receiver = WebhookReceiver.start()
         self.redis = Redis.launch()
         self.dovecot = Dovecot.launch([self.callback_url(0)])
@@ -56,7 +60,7 @@ class MailSite:
     # -- places
 
     def address(self, ordinal: int) -> str:
-        """The loopback address that stands for a pod's own."""
+        """The loopback address that stands for a pod's DNS name: it leads to the last pod of that ordinal."""
         return f"{self.network}.1{ordinal}"
 
     def callback_url(self, ordinal: int) -> str:
@@ -187,7 +191,8 @@ class MailSite:
             for entry in container.get("env", [])
             if "value" in entry or entry["valueFrom"].get("fieldRef", {}).get("fieldPath") in fields
         }
-        address = self.address(int(name.rsplit("-", 1)[1]))
+        address = f"{self.network}.{100 + self._starts}"
+        self._lead(int(name.rsplit("-", 1)[1]), address)
         token = self.namespace.plane.kubeconfig_for_service_account(
             self.namespace.name, spec["serviceAccountName"], pod=name
         )
@@ -209,6 +214,12 @@ class MailSite:
         )
         self.pods[name] = PodProcess(name, uid, process, pid)
         return self.pods[name]
+
+    def _lead(self, ordinal: int, address: str) -> None:
+        for port in (names.CALLBACK_PORT, names.INTERNAL_PORT):
+            if (ordinal, port) not in self._forwards:
+                self._forwards[ordinal, port] = Forward(self.address(ordinal), port, (address, port))
+            self._forwards[ordinal, port].target = (address, port)
 
     def signal(self, name: str, which: signal.Signals) -> None:
         os.kill(self.pods[name].pid, which)
@@ -279,10 +290,18 @@ class MailSite:
                 for number in user_ids
             )
 
+        self.wait_for(f"users {user_ids} are listened for", all_listen, seconds)
+
+    def wait_for(self, what: str, found: Callable[[], Any], seconds: float = 60) -> Any:
+        """As wait_for, and where it is in vain the error holds all that is to be seen of the site."""
         try:
-            wait_for(f"users {user_ids} are listened for", all_listen, seconds)
+            return wait_for(what, found, seconds)
         except AssertionError as error:
-            raise AssertionError(f"{error}\n{self.users()}\n{self.logs()}") from None
+            shard_map = self.namespace.get("shardmap", "main") or {}
+            changes = json.dumps(shard_map.get("status", {}), indent=1)
+            raise AssertionError(
+                f"{error}\n{self.users()}\ntold: {self.told()}\nmap: {changes}\n{self.logs()}"
+            ) from None
 
     def told(self) -> list[tuple[str, str]]:
         """Subject and webhook-id of each notification so far, in the order of arrival."""
@@ -292,10 +311,7 @@ class MailSite:
         ]
 
     def wait_told(self, *subjects: str, seconds: float = 30) -> None:
-        try:
-            wait_for(f"{subjects} are told", lambda: set(subjects) <= {subject for subject, _ in self.told()}, seconds)
-        except AssertionError as error:
-            raise AssertionError(f"{error}\ntold: {self.told()}\n{self.users()}\n{self.logs()}") from None
+        self.wait_for(f"{subjects} are told", lambda: set(subjects) <= {told for told, _ in self.told()}, seconds)
 
     def logs(self) -> str:
         """The ends of all logs, for a failed test."""
@@ -320,6 +336,8 @@ class MailSite:
     def close(self) -> None:
         self.dovecot.close()
         self.group.close()
+        for forward in self._forwards.values():
+            forward.close()
         self.redis.close()
         self.receiver.close()
 
