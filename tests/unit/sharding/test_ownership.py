@@ -1,0 +1,211 @@
+"""The pod's side (P3, P6, P7, P10)."""
+
+from dataclasses import replace
+
+import pytest
+
+from mailpush.sharding.leases import Ack, Holder, LeaseState
+from mailpush.sharding.ownership import Ownership
+from mailpush.sharding.shardmap import NONE, Move, PodRef, ShardMap
+
+ME, OTHER, THIRD = PodRef("l-0", "me"), PodRef("l-1", "other"), PodRef("l-2", "third")
+FRESH = LeaseState()
+
+
+def make_map(epoch: int, owners: str, *moves: Move, restoring: bool = False) -> ShardMap:
+    """`owners` is a letter per slot: m(e), o(ther), t(hird) or - for none."""
+    indexes = {"m": 0, "o": 1, "t": 2, "-": NONE}
+    return ShardMap(epoch, restoring, (ME, OTHER, THIRD), tuple(indexes[letter] for letter in owners), moves)
+
+
+def running(start: LeaseState, *maps: ShardMap) -> Ownership:
+    """A process that has followed these maps and does at once what it is to do."""
+    ownership = Ownership(ME, start)
+    for shard_map in maps:
+        ownership.observe_map("map", shard_map)
+        ownership.stopped(ownership.to_stop())
+        ownership.started(ownership.to_start())
+    return ownership
+
+
+def giver_lease(through: int, *, uid: str = "other", map_uid: str | None = "map") -> LeaseState:
+    return LeaseState(holder=Holder("l-1", uid, "n"), map_uid=map_uid, released_through=through)
+
+
+def test_a_pod_runs_what_the_map_gives_it() -> None:
+    ownership = running(FRESH, make_map(1, "mmo-"))
+    assert ownership.desired == {0, 1}
+    assert ownership.running == {0, 1}
+    assert ownership.ack() == Ack("map", 1, 1)
+
+
+def test_before_the_first_map_there_is_nothing_to_run_and_nothing_to_say() -> None:
+    ownership = Ownership(ME, LeaseState(map_uid="map", applied_epoch=4, released_through=5))
+    assert ownership.desired == frozenset()
+    assert ownership.ack() == Ack("map", 4, 5)
+
+
+def test_a_process_stops_before_it_acks() -> None:
+    ownership = running(FRESH, make_map(1, "mmo"))
+    ownership.observe_map("map", make_map(2, "moo"))
+    assert ownership.to_stop() == {1}
+    assert ownership.ack() == Ack("map", 1, 1)
+    ownership.stopped({1})
+    assert ownership.ack() == Ack("map", 2, 2)
+
+
+def test_a_giver_stops_what_moves_although_the_map_still_names_it_the_owner() -> None:
+    move = Move(ME, OTHER, 2, frozenset({1}))
+    ownership = running(FRESH, make_map(1, "mm"))
+    ownership.observe_map("map", make_map(2, "mm", move))
+    assert ownership.to_stop() == {1}
+    ownership.stopped({1})
+    assert ownership.ack() == Ack("map", 2, 2)
+    assert ownership.desired == {0}
+
+
+def test_a_giver_releases_the_moves_that_are_done_without_waiting_for_later_ones() -> None:
+    first, second = Move(ME, OTHER, 2, frozenset({0})), Move(ME, OTHER, 3, frozenset({1}))
+    ownership = running(FRESH, make_map(1, "mmm"))
+    ownership.observe_map("map", make_map(2, "mmm", first))
+    ownership.observe_map("map", make_map(3, "mmm", first, second))
+    ownership.stopped({0})
+    assert ownership.ack() == Ack("map", 1, 2)
+    ownership.stopped({1})
+    assert ownership.ack() == Ack("map", 3, 3)
+
+
+def test_nothing_is_released_early_while_a_slot_that_just_went_away_still_stops() -> None:
+    move = Move(ME, OTHER, 3, frozenset({1}))
+    ownership = running(FRESH, make_map(1, "mmm"))
+    ownership.observe_map("map", make_map(3, "omm", move))
+    assert ownership.ack() == Ack("map", 1, 1)
+    ownership.stopped({1})
+    assert ownership.ack() == Ack("map", 1, 1)
+
+
+def test_where_there_is_nothing_to_release_the_ack_rises_at_once() -> None:
+    assert running(FRESH, make_map(1, "oo"), make_map(2, "ot")).ack() == Ack("map", 2, 2)
+
+
+def test_a_receiver_warms_up_and_starts_only_after_the_release() -> None:
+    move = Move(OTHER, ME, 5, frozenset({1}))
+    ownership = running(FRESH, make_map(5, "mo", move))
+    assert ownership.to_start() == frozenset()
+    assert ownership.to_warm() == {1}
+    assert ownership.givers() == {"l-1"}
+    ownership.observe_lease("l-1", giver_lease(5))
+    assert ownership.to_start() == {1}
+    assert ownership.to_warm() == frozenset()
+    ownership.started({1})
+    assert ownership.running == {0, 1}
+    assert ownership.givers() == frozenset()
+
+
+@pytest.mark.parametrize(
+    "lease",
+    [
+        None,
+        giver_lease(4),
+        giver_lease(5, uid="a later pod of the same name"),
+        giver_lease(5, map_uid="a deleted map"),
+        giver_lease(5, map_uid=None),
+        replace(giver_lease(5), holder=None),
+    ],
+)
+def test_what_is_no_release_by_the_very_giver_starts_nothing(lease: LeaseState | None) -> None:
+    ownership = running(FRESH, make_map(5, "mo", Move(OTHER, ME, 5, frozenset({1}))))
+    ownership.observe_lease("l-1", lease)
+    assert ownership.to_start() == frozenset()
+
+
+def test_a_release_that_was_seen_before_the_map_counts() -> None:
+    ownership = Ownership(ME, FRESH)
+    ownership.observe_lease("l-1", giver_lease(6))
+    ownership.observe_lease("l-1", giver_lease(2))
+    ownership.observe_map("map", make_map(5, "o", Move(OTHER, ME, 5, frozenset({0}))))
+    assert ownership.to_start() == {0}
+
+
+def test_a_received_slot_runs_on_while_the_move_has_not_ended_and_after() -> None:
+    move = Move(OTHER, ME, 5, frozenset({0}))
+    ownership = running(FRESH, make_map(5, "o", move))
+    ownership.observe_lease("l-1", giver_lease(5))
+    ownership.started(ownership.to_start())
+    for later in (make_map(6, "o", move), make_map(7, "m")):
+        ownership.observe_map("map", later)
+        assert ownership.to_stop() == frozenset()
+        assert ownership.running == {0}
+
+
+def test_a_dropped_move_gives_the_slot_back_to_its_giver() -> None:
+    ownership = running(FRESH, make_map(1, "m"), make_map(2, "m", Move(ME, OTHER, 2, frozenset({0}))))
+    assert ownership.running == frozenset()
+    ownership.observe_map("map", make_map(3, "m"))
+    assert ownership.to_start() == {0}
+
+
+@pytest.mark.parametrize(
+    ("start", "epoch", "starts"),
+    [
+        (LeaseState(applied_epoch=5), 4, False),
+        (LeaseState(applied_epoch=5), 5, True),
+        (LeaseState(released_through=5), 4, False),
+        (LeaseState(released_through=5), 5, True),
+        (LeaseState(floor=5), 4, False),
+        (LeaseState(floor=5), 5, True),
+    ],
+)
+def test_a_restarted_process_starts_nothing_from_a_map_older_than_its_lease(
+    start: LeaseState, epoch: int, starts: bool
+) -> None:
+    ownership = running(start, make_map(epoch, "m"))
+    assert ownership.running == (frozenset({0}) if starts else frozenset())
+
+
+def test_a_map_below_the_floor_may_be_acked_and_never_lowers_the_ack() -> None:
+    start = LeaseState(map_uid="map", applied_epoch=3, released_through=3, floor=6)
+    ownership = running(start, make_map(2, "m"))
+    assert ownership.ack() == Ack("map", 3, 3)
+    ownership.observe_map("map", make_map(5, "m"))
+    assert ownership.ack() == Ack("map", 5, 5)
+    assert ownership.desired == frozenset()
+    ownership.observe_map("map", make_map(6, "m"))
+    assert ownership.to_start() == {0}
+
+
+def test_an_older_map_from_a_stale_cache_changes_nothing() -> None:
+    ownership = running(FRESH, make_map(4, "oo"))
+    ownership.observe_map("map", make_map(3, "mm"))
+    ownership.observe_map("map", make_map(4, "mm"))
+    assert ownership.desired == frozenset()
+
+
+def test_a_restoring_map_stops_what_it_does_not_give_and_starts_nothing() -> None:
+    ownership = running(FRESH, make_map(1, "mm-"))
+    ownership.observe_map("new", make_map(1_000_001, "omm", restoring=True))
+    assert ownership.to_stop() == {0}
+    assert ownership.to_start() == frozenset()
+    assert ownership.ack() == Ack("map", 1, 1)
+    ownership.stopped({0})
+    assert ownership.ack() == Ack("new", 1_000_001, 1_000_001)
+    assert ownership.running == {1}
+    ownership.observe_map("new", make_map(1_000_002, "omm"))
+    assert ownership.to_start() == {2}
+
+
+def test_another_maps_epochs_release_nothing_early() -> None:
+    ownership = running(FRESH, make_map(1, "mm"))
+    ownership.observe_map("new", make_map(9, "mm", Move(ME, OTHER, 9, frozenset({0}))))
+    assert ownership.ack() == Ack("map", 1, 1)
+
+
+def test_a_retired_process_stops_everything_and_starts_nothing_more() -> None:
+    ownership = running(FRESH, make_map(1, "mo", Move(OTHER, ME, 1, frozenset({1}))))
+    ownership.retire()
+    ownership.observe_lease("l-1", giver_lease(1))
+    assert ownership.to_stop() == {0}
+    assert ownership.to_start() == frozenset()
+    assert ownership.to_warm() == frozenset()
+    ownership.stopped({0})
+    assert ownership.running == frozenset()

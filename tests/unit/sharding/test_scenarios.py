@@ -1,0 +1,152 @@
+"""Whole stories in the small cluster: what issue and protocol promise, one fault each."""
+
+import pytest
+
+from tests.unit.sharding.world import Operator, Process, World
+
+
+@pytest.fixture
+def world() -> World:
+    """Three pods that have shared out all slots, two each."""
+    world = World(pods=3, slots=6, max_in_flight=6)
+    world.run(10)
+    assert spread(world) == {"l-0": 2, "l-1": 2, "l-2": 2}
+    return world
+
+
+def spread(world: World) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for slot in range(world.api.slots):
+        for process in world.owners(slot):
+            counts[process.ref.name] = counts.get(process.ref.name, 0) + 1
+    return counts
+
+
+def process_of(world: World, name: str) -> Process:
+    process = world.alive(name)
+    assert process is not None
+    return process
+
+
+def epoch(world: World) -> int:
+    shard_map = world.api.map()
+    assert shard_map is not None
+    return shard_map.epoch
+
+
+def test_in_an_orderly_world_nothing_is_written_any_more(world: World) -> None:
+    before = epoch(world)
+    world.run(120)
+    assert epoch(world) == before
+
+
+def test_an_operator_that_restarts_moves_nothing(world: World) -> None:
+    before = epoch(world)
+    world.operators = [Operator(world.api)]
+    world.run(60)
+    assert epoch(world) == before
+
+
+def test_a_killed_pod_is_replaced_within_twenty_seconds(world: World) -> None:
+    world.api.pods["l-1"].phase = "Unknown"
+    process_of(world, "l-1").exit()
+    world.run(20, restart=False)
+    assert spread(world) == {"l-0": 3, "l-2": 3}
+
+
+def test_a_paused_pod_loses_its_slots_and_never_acts_beside_the_new_owner(world: World) -> None:
+    paused = process_of(world, "l-1")
+    paused.paused = True
+    world.run(20, restart=False)
+    assert spread(world) == {"l-0": 3, "l-2": 3}
+    paused.paused = False
+    world.run(30)
+    assert spread(world) == {"l-0": 2, "l-1": 2, "l-2": 2}
+
+
+def test_a_pod_that_is_cut_off_and_heals_never_acts_beside_the_new_owner(world: World) -> None:
+    process_of(world, "l-1").cut_off = True
+    world.run(20, restart=False)
+    assert spread(world) == {"l-0": 3, "l-2": 3}
+    process_of(world, "l-1").cut_off = False
+    world.run(30)
+    assert spread(world) == {"l-0": 2, "l-1": 2, "l-2": 2}
+
+
+def test_a_forced_delete_is_no_proof_of_death(world: World) -> None:
+    old = process_of(world, "l-1")
+    old.cut_off = True
+    world.create_pod("l-1")
+    world.run(8, restart=False)
+    assert old.runs
+    world.run(30)
+    assert spread(world) == {"l-0": 2, "l-1": 2, "l-2": 2}
+
+
+def test_a_restarted_container_has_its_slots_back_at_once(world: World) -> None:
+    before = epoch(world)
+    mine = process_of(world, "l-1").runs
+    process_of(world, "l-1").exit()
+    world.run(2)
+    assert process_of(world, "l-1").runs == mine
+    assert epoch(world) == before
+
+
+def test_a_clean_stop_is_taken_over_without_waiting(world: World) -> None:
+    process_of(world, "l-1").clean_exit()
+    world.run(4, restart=False)
+    assert spread(world) == {"l-0": 3, "l-2": 3}
+
+
+def test_a_drained_pod_gives_everything_before_it_ends(world: World) -> None:
+    process_of(world, "l-1").draining = True
+    world.run(10)
+    assert process_of(world, "l-1").runs == frozenset()
+    assert spread(world) == {"l-0": 3, "l-2": 3}
+
+
+def test_a_scale_down_drains_first(world: World) -> None:
+    world.replicas = 2
+    world.run(10)
+    assert spread(world) == {"l-0": 3, "l-1": 3}
+    assert process_of(world, "l-2").runs == frozenset()
+
+
+def test_an_api_that_was_down_for_an_hour_costs_nobody_a_slot(world: World) -> None:
+    before = epoch(world)
+    world.api_goes(False)
+    world.run(3600)
+    world.api_goes(True)
+    world.run(20)
+    assert spread(world) == {"l-0": 2, "l-1": 2, "l-2": 2}
+    assert epoch(world) == before
+
+
+def test_a_deleted_lease_is_made_again_and_its_pod_comes_back(world: World) -> None:
+    world.api.delete_lease("l-1")
+    world.run(60)
+    assert spread(world) == {"l-0": 2, "l-1": 2, "l-2": 2}
+
+
+def test_a_deleted_map_is_made_again_from_a_copy_and_nobody_moves(world: World) -> None:
+    mine = {name: process_of(world, name).runs for name in world.api.pods}
+    before = epoch(world)
+    world.api.map_uid = None
+    world.run(20)
+    assert epoch(world) >= before + 1_000_000
+    assert {name: process_of(world, name).runs for name in world.api.pods} == mine
+    assert spread(world) == {"l-0": 2, "l-1": 2, "l-2": 2}
+
+
+def test_a_rolling_update_leaves_every_slot_with_an_owner(world: World) -> None:
+    for pod in world.api.pods.values():
+        pod.revision_current = False
+    for name in ("l-2", "l-1", "l-0"):
+        world.api.pods[name].deleting = True
+        process_of(world, name).draining = True
+        world.run(10)
+        process_of(world, name).clean_exit()
+        world.create_pod(name)
+        world.run(10)
+    world.run(20)
+    assert spread(world) == {"l-0": 2, "l-1": 2, "l-2": 2}
