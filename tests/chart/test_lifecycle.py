@@ -21,7 +21,7 @@ PAGE: Values = {"core-mw": {"packages": {"status": {"open-xchange-push-dovecot":
 PUSH_USER = """
 apiVersion: mailpush.dev/v1alpha1
 kind: PushUser
-metadata: {name: main-1-3}
+metadata: {name: main-1-3, finalizers: [mailpush.dev/registration]}
 spec: {configRef: {name: main}, contextId: 1, userId: 3, login: anton, clients: [open-xchange-mobile-api-facade]}
 """
 
@@ -50,12 +50,19 @@ class Site:
         return [line.partition("/")[2] for line in self.kubectl("get", kind, "-o", "name").split()]
 
     def apply_job(self, folder: Path, release: str = "mail-push") -> subprocess.CompletedProcess[str]:
-        """What the post-install Job does, as its ServiceAccount, with what its ConfigMap holds."""
+        """What the post-install Job does, with what its ConfigMap holds."""
         file = folder / "mailpushconfig.yaml"
         file.write_text(self.kubectl("get", "configmap", f"{release}-config", "-o", "jsonpath={.data.*}"))
+        return self._as_job(release, "apply", f"--filename={file}")
+
+    def cleanup_job(self, release: str = "mail-push") -> subprocess.CompletedProcess[str]:
+        """What the pre-delete Job does where nobody is left to unregister."""
+        return self._as_job(release, "cleanup", "--wait-seconds=0")
+
+    def _as_job(self, release: str, *command: str) -> subprocess.CompletedProcess[str]:
         kubeconfig = self.plane.kubeconfig_for_service_account(NAMESPACE, f"{release}-hooks")
         return subprocess.run(
-            [Path(sys.executable).with_name("mail-push"), "apply", f"--filename={file}", "-n", NAMESPACE],
+            [Path(sys.executable).with_name("mail-push"), *command, f"--namespace={NAMESPACE}"],
             env=process_environment() | {"KUBECONFIG": str(kubeconfig)},
             capture_output=True,
             text=True,
@@ -93,6 +100,10 @@ def test_from_install_to_install_under_another_name(site: Site, tmp_path: Path) 
     assert site.names("poddisruptionbudget") == ["mail-push"]
 
     site.kubectl("apply", "-f", "-", input=PUSH_USER)
+    done = site.cleanup_job()
+    assert done.returncode == 0, done.stderr
+    assert site.names("mailpushconfig") == []
+    assert site.kubectl("get", "pushuser", "main-1-3", "-o", "jsonpath={.metadata.finalizers}") == ""
     code, text = site.helm("uninstall", "mail-push")
     assert code == 0, text
     assert site.names("deployment") == []

@@ -117,7 +117,7 @@ def allowed(plane: ControlPlane, account: str, *what: str, namespace: str = NAME
         (LISTENER, ("watch", "mailpushconfigs.mailpush.dev"), False),
         (HOOKS, ("patch", "mailpushconfigs.mailpush.dev"), True),
         (HOOKS, ("patch", "pushusers.mailpush.dev"), True),
-        (HOOKS, ("get", "customresourcedefinitions.apiextensions.k8s.io/mailpushconfigs.mailpush.dev"), True),
+        (HOOKS, ("get", "customresourcedefinitions.apiextensions.k8s.io"), False),
         (HOOKS, ("delete", "pushusers.mailpush.dev"), False),
         (HOOKS, ("get", "secrets"), False),
     ],

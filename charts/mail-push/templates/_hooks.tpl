@@ -43,3 +43,8 @@ app.kubernetes.io/component: hooks
 {{ toYaml . }}
 {{- end }}
 {{- end -}}
+
+{{/* How long a Job's command waits: it should end, and say why, before Kubernetes ends the Job. */}}
+{{- define "mail-push.hookPatience" -}}
+{{- max 5 (sub (int .Values.hooks.timeoutSeconds) 60) -}}
+{{- end -}}
