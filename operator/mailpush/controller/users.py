@@ -217,10 +217,13 @@ class UserKeeper:
         status: dict[str, Any] = {
             "conditions": [_condition(said.get(verdict.type), verdict, record.generation, now) for verdict in verdicts]
         }
+        metadata = {"name": name.name, "uid": record.uid}
         if any(verdict.reason == OWNER_LOST for verdict in verdicts):
             status["reason"] = OWNER_LOST
+            # Never over what a new owner has written since.
+            metadata["resourceVersion"] = (self._book.get(name) or record).version
         await self._write("status")
-        body = {"metadata": {"name": name.name, "uid": record.uid}, "status": status}
+        body = {"metadata": metadata, "status": status}
         answer = await self._kube.apply(
             resources.PUSH_USER, name.namespace, body, manager=names.OPERATOR_MANAGER, subresource="status"
         )

@@ -1,0 +1,396 @@
+"""The operator on a real API server: children, conditions, push users."""
+
+import base64
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from mailpush import names
+from mailpush.properties.format import load
+from mailpush.sharding.slots import slot_of
+from tests.cluster.conftest import Namespace, wait_for
+from tests.cluster.operatorsite import OperatorSite
+
+
+@pytest.fixture(scope="module")
+def site(control_plane: Any) -> Iterator[OperatorSite]:
+    """One operator for all tests of this file; each leaves the MailPushConfig `main` as it found it."""
+    control_plane.kubectl("create", "namespace", "operator", check=True)
+    role = "mail-push-listener"
+    control_plane.kubectl("create", "clusterrole", role, "--verb=get", "--resource=pods")
+    site = OperatorSite(Namespace(control_plane, "operator"))
+    try:
+        site.secret("master", password="the-master-password")
+        site.start()
+        site.config()
+        site.wait_condition("mpc", "main", "ConfigurationValid", status="True")
+        wait_for("the StatefulSet", lambda: site.namespace.get("statefulset", "mail-push-main"))
+        yield site
+    finally:
+        site.close()
+        control_plane.kubectl("delete", "clusterrole", role)
+        control_plane.kubectl("delete", "namespace", "operator", "--wait=false")
+
+
+CHILDREN = (
+    ("statefulset", "mail-push-main"),
+    ("service", "mail-push-main"),
+    ("service", "mail-push-main-pods"),
+    ("configmap", "mail-push-main-properties"),
+    ("secret", "mail-push-main-secrets"),
+    ("secret", "mail-push-main-internal"),
+    ("secret", "mail-push-main-callback"),
+    ("serviceaccount", "mail-push-main-listener"),
+    ("rolebinding", "mail-push-main-listener"),
+    ("poddisruptionbudget", "mail-push-main"),
+)
+
+
+@pytest.mark.parametrize(("kind", "name"), CHILDREN)
+def test_a_deleted_child_comes_back(site: OperatorSite, kind: str, name: str) -> None:
+    before = site.namespace.get(kind, name)
+    assert before is not None
+    assert before["metadata"]["ownerReferences"][0]["name"] == "main"
+    assert names.listener_labels("main").items() <= before["metadata"]["labels"].items()
+    site.namespace.kubectl("delete", kind, name, "--cascade=orphan")
+
+    def back() -> bool:
+        found = site.namespace.get(kind, name)
+        return found is not None and found["metadata"]["uid"] != before["metadata"]["uid"]
+
+    wait_for(f"{kind} {name} comes back", back)
+
+
+def test_the_boot_config_map_that_the_pods_mount_comes_back(site: OperatorSite) -> None:
+    name = boot_config_map(site)
+    site.namespace.kubectl("delete", "configmap", name)
+    wait_for("it comes back", lambda: site.namespace.get("configmap", name))
+
+
+def boot_config_map(site: OperatorSite) -> str:
+    stateful_set = site.namespace.get("statefulset", "mail-push-main") or {}
+    sources = stateful_set["spec"]["template"]["spec"]["volumes"][0]["projected"]["sources"]
+    found: str = sources[1]["configMap"]["name"]
+    return found
+
+
+def own_labels(body: dict[str, Any]) -> bool:
+    labels: dict[str, str] = body["metadata"].get("labels", {})
+    return names.listener_labels("main").items() <= labels.items()
+
+
+# Kind, name, how somebody edits it, and where to look whether it is as before.
+EDITS: tuple[tuple[str, str, dict[str, Any], Callable[[dict[str, Any]], Any]], ...] = (
+    ("statefulset", "mail-push-main", {"spec": {"replicas": 7}}, lambda body: body["spec"]["replicas"]),
+    (
+        "statefulset",
+        "mail-push-main",
+        {"spec": {"template": {"spec": {"enableServiceLinks": True}}}},
+        lambda body: body["spec"]["template"]["spec"]["enableServiceLinks"],
+    ),
+    ("service", "mail-push-main", {"spec": {"selector": {"app": "x"}}}, lambda body: body["spec"]["selector"]),
+    (
+        "service",
+        "mail-push-main-pods",
+        {"spec": {"publishNotReadyAddresses": False}},
+        lambda body: body["spec"]["publishNotReadyAddresses"],
+    ),
+    (
+        "configmap",
+        "mail-push-main-properties",
+        {"data": {"mail-push.properties": "com.openexchange.push.allowPermanentPush=false"}},
+        lambda body: body["data"],
+    ),
+    ("configmap", "mail-push-main-properties", {"data": {"more.properties": "a=b"}}, lambda body: body["data"]),
+    (
+        "configmap",
+        "mail-push-main-properties",
+        {"metadata": {"annotations": {names.CONFIG_HASH_ANNOTATION: "0"}}},
+        lambda body: body["metadata"]["annotations"][names.CONFIG_HASH_ANNOTATION],
+    ),
+    ("secret", "mail-push-main-secrets", {"data": {"mail-push-secrets.properties": ""}}, lambda body: body["data"]),
+    ("secret", "mail-push-main-internal", {"data": {"handover.key": None}}, lambda body: bool(body.get("data"))),
+    ("secret", "mail-push-main-callback", {"data": {"password": ""}}, lambda body: bool(body["data"]["password"])),
+    ("serviceaccount", "mail-push-main-listener", {"metadata": {"labels": None}}, own_labels),
+    ("rolebinding", "mail-push-main-listener", {"subjects": []}, lambda body: body.get("subjects")),
+    (
+        "poddisruptionbudget",
+        "mail-push-main",
+        {"spec": {"maxUnavailable": 5}},
+        lambda body: body["spec"]["maxUnavailable"],
+    ),
+)
+
+
+@pytest.mark.parametrize(("kind", "name", "patch", "look"), EDITS)
+def test_an_edited_child_is_put_right(
+    site: OperatorSite, kind: str, name: str, patch: dict[str, Any], look: Callable[[dict[str, Any]], Any]
+) -> None:
+    before = wait_for("the child", lambda: site.namespace.get(kind, name))
+    site.namespace.kubectl("patch", kind, name, "--type=merge", "-p", json.dumps(patch))
+
+    def right() -> Any:
+        found = site.namespace.get(kind, name) or {"metadata": {}}
+        try:
+            return (
+                bool(look(found) == look(before))
+                and found["metadata"]["resourceVersion"] != before["metadata"]["resourceVersion"]
+            )
+        except KeyError:
+            return False
+
+    wait_for(f"{kind} {name} is put right", right)
+
+
+def test_a_role_binding_to_another_role_is_made_anew(site: OperatorSite) -> None:
+    found = wait_for("the binding", lambda: site.namespace.get("rolebinding", "mail-push-main-listener"))
+    site.namespace.kubectl("delete", "rolebinding", "mail-push-main-listener")
+    found["metadata"] = {"name": found["metadata"]["name"], "labels": found["metadata"]["labels"]}
+    found["roleRef"]["name"] = "view"
+    site.namespace.plane.kubectl("-n", site.namespace.name, "create", "-f", "-", input=json.dumps(found))
+
+    def right() -> bool:
+        binding = site.namespace.get("rolebinding", "mail-push-main-listener") or {"roleRef": {}}
+        return bool(binding["roleRef"].get("name") == "mail-push-listener")
+
+    wait_for("the right role", right)
+
+
+def test_the_property_files_are_those_of_the_spec_and_hold_no_secret(site: OperatorSite) -> None:
+    config_map = wait_for("it", lambda: site.namespace.get("configmap", "mail-push-main-properties"))
+    secret = wait_for("it", lambda: site.namespace.get("secret", "mail-push-main-secrets"))
+    push = load(config_map["data"]["mail-push.properties"])
+    assert push["com.openexchange.push.allowPermanentPush"] == "true"
+    assert load(config_map["data"]["dovecot-push.properties"])["com.openexchange.push.dovecot.enabled"] == "true"
+    assert "the-master-password" not in json.dumps(config_map)
+    secrets = load(base64.b64decode(secret["data"]["mail-push-secrets.properties"]).decode())
+    assert secrets["com.openexchange.mail.masterPassword"] == "the-master-password"
+    status = (site.namespace.get("mpc", "main") or {})["status"]
+    assert status["configHash"] == config_map["metadata"]["annotations"][names.CONFIG_HASH_ANNOTATION]
+
+
+def test_a_change_of_a_secret_or_of_the_spec_reaches_the_files(site: OperatorSite) -> None:
+    before = (site.namespace.get("mpc", "main") or {})["status"]["configHash"]
+    boot = boot_config_map(site)
+    site.secret("master", password="another")
+    changed = wait_for("another hash", lambda: hash_other_than(site, before))
+    site.config(allowedClients=["phone*"])
+    wait_for("another hash", lambda: hash_other_than(site, changed))
+    assert boot_config_map(site) == boot, "nothing of this takes a restart"
+    site.config()
+    site.secret("master", password="the-master-password")
+    wait_for("the first hash", lambda: not hash_other_than(site, before))
+
+
+def hash_other_than(site: OperatorSite, hash_: str) -> str | None:
+    found: str = (site.namespace.get("mpc", "main") or {})["status"]["configHash"]
+    return found if found != hash_ else None
+
+
+def test_a_setting_that_needs_a_restart_rolls_the_pods_and_the_old_boot_config_map_stays_as_long_as_they_use_it(
+    site: OperatorSite,
+) -> None:
+    before = boot_config_map(site)
+    site.config(redis={"url": "redis://redis:6379/0"})
+    wait_for("another boot ConfigMap", lambda: boot_config_map(site) != before)
+    assert site.namespace.get("configmap", before) is not None
+    site.config()
+    wait_for("the first one again", lambda: boot_config_map(site) == before)
+
+
+CONDITIONS: tuple[tuple[dict[str, Any], str, str], ...] = (
+    ({"mailAccess": None}, "MailAccessMissing", "mailAccess.servers"),
+    ({"credentialStorage": {"enabled": True, "passcryptSecretRef": {"name": "master", "key": "password"}}},
+     "NotYetSupported", "credentialStorage.enabled"),
+    ({"redis": {"url": "redis://redis/0", "passwordSecretRef": {"name": "nowhere", "key": "password"}}},
+     "SecretNotFound", "redis.passwordSecretRef"),
+    ({"redis": {"url": "redis://redis/0", "passwordSecretRef": {"name": "foreign", "key": "password"}}},
+     "SecretNotPermitted", "redis.passwordSecretRef"),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("change", "reason", "field"), CONDITIONS)
+def test_what_is_missing_is_named_and_nothing_is_started(
+    site: OperatorSite, change: dict[str, Any], reason: str, field: str
+) -> None:
+    site.secret("foreign", permitted=False, password="not for you")
+    site.config("other", **change)
+    said = site.wait_condition("mpc", "other", "Ready", status="False", reason=reason)
+    assert field in said["message"]
+    assert site.condition("mpc", "other", "ConfigurationValid")["reason"] == reason
+    stateful_set = wait_for("it", lambda: site.namespace.get("statefulset", "mail-push-other"))
+    assert stateful_set["spec"]["replicas"] == 0
+    site.namespace.kubectl("delete", "mpc", "other")
+    wait_for("its children go", lambda: site.namespace.get("statefulset", "mail-push-other") is None)
+
+
+def test_a_secret_that_becomes_permitted_is_used_at_once(site: OperatorSite) -> None:
+    site.secret("late", permitted=False, password="x")
+    site.config("other", redis={"url": "redis://redis/0", "passwordSecretRef": {"name": "late", "key": "password"}})
+    site.wait_condition("mpc", "other", "Ready", reason="SecretNotPermitted")
+    site.namespace.kubectl("label", "secret", "late", f"{names.USE_LABEL}=true")
+    site.wait_condition("mpc", "other", "ConfigurationValid", status="True")
+    site.namespace.kubectl("delete", "mpc", "other")
+
+
+def test_a_running_configuration_is_kept_when_a_secret_of_the_new_one_is_missing(site: OperatorSite) -> None:
+    before = site.namespace.get("configmap", "mail-push-main-properties") or {}
+    broken = {"passwordSource": "global", "masterPasswordSecretRef": {"name": "nowhere", "key": "password"}}
+    site.config(mailAccess={**broken, "servers": [{"host": "elsewhere"}]})
+    site.wait_condition("mpc", "main", "Ready", reason="SecretNotFound")
+    after = site.namespace.get("configmap", "mail-push-main-properties") or {}
+    assert after["data"] == before["data"]
+    assert (site.namespace.get("statefulset", "mail-push-main") or {})["spec"]["replicas"] == 2
+    site.config()
+    site.wait_condition("mpc", "main", "ConfigurationValid", status="True")
+
+
+def test_users_are_labelled_and_labels_are_put_right(site: OperatorSite) -> None:
+    site.register(30)
+
+    def labels() -> dict[str, str]:
+        found: dict[str, str] = (site.namespace.get("pu", "main-1-30") or {})["metadata"].get("labels", {})
+        return found
+
+    right = {names.CONFIG_LABEL: "main", names.SLOT_LABEL: str(slot_of(1, 30))}
+    wait_for("labels", lambda: labels() == right)
+    site.namespace.kubectl("label", "--overwrite", "pu", "main-1-30", f"{names.SLOT_LABEL}=5")
+    wait_for("labels put right", lambda: labels() == right)
+    site.namespace.kubectl("delete", "pu", "main-1-30")
+
+
+USERS: tuple[tuple[int, dict[str, Any], str, str], ...] = (
+    (31, {}, "True", "Accepted"),
+    (32, {"clients": ["some-other-client"]}, "False", "ClientNotAllowed"),
+    (33, {"clients": []}, "False", "NotRegistered"),
+    (34, {"suspend": True}, "False", "Suspended"),
+    (35, {"server": "unheard-of"}, "False", "ServerUnknown"),
+)
+
+
+@pytest.mark.parametrize(("number", "spec", "status", "reason"), USERS)
+def test_each_user_is_told_whether_it_may_have_a_listener(
+    site: OperatorSite, number: int, spec: dict[str, Any], status: str, reason: str
+) -> None:
+    site.register(number, **spec)
+    site.wait_condition("pu", f"main-1-{number}", "Accepted", status=status, reason=reason)
+    site.namespace.kubectl("delete", "pu", f"main-1-{number}")
+
+
+def test_a_change_of_the_settings_changes_the_users_conditions(site: OperatorSite) -> None:
+    site.register(36)
+    site.wait_condition("pu", "main-1-36", "Accepted", status="True")
+    site.config(allowedClients=["USM-EAS*"])
+    site.wait_condition("pu", "main-1-36", "Accepted", status="False", reason="ClientNotAllowed")
+    site.config()
+    site.wait_condition("pu", "main-1-36", "Accepted", status="True")
+    site.namespace.kubectl("delete", "pu", "main-1-36")
+
+
+def test_a_user_of_no_mail_push_config_is_told_so(site: OperatorSite) -> None:
+    site.register(37, config="nobody")
+    site.wait_condition("pu", "nobody-1-37", "Accepted", status="False", reason="ConfigNotFound")
+    site.namespace.kubectl("delete", "pu", "nobody-1-37")
+
+
+def test_a_users_secret_decides_where_each_has_its_own_password(site: OperatorSite) -> None:
+    access = {"passwordSource": "session", "userSecrets": {"enabled": True}, "servers": [{"host": "dovecot"}]}
+    site.config("own", mailAccess=access)
+    site.secret("u38", permitted=False, password="mine")
+    site.register(38, config="own", credentialsSecretRef={"name": "u38"})
+    site.wait_condition("pu", "own-1-38", "Accepted", status="False", reason="SecretNotPermitted")
+    site.namespace.kubectl("label", "secret", "u38", f"{names.USE_LABEL}=true")
+    site.wait_condition("pu", "own-1-38", "Accepted", status="True")
+    site.namespace.kubectl("delete", "secret", "u38")
+    site.wait_condition("pu", "own-1-38", "Accepted", status="False", reason="PasswordMissing")
+    site.namespace.kubectl("delete", "pu", "own-1-38")
+    site.namespace.kubectl("delete", "mpc", "own")
+
+
+def listener_says(site: OperatorSite, number: int, status: str, reason: str) -> None:
+    """As the owning pod writes it."""
+    condition = {
+        "type": "Listening",
+        "status": status,
+        "reason": reason,
+        "message": "as the pod says",
+        "lastTransitionTime": "2026-01-01T00:00:00Z",
+    }
+    body = {
+        "apiVersion": names.API_VERSION,
+        "kind": "PushUser",
+        "metadata": {"name": f"main-1-{number}"},
+        "status": {"conditions": [condition], "mechanism": "dovecot", "pod": "mail-push-main-0"},
+    }
+    manager = ("--server-side", "--force-conflicts", f"--field-manager={names.LISTENER_MANAGER}")
+    site.namespace.kubectl("apply", *manager, "--subresource=status", "-f", "-", input=json.dumps(body))
+
+
+def finalizers(site: OperatorSite, number: int) -> list[str] | None:
+    found = site.namespace.get("pu", f"main-1-{number}")
+    return None if found is None else found["metadata"].get("finalizers", [])
+
+
+def test_the_finalizer_is_there_while_a_registration_is_and_goes_when_the_pod_says_so(site: OperatorSite) -> None:
+    site.register(39)
+    site.wait_condition("pu", "main-1-39", "Accepted", status="True")
+    assert finalizers(site, 39) == []
+    listener_says(site, 39, "True", "Registered")
+    wait_for("the finalizer", lambda: finalizers(site, 39) == [names.FINALIZER])
+    site.namespace.kubectl("delete", "pu", "main-1-39", "--wait=false")
+    assert finalizers(site, 39) == [names.FINALIZER]
+    listener_says(site, 39, "False", "Unregistered")
+    wait_for("it is gone", lambda: finalizers(site, 39) is None)
+    assert site.condition("pu", "main-1-39", "Accepted") == {}
+
+
+def test_users_of_a_mail_push_config_that_is_gone_can_be_deleted(site: OperatorSite) -> None:
+    site.config("short")
+    site.register(40, config="short")
+    site.wait_condition("pu", "short-1-40", "Accepted", status="True")
+    patch = json.dumps({"metadata": {"finalizers": [names.FINALIZER]}})
+    site.namespace.kubectl("patch", "pu", "short-1-40", "--type=merge", "-p", patch)
+    site.namespace.kubectl("delete", "pu", "short-1-40", "--wait=false")
+    site.namespace.kubectl("delete", "mpc", "short")
+    wait_for("it is gone", lambda: site.namespace.get("pu", "short-1-40") is None)
+
+
+def test_nothing_is_written_when_nothing_changes(site: OperatorSite) -> None:
+    """A reconcile that is asked for changes no object: else its own events would keep it going for ever."""
+
+    def versions() -> dict[str, str]:
+        found = {}
+        for kind, name in CHILDREN:
+            found[f"{kind}/{name}"] = (site.namespace.get(kind, name) or {"metadata": {}})["metadata"][
+                "resourceVersion"
+            ]
+        return found
+
+    before = versions()
+    site.namespace.kubectl("annotate", "mpc", "main", "example.org/poke=1")
+    poked = site.namespace.get("mpc", "main") or {}
+    site.config(notification={"content": "none"})
+    wait_for(
+        "a reconcile",
+        lambda: versions()["configmap/mail-push-main-properties"] != before["configmap/mail-push-main-properties"],
+    )
+    assert poked["metadata"]["annotations"]["example.org/poke"] == "1"
+    site.config()
+    wait_for(
+        "back",
+        lambda: (
+            load(
+                (site.namespace.get("configmap", "mail-push-main-properties") or {})["data"][
+                    "mail-push-listener.properties"
+                ]
+            )["mailpush.notification.content"]
+            == "headers"
+        ),
+    )
+    untouched = {"configmap/mail-push-main-properties"}
+    after = versions()
+    assert {key: value for key, value in after.items() if key not in untouched} == {
+        key: value for key, value in before.items() if key not in untouched
+    }

@@ -1,0 +1,186 @@
+"""The operator's shard loop on a real API server, with pods that keep real Leases and nothing else."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from mailpush import names
+from mailpush.sharding.leases import LeaseState, parse_lease
+from tests.cluster.conftest import Namespace, wait_for
+from tests.cluster.operatorsite import OperatorSite, Pods
+from tests.cluster.test_operator import listener_says
+
+ZERO, ONE, TWO = (f"mail-push-main-{ordinal}" for ordinal in range(3))
+
+
+@pytest.fixture
+def site(namespace: Namespace) -> Iterator[OperatorSite]:
+    """An operator and a MailPushConfig with two pods that are alive and share the slots."""
+    site = OperatorSite(namespace)
+    try:
+        site.secret("master", password="x")
+        site.operator = site.start()
+        site.config()
+        site.start_pods()
+        wait_for("slots spread over two pods", lambda: site.owners() == {ZERO, ONE})
+        yield site
+    finally:
+        site.close()
+
+
+def pods(site: OperatorSite) -> Pods:
+    assert site.pods is not None
+    return site.pods
+
+
+def lease(site: OperatorSite, name: str) -> LeaseState:
+    found = site.namespace.get("lease", name)
+    assert found is not None
+    return parse_lease(found)
+
+
+def callback_label(site: OperatorSite, name: str) -> str | None:
+    found: dict[str, Any] = (site.namespace.get("pod", name) or {"metadata": {}})["metadata"].get("labels", {})
+    return found.get(names.CALLBACK_LABEL)
+
+
+def leads(site: OperatorSite, process: str) -> bool:
+    return bool(site.logged(process, "leading"))
+
+
+def test_a_killed_operator_that_comes_back_moves_nobody(site: OperatorSite) -> None:
+    site.register(3)
+    site.wait_condition("pu", "main-1-3", "Accepted", status="True")
+    epoch = site.epoch()
+    site.kill(site.operator)
+    again = site.start()
+    wait_for("the new one leads", lambda: leads(site, again))
+    site.register(4)
+    site.wait_condition("pu", "main-1-4", "Accepted", status="True")
+    # It has judged and found nothing to do: every Lease was seen renewed, which takes longer than the first step.
+    site.config(listeners={"replicas": 3})
+    wait_for("the third pod gets its share", lambda: site.owners() == {ZERO, ONE, TWO})
+    changes = (site.namespace.get("shardmap", "main") or {})["status"]["changes"]
+    since = [change for change in changes if change["epoch"] > epoch]
+    assert {change["reason"] for change in since} <= {"Rebalanced", "Moved"}
+    assert all(TWO in change["message"] for change in since), since
+
+
+def test_a_standby_leads_at_once_when_the_leader_ends_and_nothing_moves(site: OperatorSite) -> None:
+    standby = site.start()
+    wait_for("the standby observes", lambda: site.logged(standby, "standing_by"))
+    assert site.health(standby, "/livez") == 200
+    epoch = site.epoch()
+    assert site.stop(site.operator) == 0
+    wait_for("the standby leads", lambda: leads(site, standby), seconds=14)  # less than the Lease lasts
+    site.register(3)
+    site.wait_condition("pu", "main-1-3", "Accepted", status="True")
+    assert site.epoch() == epoch
+
+
+def test_a_pod_that_falls_silent_gets_no_callbacks_then_loses_its_slots_and_comes_back(site: OperatorSite) -> None:
+    assert callback_label(site, ONE) == names.CALLBACK_OPEN
+    before = lease(site, ONE)
+    pods(site).silent.add(ONE)
+    wait_for("callbacks go elsewhere", lambda: callback_label(site, ONE) is None)
+    assert lease(site, ONE).holder is not None, "six seconds of silence prove nothing"
+    wait_for("the other pod has everything", lambda: site.owners() == {ZERO})
+    fenced = lease(site, ONE)
+    assert fenced.holder is None
+    assert fenced.floor > before.floor
+    assert callback_label(site, ZERO) == names.CALLBACK_OPEN
+    pods(site).silent.discard(ONE)
+    wait_for("it has slots again", lambda: site.owners() == {ZERO, ONE})
+    wait_for("callbacks come again", lambda: callback_label(site, ONE) == names.CALLBACK_OPEN)
+
+
+def test_where_every_pod_is_silent_callbacks_stay_open_and_users_are_told_that_their_owner_is_lost(
+    site: OperatorSite,
+) -> None:
+    site.register(39)
+    site.wait_condition("pu", "main-1-39", "Accepted", status="True")
+    listener_says(site, 39, "True", "Registered")
+    pods(site).silent.update((ZERO, ONE))
+    site.wait_condition("pu", "main-1-39", "Listening", status="Unknown", reason="OwnerLost")
+    assert (site.namespace.get("pu", "main-1-39") or {})["status"]["reason"] == "OwnerLost"
+    assert [callback_label(site, name) for name in (ZERO, ONE)] == [names.CALLBACK_OPEN] * 2
+    site.wait_condition("mpc", "main", "Ready", status="False")
+    pods(site).silent.clear()
+    site.wait_condition("mpc", "main", "Ready", status="True")
+    listener_says(site, 39, "True", "Registered")
+    site.wait_condition("pu", "main-1-39", "Listening", status="True", reason="Registered")
+    site.wait_condition("pu", "main-1-39", "Accepted", status="True")
+
+
+def test_a_scale_down_drains_before_the_pod_goes(site: OperatorSite) -> None:
+    pods(site).deaf.add(ONE)
+    site.config(listeners={"replicas": 1})
+    wait_for("moves away from it", lambda: givers(site) == {ONE})
+    assert replicas(site) == 2
+    pods(site).deaf.discard(ONE)
+    wait_for("everything is on the other", lambda: site.owners() == {ZERO})
+    wait_for("the StatefulSet shrinks", lambda: replicas(site) == 1)
+
+
+def givers(site: OperatorSite) -> set[str]:
+    shard_map = site.shard_map()
+    return {move.giver.name for move in shard_map.moves} if shard_map is not None else set()
+
+
+def replicas(site: OperatorSite) -> int:
+    found: dict[str, Any] = site.namespace.get("statefulset", "mail-push-main") or {}
+    return int(found["spec"]["replicas"])
+
+
+def test_a_deleted_shard_map_is_made_again_with_its_owners_and_without_a_moment_of_two(site: OperatorSite) -> None:
+    before = site.shard_map()
+    assert before is not None
+    site.namespace.kubectl("delete", "shardmap", "main")
+    wait_for("slots have owners again", lambda: site.owners() == {ZERO, ONE})
+    after = site.shard_map()
+    assert after is not None
+    assert after.epoch > before.epoch + 1_000_000
+    assert after.owner_refs() == before.owner_refs()
+
+
+def test_an_edited_shard_map_is_put_right(site: OperatorSite) -> None:
+    before = site.shard_map()
+    assert before is not None
+    site.namespace.kubectl("patch", "shardmap", "main", "--type=merge", "-p", json.dumps({"spec": {"owners": "AAAA"}}))
+
+    def right() -> bool:
+        return site.owners() == {ZERO, ONE} and (site.shard_map() or before).owner_refs() == before.owner_refs()
+
+    wait_for("the owners as before", lambda: readable(site) and right())
+
+
+def readable(site: OperatorSite) -> bool:
+    try:
+        return site.shard_map() is not None
+    except ValueError:
+        return False
+
+
+def test_a_deleted_lease_comes_back_above_the_map_and_the_pod_goes_on(site: OperatorSite) -> None:
+    epoch = site.epoch()
+    site.namespace.kubectl("delete", "lease", ONE)
+    wait_for("it is there again", lambda: site.namespace.get("lease", ONE))
+    assert lease(site, ONE).floor > epoch
+    wait_for("both pods have slots", lambda: site.owners() == {ZERO, ONE})
+
+
+def test_an_api_server_that_is_away_for_longer_than_a_lease_lasts_kills_nobody(site: OperatorSite) -> None:
+    epoch = site.epoch()
+    site.namespace.plane.stop_apiserver()
+    try:
+        wait_for("the leader has to end", lambda: site.logged(site.operator, "leadership_lost"))
+    finally:
+        site.namespace.plane.start_apiserver()
+    again = site.start()
+    wait_for("another leads", lambda: leads(site, again))
+    site.register(5)
+    site.wait_condition("pu", "main-1-5", "Accepted", status="True")
+    wait_for("both are seen alive", lambda: site.condition("mpc", "main", "ListenersAvailable").get("status") == "True")
+    assert site.epoch() == epoch
