@@ -1,5 +1,6 @@
 """Both Helms, and what they make of the chart."""
 
+import json
 import os
 from pathlib import Path
 from typing import Any, Literal
@@ -17,6 +18,8 @@ EXAMPLE = ROOT / "examples" / "values.yaml"
 Values = dict[str, Any]
 Manifest = dict[str, Any]
 Major = Literal["helm4", "helm3"]
+_rendered: dict[str, str] = {}
+_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class Helm:
@@ -49,9 +52,12 @@ class Helm:
         self, values: Values | None = None, *args: str | Path, release: str = "mail-push", namespace: str = "mail"
     ) -> list[Manifest]:
         """Every object, hooks included."""
-        code, text = self.run("template", release, CHART, "--namespace", namespace, *args, values=values or {})
-        assert code == 0, text
-        return [document for document in yaml.safe_load_all(text) if document]
+        key = json.dumps([self.major, values, [str(arg) for arg in args], release, namespace], sort_keys=True)
+        if key not in _rendered:
+            code, text = self.run("template", release, CHART, "--namespace", namespace, *args, values=values or {})
+            assert code == 0, text
+            _rendered[key] = text
+        return [document for document in yaml.load_all(_rendered[key], _Loader) if document]
 
     def refusal(self, values: Values, *args: str) -> str:
         """What Helm says when it does not render; fails the test where it does."""

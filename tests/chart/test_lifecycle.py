@@ -115,7 +115,11 @@ def test_from_install_to_install_under_another_name(site: Site, tmp_path: Path) 
     assert "ownership" in text
     assert ".mailpush.dev" in text
 
-    site.installed({**PAGE, "crds": {"install": False}}, "other")
+    notes = site.installed({**PAGE, "crds": {"install": False}}, "other")
+    assert "MailAccessMissing" in notes
+    assert "masterPasswordSecretRef" in notes
+    assert f"http://mail-push-main.{NAMESPACE}.svc:8009" in notes
+    assert notes.index("push_notification_driver") < notes.index(f"helm -n {NAMESPACE} uninstall other")
     done = site.apply_job(tmp_path, "other-mail-push")
     assert done.returncode == 0, done.stderr
     assert site.names("deployment") == ["other-mail-push"]
@@ -127,14 +131,7 @@ def test_from_install_to_install_under_another_name(site: Site, tmp_path: Path) 
     assert site.names("pushusers") == ["main-1-3"]
 
 
-def test_the_notes_say_what_is_missing_and_how_to_uninstall(site: Site) -> None:
-    notes = site.installed(PAGE)
-    assert "MailAccessMissing" in notes
-    assert "masterPasswordSecretRef" in notes
-    assert f"http://mail-push-main.{NAMESPACE}.svc:8009" in notes
-    assert notes.index("push_notification_driver") < notes.index(f"helm -n {NAMESPACE} uninstall mail-push")
-
-
+@pytest.mark.parametrize("helm", ["helm4"], indirect=True)
 def test_what_the_api_server_refuses_is_said_and_fails_the_job(site: Site, tmp_path: Path) -> None:
     """The chart's schema takes it, since only the API server's rules know that a password source is missing."""
     spec = {"mailAccess": {"passwordSource": "session", "servers": [{"name": "default", "host": "dovecot"}]}}
