@@ -8,6 +8,8 @@ import os
 import shutil
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -126,6 +128,17 @@ def _pip_download(folder: Path, requirements: Path) -> tuple[run.Argument, ...]:
     )
 
 
+@contextmanager
+def _leaving_none(*folders: Path) -> Iterator[None]:
+    """Removes those of `folders` that come into being meanwhile."""
+    absent = [folder for folder in folders if not folder.exists()]
+    try:
+        yield
+    finally:
+        for folder in absent:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
 def _contents(context: Path) -> list[bytes]:
     """Every file's path, mode and content, in a fixed order."""
     parts: list[bytes] = []
@@ -145,7 +158,11 @@ def _link_or_copy(source: Path, target: Path) -> None:
 def _buildah(context: Path, base: Image, reference: str, target: Path) -> None:
     """Builds in a store of its own, which goes afterwards: the vfs driver copies the whole base for every layer."""
     packages.ensure("buildah")
-    with cache.lock("buildah"), tempfile.TemporaryDirectory(prefix="mail-push-buildah-", dir="/var/tmp") as store:
+    with (
+        cache.lock("buildah"),
+        _leaving_none(Path("/etc/cni"), Path("/var/lib/containers")),  # it makes both, whatever it is told
+        tempfile.TemporaryDirectory(prefix="mail-push-buildah-", dir="/var/tmp") as store,
+    ):
         buildah = ("buildah", "--storage-driver", "vfs", "--root", f"{store}/root", "--runroot", f"{store}/run")
         environment = {"TMPDIR": store, "BUILDAH_ISOLATION": "chroot"}
         run.talkative(
