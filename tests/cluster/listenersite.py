@@ -142,10 +142,15 @@ class ListenerSite:
             "apiVersion": "v1",
             "kind": "Pod",
             "metadata": {"name": name, "labels": names.listener_labels("main")},
-            "spec": {"containers": [container], "automountServiceAccountToken": False},
+            "spec": {
+                "containers": [container],
+                "serviceAccountName": "listener",
+                "automountServiceAccountToken": False,
+            },
         }
-        wait_for("the default ServiceAccount", lambda: self.namespace.get("serviceaccount", "default"))
-        self.namespace.apply(json.dumps(pod))
+        # An own one: the namespace's default comes late where the controller-manager has lost its API server lately.
+        account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "listener"}}
+        self.namespace.apply(json.dumps(account), json.dumps(pod))
         found = self.namespace.get("pod", name)
         assert found is not None
         self.pods[ordinal] = PodRef(name, found["metadata"]["uid"])

@@ -122,6 +122,21 @@ def test_a_process_with_another_pod_uid_does_not_take_the_lease(site: ListenerSi
     assert site.told() == ["still here"]
 
 
+def test_a_successor_takes_the_lease_and_the_process_of_a_pod_deleted_by_force_ends(site: ListenerSite) -> None:
+    old = one_pod(site, 3)
+    former = site.pods[0]
+    site.namespace.kubectl("delete", "pod", former.name, "--force", "--grace-period=0")
+    assert site.pod(0).uid != former.uid
+    site.start(0, address=site.address(7))
+    assert site.exit_code(old) == 3, site.log(old)
+    assert site.pods[0].uid in site.holder(0)
+    site.assign(0)
+    wait_for("the successor runs the map", lambda: site.lease(0).applied_epoch == site.map.epoch)
+    site.dovecot.set_callbacks(site.callback_url(7))
+    site.dovecot.deliver("u3", subject="to the successor")
+    site.wait_told("to the successor")
+
+
 def test_a_restarted_container_takes_its_lease_and_its_slots_back(site: ListenerSite) -> None:
     process = one_pod(site, 3)
     holder = site.holder(0)
@@ -184,6 +199,39 @@ def test_sigterm_gives_the_slots_away_first_and_leaves_an_empty_lease(site: List
     assert site.told() == ["meanwhile"]
 
 
+def test_a_connection_that_waits_sees_mail_where_that_is_allowed(site: ListenerSite) -> None:
+    site.configure(
+        packages={"status": {"open-xchange-push-imapidle": "enabled"}},
+        mechanisms={"imapidle": {"supportsPermanentListeners": True, "delay": 100}},
+    )
+    site.pod(0)
+    site.assign(0)
+    site.register(3)
+    site.start(0)
+    site.wait_status(3, permanent=True, reason="Idling", mechanism="imapidle")
+    site.dovecot.deliver("u3", subject="seen by IDLE")
+    site.wait_told("seen by IDLE")
+    assert site.dovecot.metadata("u3") is None
+
+
+def test_a_wrong_password_is_told_and_the_right_one_is_taken_without_a_restart(site: ListenerSite) -> None:
+    server = site.spec()["mailAccess"]["servers"]
+    site.configure(mailAccess={"passwordSource": "session", "userSecrets": {"enabled": True}, "servers": server})
+    site.secret("of-u3", password="wrong")
+    site.pod(0)
+    site.assign(0)
+    site.register(3, credentialsSecretRef={"name": "of-u3"})
+    process = site.start(0)
+    site.wait_status(3, permanent=False, reason="AuthenticationFailed")
+    site.secret("of-u3", password=site.dovecot.password)
+    site.namespace.kubectl("annotate", "pushuser", names.push_user_name("main", 1, 3), "looked-at=again")
+    site.wait_status(3, permanent=True, reason="Registered")
+    site.secret("not-permitted", permitted=False, password=site.dovecot.password)
+    site.register(3, credentialsSecretRef={"name": "not-permitted"})
+    site.wait_status(3, permanent=False, reason="SecretNotPermitted")
+    assert site.dovecot.password not in site.log(process)
+
+
 def test_an_api_server_that_is_down_silences_nobody(site: ListenerSite) -> None:
     one_pod(site, 3)
     plane = site.namespace.plane
@@ -216,36 +264,3 @@ def test_a_pod_that_starts_without_the_api_keeps_what_dovecot_tells_it(site: Lis
         plane.start_apiserver()
     site.wait_told("while it waits")
     site.wait_status(3, permanent=True, reason="Registered")
-
-
-def test_a_connection_that_waits_sees_mail_where_that_is_allowed(site: ListenerSite) -> None:
-    site.configure(
-        packages={"status": {"open-xchange-push-imapidle": "enabled"}},
-        mechanisms={"imapidle": {"supportsPermanentListeners": True, "delay": 100}},
-    )
-    site.pod(0)
-    site.assign(0)
-    site.register(3)
-    site.start(0)
-    site.wait_status(3, permanent=True, reason="Idling", mechanism="imapidle")
-    site.dovecot.deliver("u3", subject="seen by IDLE")
-    site.wait_told("seen by IDLE")
-    assert site.dovecot.metadata("u3") is None
-
-
-def test_a_wrong_password_is_told_and_the_right_one_is_taken_without_a_restart(site: ListenerSite) -> None:
-    server = site.spec()["mailAccess"]["servers"]
-    site.configure(mailAccess={"passwordSource": "session", "userSecrets": {"enabled": True}, "servers": server})
-    site.secret("of-u3", password="wrong")
-    site.pod(0)
-    site.assign(0)
-    site.register(3, credentialsSecretRef={"name": "of-u3"})
-    process = site.start(0)
-    site.wait_status(3, permanent=False, reason="AuthenticationFailed")
-    site.secret("of-u3", password=site.dovecot.password)
-    site.namespace.kubectl("annotate", "pushuser", names.push_user_name("main", 1, 3), "looked-at=again")
-    site.wait_status(3, permanent=True, reason="Registered")
-    site.secret("not-permitted", permitted=False, password=site.dovecot.password)
-    site.register(3, credentialsSecretRef={"name": "not-permitted"})
-    site.wait_status(3, permanent=False, reason="SecretNotPermitted")
-    assert site.dovecot.password not in site.log(process)
