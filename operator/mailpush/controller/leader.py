@@ -103,6 +103,8 @@ class Leader:
             settings=handlers.settings(),
             memo=self._hub,
             standalone=True,
+            # Else it asks for the name of this process's user, which in a container has none.
+            identity=self._settings.identity,  # type: ignore[arg-type]  # kopf keeps the type of it to itself
             namespaces=list(self._settings.namespaces),
             stop_flag=stop,
         )
