@@ -4,7 +4,7 @@ What a change of settings does not concern goes on as it is.
 """
 
 from collections.abc import Mapping
-from typing import Final, cast
+from typing import cast
 
 import structlog
 
@@ -18,8 +18,6 @@ from mailpush.notifications.notification import Content
 from mailpush.notifications.redis_claims import RedisClaims
 from mailpush.notifications.transports.webhook import WebhookTarget, decode_secret
 from mailpush.properties.settings import ImapIdleSettings, Settings
-
-WEBHOOK_NEEDS_SECRET: Final = "set secretRef of the webhook: nothing is sent unsigned"  # noqa: S105 - a sentence
 
 log = structlog.get_logger(__name__)
 
@@ -47,12 +45,10 @@ def webhook_targets(settings: Settings) -> list[WebhookTarget]:
     targets = []
     for webhook in settings.webhooks:
         try:
-            if webhook.secret is None:
-                raise ValueError(WEBHOOK_NEEDS_SECRET)  # noqa: TRY301 - as what WebhookTarget refuses itself
             target = WebhookTarget(
                 name=webhook.name,
                 url=webhook.url,
-                secret=decode_secret(webhook.secret),
+                secret=None if webhook.secret is None else decode_secret(webhook.secret),
                 matches=webhook.clients.match,
                 timeout=webhook.timeout_ms / 1000,
                 content=cast("Content", settings.notification_content),

@@ -48,6 +48,13 @@ async def test_a_message_goes_out_with_the_headers_of_standard_webhooks(receiver
     assert request.headers["content-type"] == "application/json"
 
 
+async def test_a_target_without_a_secret_gets_no_signature(receiver: WebhookReceiver) -> None:
+    transport = WebhookTransport(WebhookTarget("t", receiver.url, None, lambda _: True))
+    assert await transport.send("ntf_1", b"{}") == Accepted()
+    await transport.close()
+    assert "webhook-signature" not in receiver.received[0].headers
+
+
 async def test_a_receiver_that_hangs_costs_no_more_than_the_timeout(receiver: WebhookReceiver) -> None:
     receiver.behave(hang=True)
     assert await send(receiver.url, timeout=0.2) == TryLater("timeout")

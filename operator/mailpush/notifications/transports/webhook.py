@@ -33,7 +33,7 @@ for _name in ("httpx", "httpcore"):  # they log whole URLs, and a webhook's URL 
 class WebhookTarget:
     """One receiver of notifications.
 
-    `secret`: the raw HMAC key. `matches`: whether a client id is told here. `timeout`: seconds for one try.
+    `secret`: the raw HMAC key; None sends without a signature. `matches`: whether a client id is told here. `timeout`: seconds for one try.
     `ttl`: seconds for which a notification is tried. `queue_bound`: notifications waiting or on their way.
     `workers`: tries at a time. `ca_pem`: certificates to trust in place of the system's.
 
@@ -43,7 +43,7 @@ class WebhookTarget:
 
     name: str
     url: str = field(repr=False)
-    secret: bytes = field(repr=False)
+    secret: bytes | None = field(repr=False)
     matches: Callable[[str], bool] = field(repr=False)
     timeout: float = 5.0
     queue_bound: int = 10_000
@@ -55,7 +55,7 @@ class WebhookTarget:
     def __post_init__(self) -> None:
         if not self.url.startswith(("http://", "https://")):
             raise ValueError(f'target "{self.name}": url must begin with https:// or http://')
-        if not self.secret:
+        if self.secret is not None and not self.secret:
             raise ValueError(f'target "{self.name}": secret is empty, so no receiver could tell us from others')
         if not (0 < self.timeout <= 60 and self.ttl > 0 and self.queue_bound > 0 and self.workers > 0):
             raise ValueError(f'target "{self.name}": timeout, ttl, queue_bound and workers must be above 0')
@@ -115,8 +115,9 @@ class WebhookTransport:
             "user-agent": "mail-push",
             "webhook-id": id,
             "webhook-timestamp": str(timestamp),
-            "webhook-signature": sign(self._target.secret, id, timestamp, body),
         }
+        if self._target.secret is not None:
+            headers["webhook-signature"] = sign(self._target.secret, id, timestamp, body)
         answer: httpx.Response | None = None
         failure = TryLater("timeout")
         try:
