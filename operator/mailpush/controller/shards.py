@@ -16,7 +16,9 @@ from mailpush import names
 from mailpush.controller import metrics
 from mailpush.controller.conditions import timestamp
 from mailpush.controller.keys import ConfigKey
+from mailpush.controller.leasewriter import LeaseWriter
 from mailpush.controller.lookout import Lookout, Sighting
+from mailpush.controller.losses import Losses
 from mailpush.controller.mapviews import map_view, shard_map_status
 from mailpush.controller.owner import Owner
 from mailpush.controller.shardmaps import ShardMaps
@@ -24,18 +26,15 @@ from mailpush.controller.status import MapView, PodView, config_status, same_sta
 from mailpush.controller.world import ConfigState, Pod, World
 from mailpush.kube import resources
 from mailpush.kube.client import Kube
-from mailpush.kube.errors import ConflictError, KubeError, NotFoundError
-from mailpush.sharding.leases import lease_annotations, parse_lease
-from mailpush.sharding.observed import Fence, NewLease, Observed, OrphanLease, PodObservation, named_only_by_map
+from mailpush.kube.errors import KubeError
+from mailpush.sharding.observed import Observed, OrphanLease, PodObservation, named_only_by_map
 from mailpush.sharding.planner import missing_leases, plan
-from mailpush.sharding.shardmap import NONE, PodRef, ShardMapError
+from mailpush.sharding.shardmap import PodRef, ShardMapError
 
 STEP_SECONDS: Final = 1.0
 LEAST_PAUSE: Final = 0.05
 STATUS_SECONDS: Final = 1.0
 MAP_STATUS_SECONDS: Final = 10.0
-LEASE_SECONDS: Final = 15
-LOST_AFTER: Final = 30.0
 
 log = structlog.get_logger(__name__)
 
@@ -86,6 +85,7 @@ class ShardLoop:
         self.key = owner.key
         self.maps = ShardMaps(kube, owner)
         self._kube = kube
+        self._writer = LeaseWriter(kube, owner, lookout, clock)
         self._world = world
         self._lookout = lookout
         self._users = users
@@ -96,7 +96,7 @@ class ShardLoop:
         self._overweight_since: float | None = None
         self._planned: Outlook | None = None
         self._plan_again = 0.0
-        self._dead_since: dict[PodRef | None, float] = {}
+        self._losses = Losses()
         self._viewed: tuple[str | None, int] | None = None
         self._view = MapView()
         self._reported = -STATUS_SECONDS
@@ -145,7 +145,7 @@ class ShardLoop:
         pods = tuple(self._world.pods_of(self.key))
         outlook = await self._observe(state, pods)
         acted = await self._act(outlook)
-        await self._keep_callbacks(pods)
+        await self._writer.keep_callbacks(pods)
         self._note_owners(outlook)
         await self._report(state, pods)
         return acted
@@ -231,12 +231,12 @@ class ShardLoop:
         )
         acted = False
         for lease in missing_leases(observed):
-            await self._create_lease(lease)
+            await self._writer.create(lease)
             acted = True
         planned = plan(observed)
         self._overweight_since = planned.new_overweight_since
         for fence in planned.fences:
-            await self._fence(fence)
+            await self._writer.fence(fence)
             acted = True
         if planned.next_map is not None:
             await self.maps.write(planned.next_map, planned.changes)
@@ -246,72 +246,6 @@ class ShardLoop:
         self._plan_again = now + (recheck if recheck is not None else 10 * STEP_SECONDS)
         return acted
 
-    async def _create_lease(self, lease: NewLease) -> None:
-        annotations = lease_annotations(parse_lease({}).fenced(lease.floor))
-        metadata = self.owner.metadata(lease.name, annotations=annotations)
-        body = {
-            "apiVersion": resources.LEASE.api_version,
-            "kind": resources.LEASE.kind,
-            "metadata": metadata,
-            "spec": {"leaseDurationSeconds": LEASE_SECONDS},
-        }
-        try:
-            created = await self._kube.create(resources.LEASE, self.key.namespace, body)
-        except ConflictError:
-            await self._lookout.look(self.key.namespace, lease.name)
-            return
-        self._lookout.saw(self.key.namespace, lease.name, created)
-        log.info("lease_created", config=str(self.key), lease=lease.name, floor=lease.floor)
-
-    async def _fence(self, fence: Fence) -> None:
-        """Empties the Lease by the resourceVersion last seen (P9). A conflict means: not dead."""
-        sighting = self._sighting(fence.lease_name)
-        if sighting.body is None or sighting.state is None:
-            return
-        body = sighting.body
-        fenced = sighting.state.fenced(fence.floor)
-        annotations = {**(body["metadata"].get("annotations") or {}), **lease_annotations(fenced)}
-        spec = {key: value for key, value in (body.get("spec") or {}).items() if key != "holderIdentity"}
-        manifest = {
-            "apiVersion": resources.LEASE.api_version,
-            "kind": resources.LEASE.kind,
-            "metadata": {**body["metadata"], "annotations": annotations},
-            "spec": spec,
-        }
-        try:
-            written = await self._kube.replace(resources.LEASE, self.key.namespace, manifest)
-        except (ConflictError, NotFoundError):
-            metrics.FENCES.labels("conflict").inc()
-            await self._lookout.look(self.key.namespace, fence.lease_name)
-            return
-        metrics.FENCES.labels("fenced").inc()
-        self._lookout.saw(self.key.namespace, fence.lease_name, written)
-        log.info("lease_fenced", config=str(self.key), lease=fence.lease_name, floor=fence.floor)
-
-    async def _keep_callbacks(self, pods: tuple[Pod, ...]) -> None:
-        """Takes the label that the callback Service selects on off silent pods, and puts it back (design section 9)."""
-        now = self._clock()
-        held = [
-            (pod, self._sighting(pod.ref.name).observer.callback_stale(now))
-            for pod in pods
-            if (lease := self._sighting(pod.ref.name).state) is not None and lease.held_by(pod.ref.uid)
-        ]
-        # Where every pod is silent, the fault is elsewhere, and a Service without pods would help nobody.
-        anybody = any(not stale for _, stale in held)
-        for pod, stale in held:
-            if stale and pod.callback_open and anybody:
-                await self._label(pod, None)
-            elif not stale and not pod.callback_open:
-                await self._label(pod, names.CALLBACK_OPEN)
-
-    async def _label(self, pod: Pod, value: str | None) -> None:
-        patch = {"metadata": {"uid": pod.ref.uid, "labels": {names.CALLBACK_LABEL: value}}}
-        try:
-            await self._kube.merge_patch(resources.POD, self.key.namespace, pod.ref.name, patch)
-        except (ConflictError, NotFoundError):
-            return  # another pod by now
-        log.info("callbacks_opened" if value else "callbacks_closed", config=str(self.key), pod=pod.ref.name)
-
     # -- telling
 
     def _note_owners(self, outlook: Outlook) -> None:
@@ -320,7 +254,7 @@ class ShardLoop:
         if shard_map is None:
             return
         lives = {observation.ref: observation for observation in outlook.pods}
-        ordinals = [lives[ref].ordinal for ref in shard_map.named() if ref in lives]
+        ordinals = [lives[ref].ordinal for ref in shard_map.pods if ref in lives]
         highest = max(ordinals, default=None)
         if highest != self._world.highest_owner.get(self.key):
             if highest is None:
@@ -328,19 +262,7 @@ class ShardLoop:
             else:
                 self._world.highest_owner[self.key] = highest
             self._reconcile(self.key)
-        now = self._clock()
-        dead: set[PodRef | None] = {ref for ref in shard_map.named() if ref in lives and lives[ref].life.permits_fence}
-        dead.add(None)
-        self._dead_since = {ref: self._dead_since.get(ref, now) for ref in dead}
-        long_dead = {ref for ref, since in self._dead_since.items() if now - since >= LOST_AFTER}
-        if None in long_dead and NONE not in shard_map.owners:
-            long_dead.discard(None)
-            self._dead_since.pop(None, None)
-        lost = (
-            frozenset(slot for slot, owner in enumerate(shard_map.owner_refs()) if owner in long_dead)
-            if long_dead
-            else frozenset()
-        )
+        lost = self._losses.lost(self._clock(), shard_map, lives)
         before = self._world.lost.get(self.key, frozenset())
         if lost != before:
             self._world.lost[self.key] = lost

@@ -132,7 +132,8 @@ def _ready(
     if shard_map.unowned:
         text = f"{shard_map.unowned} of the slots have no owner yet; nothing needs to be done"
         return Verdict("Ready", "False", "Assigning", text)
-    return Verdict("Ready", "True", "Listening", "every slot has an owner")
+    running = sum(view.lease.counts.get("listening", 0) for view in pods if view.capable and view.lease is not None)
+    return Verdict("Ready", "True", "Listening", f"every slot has an owner; {running} users are listened for")
 
 
 def _refused(state: ConfigState) -> Verdict | None:

@@ -1,0 +1,271 @@
+"""The operator's small parts: queue, election, health, events, environment."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from mailpush.controller.election import LASTS, Look, Watchman
+from mailpush.controller.environment import OperatorSettings, SettingsProblem
+from mailpush.controller.health import Pulse
+from mailpush.controller.hub import Hub
+from mailpush.controller.keys import ConfigKey, older
+from mailpush.controller.losses import LOST_AFTER, Losses
+from mailpush.controller.queue import WorkQueue
+from mailpush.controller.world import World, pod_of
+from mailpush.kube.errors import ConflictError
+from mailpush.sharding.death import PodLife
+from mailpush.sharding.observed import PodObservation
+from mailpush.sharding.shardmap import NONE, PodRef, ShardMap
+from tests.unit.controller.builders import OWNER, state
+
+MAIN = ConfigKey("mail", "main")
+
+
+# -- queue
+
+
+async def test_a_key_that_is_added_many_times_is_worked_on_once() -> None:
+    queue: WorkQueue[str] = WorkQueue("test")
+    done: list[str] = []
+
+    async def work(key: str) -> None:
+        done.append(key)
+
+    for key in ("a", "b", "a", "a"):
+        queue.add(key)
+    await worked(queue, work)
+    assert done == ["a", "b"]
+
+
+async def test_a_key_that_is_added_while_it_is_worked_on_is_worked_on_again_and_never_twice_at_a_time() -> None:
+    queue: WorkQueue[str] = WorkQueue("test")
+    running, most, runs = 0, 0, 0
+
+    async def work(key: str) -> None:
+        nonlocal running, most, runs
+        running, runs = running + 1, runs + 1
+        most = max(most, running)
+        if runs == 1:
+            queue.add(key)
+        await asyncio.sleep(0)
+        running -= 1
+
+    queue.add("a")
+    await worked(queue, work, workers=3)
+    assert (runs, most) == (2, 1)
+
+
+async def test_what_fails_is_tried_again_and_others_go_on() -> None:
+    queue: WorkQueue[str] = WorkQueue("test")
+    tries: list[str] = []
+    again = asyncio.Event()
+
+    async def work(key: str) -> None:
+        tries.append(key)
+        if key == "bad" and tries.count("bad") == 1:
+            raise ConflictError(409, "Conflict", "another wrote first")
+        if key == "bad":
+            again.set()
+
+    queue.add("bad")
+    queue.add("good")
+    worker = asyncio.create_task(queue.run(work))
+    await asyncio.wait_for(again.wait(), 30)
+    worker.cancel()
+    assert tries[:2] == ["bad", "good"]
+
+
+async def worked(queue: WorkQueue[str], work: Any, workers: int = 1) -> None:
+    tasks = [asyncio.create_task(queue.run(work)) for _ in range(workers)]
+    await asyncio.wait_for(queue.idle(), 30)
+    for task in tasks:
+        task.cancel()
+
+
+# -- election
+
+
+def lease(version: str, holder: str | None = "other") -> dict[str, Any]:
+    return {"metadata": {"resourceVersion": version}, "spec": {"holderIdentity": holder} if holder else {}}
+
+
+def test_a_standby_counts_from_the_last_change_that_it_saw_itself() -> None:
+    watchman = Watchman()
+    assert watchman.look(None, 0) is Look.MISSING
+    assert watchman.look(lease("1"), 100) is Look.HELD
+    assert watchman.look(lease("1"), 100 + LASTS - 0.1) is Look.HELD
+    assert watchman.look(lease("2"), 100 + LASTS) is Look.HELD
+    assert watchman.look(lease("2"), 100 + 2 * LASTS) is Look.EXPIRED
+    assert watchman.look(lease("3", holder=None), 200) is Look.FREE
+
+
+def test_time_in_which_the_api_could_not_be_read_proves_nothing() -> None:
+    watchman = Watchman()
+    watchman.look(lease("1"), 0)
+    watchman.unreadable(14)
+    assert watchman.look(lease("1"), 16) is Look.HELD
+
+
+# -- health
+
+
+def test_a_loop_that_stops_beating_is_found_and_one_that_ended_is_not_missed() -> None:
+    now = [0.0]
+    pulse = Pulse(lambda: now[0])
+    pulse.beat("reconcile", within=10)
+    pulse.beat("shards of mail/main", within=10)
+    now[0] = 9
+    assert pulse.problems() == []
+    pulse.end("shards of mail/main")
+    now[0] = 11
+    assert pulse.problems() == ["reconcile has been silent for 11 s"]
+    pulse.beat("reconcile", within=10)
+    pulse.fault("kopf's watches", "nothing new")
+    assert pulse.problems() == ["kopf's watches: nothing new"]
+    pulse.fault("kopf's watches", None)
+    assert pulse.problems() == []
+
+
+# -- events
+
+
+class Events:
+    def __init__(self) -> None:
+        self.reconciled: list[ConfigKey] = []
+        self.secrets: list[str] = []
+        self.world = World()
+        self.hub = Hub(
+            self.world, self.reconciled.append, lambda _, name: self.secrets.append(name), lambda _key, _version: None
+        )
+
+
+def child(version: str = "1", kind: str = "Service", **changes: Any) -> dict[str, Any]:
+    metadata = {**OWNER.metadata("mail-push-main"), "resourceVersion": version}
+    return {"kind": kind, "metadata": metadata, "spec": {"a": 1}, **changes}
+
+
+def test_an_event_that_only_tells_of_a_status_wakes_nobody() -> None:
+    it = Events()
+    it.hub.child_event(child("1"), deleted=False)
+    it.hub.child_event(child("2", status={"x": 1}), deleted=False)
+    assert it.reconciled == [MAIN]
+    it.hub.child_event(child("3", spec={"a": 2}), deleted=False)
+    it.hub.child_event(child("3", spec={"a": 2}), deleted=True)
+    assert it.reconciled == [MAIN] * 3
+
+
+def test_a_rollout_that_ends_wakes_the_reconcile_which_then_frees_the_old_boot_config_map() -> None:
+    it = Events()
+    for version, current in (("1", "r1"), ("2", "r1"), ("3", "r2")):
+        status = {"currentRevision": current, "updateRevision": "r2"}
+        it.hub.child_event(child(version, kind="StatefulSet", status=status), deleted=False)
+    assert it.reconciled == [MAIN] * 2
+    assert it.world.revisions == {MAIN: "r2"}
+
+
+def test_a_child_is_known_by_its_owner_when_its_label_is_gone_and_by_its_label_when_its_owner_is() -> None:
+    without_labels, without_owner, foreign = child(), child(), child()
+    without_labels["metadata"]["labels"] = {}
+    without_owner["metadata"]["ownerReferences"] = []
+    foreign["metadata"] = {"namespace": "mail", "name": "x"}
+    assert [ConfigKey.of_child(body) for body in (without_labels, without_owner, foreign)] == [MAIN, MAIN, None]
+
+
+def test_a_secret_wakes_those_that_refer_to_it() -> None:
+    it = Events()
+    it.world.configs[MAIN] = state()
+    for name in ("master", "another"):
+        body = {"kind": "Secret", "metadata": {"namespace": "mail", "name": name, "resourceVersion": "1"}, "data": {}}
+        it.hub.secret_event(body, deleted=False)
+    assert it.reconciled == [MAIN]
+    assert it.secrets == ["master", "another"]
+
+
+# -- pods, losses
+
+
+def test_a_pod_of_another_stateful_set_is_none_of_ours() -> None:
+    body: dict[str, Any] = {
+        "metadata": {
+            "name": "mail-push-main-10",
+            "namespace": "mail",
+            "uid": "u",
+            "labels": {"controller-revision-hash": "r", "mailpush.dev/callback": "open"},
+            "ownerReferences": [{"kind": "StatefulSet", "name": "mail-push-main"}],
+        },
+        "spec": {"volumes": [{"projected": {"sources": [{"configMap": {"name": "boot"}}, {"secret": {"name": "s"}}]}}]},
+        "status": {"phase": "Running"},
+    }
+    found = pod_of(body, "mail-push-main")
+    assert found is not None
+    assert (found.ordinal, found.phase, found.callback_open, found.config_maps) == (
+        10,
+        "Running",
+        True,
+        frozenset({"boot"}),
+    )
+    assert pod_of(body, "mail-push-main-1") is None
+    body["metadata"]["ownerReferences"] = []
+    assert pod_of(body, "mail-push-main") is None, "somebody's own pod with our labels"
+
+
+def test_slots_are_lost_half_a_minute_after_their_pod_died_and_no_more_when_it_comes_back() -> None:
+    one, two = PodRef("p-0", "a"), PodRef("p-1", "b")
+    shard_map = ShardMap(3, False, (one, two), (0, 1, NONE))
+
+    def seen(life: PodLife) -> dict[PodRef, PodObservation]:
+        return {
+            ref: PodObservation(ref, "Running", False, number, True, None, life if ref == one else PodLife.ALIVE)
+            for number, ref in enumerate((one, two))
+        }
+
+    losses = Losses()
+    assert losses.lost(0, shard_map, seen(PodLife.UNCERTAIN)) == frozenset()
+    assert losses.lost(10, shard_map, seen(PodLife.EXPIRED)) == frozenset()
+    assert losses.lost(LOST_AFTER, shard_map, seen(PodLife.EXPIRED)) == {2}, "it never had an owner"
+    assert losses.lost(10 + LOST_AFTER, shard_map, seen(PodLife.EXPIRED)) == {0, 2}
+    assert losses.lost(11 + LOST_AFTER, shard_map, seen(PodLife.ALIVE)) == {2}
+    assert losses.lost(12 + LOST_AFTER, shard_map, seen(PodLife.EXPIRED)) == {2}, "counted anew"
+
+
+# -- environment
+
+
+def test_the_environment_says_where_and_with_which_image() -> None:
+    found = OperatorSettings.from_environment(
+        {
+            "MAILPUSH_IMAGE": "image",
+            "MAILPUSH_NAMESPACES": "a, b,a",
+            "POD_NAMESPACE": "own",
+            "MAILPUSH_IMAGE_PULL_SECRETS": "x",
+            "MAILPUSH_HEALTH_PORT": "0",
+        }
+    )
+    assert (found.namespaces, found.own_namespace, found.image_pull_secrets, found.health_port) == (
+        ("a", "b"),
+        "own",
+        ("x",),
+        0,
+    )
+    assert found.listener_cluster_role == "mail-push-listener"
+    assert OperatorSettings.from_environment({"MAILPUSH_IMAGE": "i", "POD_NAMESPACE": "own"}).namespaces == ("own",)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {},
+        {"MAILPUSH_IMAGE": "i", "MAILPUSH_HEALTH_PORT": "http"},
+        {"MAILPUSH_IMAGE": "i", "MAILPUSH_IMAGE_PULL_POLICY": "Sometimes"},
+    ],
+)
+def test_a_wrong_environment_is_told_by_the_variables_name(wrong: dict[str, str]) -> None:
+    with pytest.raises(SettingsProblem, match="MAILPUSH_"):
+        OperatorSettings.from_environment(wrong)
+
+
+def test_resource_versions_are_compared_as_numbers() -> None:
+    assert older("9", "10")
+    assert not older("10", "9")
+    assert not older("x", "10")
