@@ -33,7 +33,8 @@ for _name in ("httpx", "httpcore"):  # they log whole URLs, and a webhook's URL 
 class WebhookTarget:
     """One receiver of notifications.
 
-    `secret`: the raw HMAC key; None sends without a signature. `matches`: whether a client id is told here. `timeout`: seconds for one try.
+    `secret`: the raw HMAC key; None sends without a signature. `matches`: whether a client id is told here.
+    `timeout`: seconds for one try.
     `ttl`: seconds for which a notification is tried. `queue_bound`: notifications waiting or on their way.
     `workers`: tries at a time. `ca_pem`: certificates to trust in place of the system's.
 
