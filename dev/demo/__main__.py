@@ -54,8 +54,8 @@ class Demo:
 
     def install(self) -> None:
         chapter("Redis, Dovecot and a webhook receiver; then Mail Push by Helm with examples/values.yaml")
-        self.site.prepare(self.testbed)
-        self.site.install(self.image)
+        self.site.prepare(self.testbed.reference)
+        self.site.install(self.image.reference)
         self.site.second_config()
         for deployment in ("redis", "webhook-receiver", "dovecot"):
             self.site.ready(deployment)
@@ -72,8 +72,11 @@ class Demo:
             120,
         )
         text(self.site.kubectl("get", "pushusers"))
+        # A registration moves nobody for a minute: until then the users are where their slots are.
+        wait_for("users are spread evenly", lambda: self.everybody_listens() and self.spread_evenly(), 150)
         text("\n" + self.site.kubectl("get", "mailpushconfigs,shardmaps"))
         self.spread = self.listeners_by_pod("main")
+        text(f"users per pod of main: {self.spread}")
 
     def first_round(self) -> None:
         chapter(f"{MAILS_A_ROUND} mails by LMTP, and two that must stay silent")
@@ -157,6 +160,10 @@ class Demo:
 
     def everybody_listens(self) -> bool:
         return sum(map(listening, self.site.push_users().values())) == len(users.LISTENING)
+
+    def spread_evenly(self) -> bool:
+        counts = self.listeners_by_pod("main")
+        return max(counts) - min(counts) <= 1
 
     def silent_users_have_reasons(self) -> bool:
         found = self.site.push_users()

@@ -13,14 +13,14 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 SECRET = base64.b64decode(os.environ["WEBHOOK_SECRET"].removeprefix("whsec_"))
-received = []
+received: list[dict[str, object]] = []
 lock = threading.Lock()
 
 
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
-    def do_POST(self):
+    def do_POST(self) -> None:
         arrived = time.time()
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         signed = f"{self.headers['webhook-id']}.{self.headers['webhook-timestamp']}.".encode() + body
@@ -35,17 +35,17 @@ class Handler(BaseHTTPRequestHandler):
             received.append(entry)
         self.answer(b"")
 
-    def do_GET(self):
+    def do_GET(self) -> None:
         with lock:
             self.answer(json.dumps(received).encode())
 
-    def answer(self, body):
+    def answer(self, body: bytes) -> None:
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
 
-    def log_message(self, *args):
+    def log_message(self, format: str, *args: object) -> None:
         pass
 
 
