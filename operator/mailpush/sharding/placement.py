@@ -161,12 +161,14 @@ def _even_users(everybody: list[_Bin], receivers: list[_Bin]) -> None:
     low, high = _band(total, len(everybody), grain if grain >= COARSE else 0.0)
     givers = list(everybody)
     while givers:
-        heavy = max(givers, key=lambda bin_: (bin_.load, bin_.size, bin_.order))
-        light = min(receivers, key=lambda bin_: (bin_.load, bin_.size, bin_.order))
+        heavy = max(givers, key=lambda bin_: (bin_.load, bin_.order))
+        light = min(receivers, key=lambda bin_: (bin_.load, bin_.order))
         if (heavy.load <= high and light.load >= low) or heavy.load - light.load <= 1:
             return
         if not (_move_one(heavy, light, mean) or _swap(heavy, light)):
             givers.remove(heavy)  # one slot too heavy to go anywhere: the others can still be evened out
+        elif len(givers) < len(everybody):
+            givers = list(everybody)  # what did not fit before may fit now; each exchange lessens the differences
 
 
 def _move_one(heavy: _Bin, light: _Bin, mean: float) -> bool:

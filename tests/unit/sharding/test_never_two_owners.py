@@ -46,9 +46,9 @@ class Protocol(RuleBasedStateMachine):
     def the_world_goes_on(self, seconds: int) -> None:
         self.world.run(seconds, restart=False)
 
-    @rule(pick=PICK)
-    def a_process_acts(self, pick: int) -> None:
-        self._process(pick).step(self.world.now)
+    @rule(pick=PICK, loops=st.sampled_from(["lease", "map", "both"]))
+    def a_process_acts(self, pick: int, loops: str) -> None:
+        self._process(pick).step(self.world.now, renew=loops != "map", read=loops != "lease")
 
     @rule(pick=PICK)
     def an_operator_acts(self, pick: int) -> None:

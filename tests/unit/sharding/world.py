@@ -120,7 +120,8 @@ class Process:
         """Slots that it would act for when the clock lets it: also while it is paused."""
         return frozenset() if self.dead or self.ownership is None else self.ownership.running
 
-    def step(self, now: float) -> None:
+    def step(self, now: float, renew: bool = True, read: bool = True) -> None:
+        """One turn of its loops; in any turn only one of them may have come to something."""
         if self.dead or self.paused:
             return
         self.right.ticked(now)
@@ -128,8 +129,10 @@ class Process:
             if self.ownership is None:
                 self._take(now)
             else:
-                self._renew(now)
-                self._read()
+                if renew:
+                    self._renew(now)
+                if read:
+                    self._read()
         if self.ownership is not None and not self.dead:
             if not self.stops_slowly:
                 self.ownership.stopped(self.ownership.to_stop())
@@ -167,7 +170,8 @@ class Process:
             self.late_writes.append(write)
 
     def _read(self, only_one: bool = False) -> None:
-        assert self.ownership is not None
+        if self.dead or self.ownership is None:
+            return
         if not self.map_lags:
             last = self.map_position if only_one else len(self.api.maps) - 1
             for position in range(self.map_position, last + 1):
