@@ -15,7 +15,7 @@ from typing import Final
 
 from packaging.markers import Marker
 
-from dev import cache, images, packages, run
+from dev import cache, images, memory, packages, run
 from dev.images import Image
 from dev.progress import step
 
@@ -32,6 +32,8 @@ _MARKERS: Final = {
     "python_version": PYTHON,
     "sys_platform": "linux",
 }
+_STORE: Final = "mail-push-buildah-"
+_PLENTY: Final = 8 * 2**30  # bytes of memory to build in
 LOCKS: Final = ("requirements.txt", "requirements-build.txt")
 _GLIBC: Final = (36, 35, 34, 31, 28, 27, 26, 24, 17, 12, 5)  # 2.36 is Debian 12's
 _IGNORED: Final = shutil.ignore_patterns("__pycache__", "*.pyc", ".*_cache", "*.egg-info")
@@ -128,6 +130,20 @@ def _pip_download(folder: Path, requirements: Path) -> tuple[run.Argument, ...]:
     )
 
 
+def _store_place() -> Path:
+    """Memory where there is plenty, for a build writes and removes gigabytes; what killed builds left goes first.
+
+    To be called under the lock.
+    """
+    disk, shared = Path("/var/tmp"), Path("/dev/shm")
+    for left in (*disk.glob(f"{_STORE}*"), *shared.glob(f"{_STORE}*")):
+        shutil.rmtree(left, ignore_errors=True)
+    options = [line.split() for line in Path("/proc/mounts").read_text().splitlines() if line.split()[1] == str(shared)]
+    usable = bool(options) and options[-1][2] == "tmpfs" and "noexec" not in options[-1][3].split(",")
+    roomy = usable and min(memory.available(), shutil.disk_usage(shared).free) >= _PLENTY
+    return shared if roomy else disk
+
+
 @contextmanager
 def _leaving_none(*folders: Path) -> Iterator[None]:
     """Removes those of `folders` that come into being meanwhile."""
@@ -161,7 +177,7 @@ def _buildah(context: Path, base: Image, reference: str, target: Path) -> None:
     with (
         cache.lock("buildah"),
         _leaving_none(Path("/etc/cni"), Path("/var/lib/containers")),  # it makes both, whatever it is told
-        tempfile.TemporaryDirectory(prefix="mail-push-buildah-", dir="/var/tmp") as store,
+        tempfile.TemporaryDirectory(prefix=_STORE, dir=_store_place()) as store,
     ):
         buildah = ("buildah", "--storage-driver", "vfs", "--root", f"{store}/root", "--runroot", f"{store}/run")
         environment = {"TMPDIR": store, "BUILDAH_ISOLATION": "chroot"}

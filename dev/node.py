@@ -6,11 +6,14 @@ from pathlib import Path
 from socket import AF_UNIX
 from socket import socket as stream_socket
 
-from dev import binaries, cgroups, commands, network, run, state
+from dev import binaries, cgroups, commands, memory, network, run, state
 from dev.commands import Keys
 
 PAUSE = "docker.io/mail-push/pause:1"
 CLUSTER_DNS = "10.96.0.10"
+
+_IMAGES = 4 * 2**30  # bytes at most for a node's images and what its containers write
+_PLENTY = 12 * 2**30  # of memory available, in bytes, to keep them there
 
 
 def name(node: int) -> str:
@@ -29,6 +32,10 @@ def start_runtime(node: int) -> None:
     """containerd; images can be imported as soon as `runtime_answers`."""
     place = folder(node)
     (place / "cni").mkdir(parents=True)
+    (place / "containerd").mkdir()
+    if memory.available() >= _PLENTY:
+        # Two copies of each image a node: writing and removing them on a slow disk takes minutes.
+        run.quiet("mount", "-t", "tmpfs", "-o", f"mode=0711,size={_IMAGES}", "mail-push-dev", place / "containerd")
     state.SOCKETS.mkdir(mode=0o700, exist_ok=True)
     (place / "cni" / "10-mail-push.conflist").write_text(cni_config(node))
     (place / "containerd.toml").write_text(containerd_config(node))

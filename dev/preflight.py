@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from dev import binaries, cache, cgroups, golang, network, packages, run, state
+from dev import binaries, cache, cgroups, golang, memory, network, packages, run, state
 from dev.errors import DevError
 
 _DISK = 8 * 10**9
@@ -45,14 +45,6 @@ def demand(findings: Iterable[Finding]) -> None:
         raise DevError(f"this machine lacks what the local cluster needs:\n{lines}")
 
 
-def bytes_available(meminfo: str) -> int:
-    """MemAvailable of /proc/meminfo, in bytes."""
-    for line in meminfo.splitlines():
-        if line.startswith("MemAvailable:"):
-            return int(line.split()[1]) * 1024
-    return 0
-
-
 def _when(about: str, bad: bool, problem: str | Callable[[], str]) -> Finding:
     return Finding(about, (problem if isinstance(problem, str) else problem()) if bad else None)
 
@@ -71,7 +63,7 @@ def _disk() -> Finding:
 
 
 def _memory(needed: int) -> Finding:
-    free = bytes_available(Path("/proc/meminfo").read_text())
+    free = memory.available()
     return _when("memory", free < needed, f"{needed / 1e9:.0f} GB must be available, {free / 1e9:.1f} GB are")
 
 

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import urllib.error
@@ -103,12 +104,9 @@ def test_pods_run_on_both_nodes_and_are_reached_by_address_and_by_name(cluster: 
 
 
 def test_a_node_that_is_cut_off_is_reached_by_nobody_until_it_is_healed(cluster: nodes.Cluster) -> None:
-    kubelet = ("nsenter", f"--net=/run/netns/{network.CONTROL}", "ping", "-c1", "-W2", network.address(2))
-    route = ("ip", "neigh", "flush", "dev", network.HOST_LINK)
     cluster.partition("node2")
     assert cluster.cut_off() == ["node2"]
-    run.quiet(*route, check=False)
-    assert not _opens(network.address(2), 10250), f"the kubelet of node2 answered although {kubelet[-1]} is cut off"
+    assert not _opens(network.address(2), 10250)
     assert _opens(network.address(1), 10250)
     cluster.heal("node2")
     assert cluster.cut_off() == []
@@ -116,8 +114,6 @@ def test_a_node_that_is_cut_off_is_reached_by_nobody_until_it_is_healed(cluster:
 
 
 def _opens(address: str, port: int) -> bool:
-    import socket
-
     try:
         socket.create_connection((address, port), timeout=2).close()
     except OSError:

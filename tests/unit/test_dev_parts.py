@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
-from dev import archive, binaries, context, golang, images, network, node, pki, preflight, providers, state
+from dev import archive, binaries, context, golang, images, memory, network, node, pki, preflight, providers, state
 from dev.errors import DevError
 from dev.launch import start_time
 
@@ -86,8 +86,8 @@ def test_everything_that_is_missing_is_said_at_once() -> None:
 
 
 def test_available_memory_is_read_in_bytes() -> None:
-    assert preflight.bytes_available("MemTotal: 9 kB\nMemAvailable:   2048 kB\n") == 2 * 1024**2
-    assert preflight.bytes_available("") == 0
+    assert memory.bytes_available("MemTotal: 9 kB\nMemAvailable:   2048 kB\n") == 2 * 1024**2
+    assert memory.bytes_available("") == 0
 
 
 def test_the_context_is_just_what_the_dockerfile_copies(tmp_path: Path) -> None:
