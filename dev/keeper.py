@@ -129,7 +129,10 @@ def main() -> None:
             pending += chunk
             while b"\n" in pending:
                 line, pending = pending.split(b"\n", 1)
-                answer(keeper, json.loads(line))
+                request = json.loads(line)
+                if request["verb"] == "end":  # a forked child of the parent may hold the input open
+                    return
+                answer(keeper, request)
     finally:
         keeper.end()
 

@@ -119,7 +119,11 @@ class Group:
             assert self._keeper.stdin is not None
             assert self._keeper.stdout is not None
             if self._keeper.returncode is None:
-                self._keeper.stdin.close()
+                try:
+                    self._keeper.stdin.write(b'{"verb": "end"}\n')
+                    self._keeper.stdin.close()
+                except BrokenPipeError:  # somebody killed it
+                    pass
                 self._keeper.wait()
                 self._keeper.stdout.close()
         shutil.rmtree(self.folder, ignore_errors=True)  # if the keeper itself was killed

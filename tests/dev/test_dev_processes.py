@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -79,6 +80,23 @@ def test_nothing_outlives_whoever_is_killed(victim: str) -> None:
     if victim == "keeper":
         Path(folder, "sleep.log").unlink()
         Path(folder).rmdir()
+
+
+def test_closing_does_not_wait_for_a_forked_child() -> None:
+    """Such a child, as multiprocessing makes them, holds the keeper's input open."""
+    group = Group("test")
+    group.start("sleep", *SLEEP)
+    child = os.fork()
+    if child == 0:
+        signal.pause()
+    try:
+        closing = threading.Thread(target=group.close, daemon=True)
+        closing.start()
+        closing.join(30)
+        assert not closing.is_alive()
+    finally:
+        kill(child)
+        os.waitpid(child, 0)
 
 
 def test_a_free_port_is_below_the_range_of_outgoing_connections() -> None:
