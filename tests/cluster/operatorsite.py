@@ -30,7 +30,7 @@ CLIENT = "open-xchange-mobile-api-facade"
 
 
 class Pods:
-    """Keeps the Leases of the Pod objects that exist, each half a second, until told to leave a pod alone."""
+    """Keeps the Leases of the Pod objects that exist, four times a second, until told to leave a pod alone."""
 
     def __init__(self, namespace: Namespace) -> None:
         self._namespace = namespace
@@ -55,7 +55,7 @@ class Pods:
                     await self._round(kube, owned)
                 except (KubeError, ShardMapError):
                     pass  # a broken map is followed by nobody
-                await asyncio.sleep(0.5)
+                await asyncio.sleep(0.25)
 
     async def _round(self, kube: Kube, owned: dict[str, Ownership]) -> None:
         selector = f"{names.CONFIG_LABEL}=main"

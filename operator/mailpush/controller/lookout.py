@@ -7,6 +7,7 @@ resourceVersions, and the standby, which runs no kopf, needs them too (P11).
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from mailpush import names
@@ -64,7 +65,7 @@ class Lookout:
                 namespace,
                 self._lease_changed,
                 label_selector=SELECTOR,
-                on_error=self._blind_in(namespace),
+                on_error=partial(self._blind, namespace),
             )
             for namespace in namespaces
         }
@@ -122,8 +123,9 @@ class Lookout:
             body: Object | None = await self._kube.get(resources.LEASE, namespace, name)
         except NotFoundError:
             body = None
-        except KubeError:
-            self.sighting(namespace, name).observer.unreadable(0.0)
+        except KubeError as error:
+            self.sighting(namespace, name)
+            self._blind(namespace, error)  # nor can the others be read, whether their watch has noticed or not
             raise
         return self.saw(namespace, name, body)
 
@@ -156,13 +158,11 @@ class Lookout:
         if (key := ConfigKey.of_child(body)) is not None:
             self._on_change(key)
 
-    def _blind_in(self, namespace: str) -> Callable[[KubeError], None]:
-        def blind(_: KubeError) -> None:
-            for (place, _name), sighting in self._leases.items():
-                if place == namespace:
-                    sighting.observer.unreadable(0.0)
-
-        return blind
+    def _blind(self, namespace: str, _: KubeError) -> None:
+        """From the last look at each Lease on: until it is read again, no time counts against its pod."""
+        for (place, _name), sighting in self._leases.items():
+            if place == namespace:
+                sighting.observer.unreadable(0.0)
 
     def _pod_changed(self, change: Change, body: Object) -> None:
         key = ConfigKey.of_child(body)

@@ -29,7 +29,7 @@ from mailpush.controller.world import ConfigState, World
 from mailpush.decision import site_facts
 from mailpush.kube import resources
 from mailpush.kube.client import Kube
-from mailpush.kube.errors import InvalidError, KubeError, NotFoundError
+from mailpush.kube.errors import ForbiddenError, InvalidError, KubeError, NotFoundError
 from mailpush.kube.resources import Resource
 from mailpush.packages import PackageError
 
@@ -71,8 +71,8 @@ class Reconciler:
         except KubeError as error:
             metrics.RECONCILES.labels("error").inc()
             if (state := self._world.configs.get(key)) is not None:
-                # An API server that cannot be reached is not the MailPushConfig's fault.
-                state.fault = error.message if isinstance(error, InvalidError) else state.fault
+                # An API server that cannot be reached is nothing that somebody could change in the MailPushConfig.
+                state.fault = error.message if isinstance(error, InvalidError | ForbiddenError) else state.fault
                 self._on_change(key)
             raise
         metrics.RECONCILES.labels("done").inc()

@@ -29,7 +29,7 @@ OWNER_LOST: Final = "OwnerLost"
 UNREGISTERED: Final = "Unregistered"
 UNREGISTER_SECONDS: Final = 60.0
 SECRET_KEPT_SECONDS: Final = 300.0
-WRITES_PER_SECOND: Final = 50.0
+WRITES_PER_SECOND: Final = 200.0
 
 log = structlog.get_logger(__name__)
 
