@@ -8,7 +8,7 @@ from typing import NoReturn
 
 import click
 
-from dev import binaries, context, images, nodes, preflight, providers
+from dev import binaries, context, images, nodes, preflight, providers, workplace
 from dev.controlplane import ControlPlane
 from dev.errors import DevError
 from dev.progress import say
@@ -65,6 +65,7 @@ def down(force: bool) -> None:
     """Takes the cluster down, or what a killed run left, and leaves the machine as it was."""
     _native("down")
     nodes.down(force=force)
+    workplace.forget_killed()
 
 
 @main.command()

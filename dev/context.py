@@ -7,7 +7,6 @@ The Dockerfile's side of it: `BUILD_BASE` and `RUNTIME_BASE` are build arguments
 import os
 import shutil
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import Final
 
 from packaging.markers import Marker
 
-from dev import cache, images, memory, packages, run
+from dev import cache, images, packages, run, workplace
 from dev.images import Image
 from dev.progress import step
 
@@ -32,8 +31,6 @@ _MARKERS: Final = {
     "python_version": PYTHON,
     "sys_platform": "linux",
 }
-_STORE: Final = "mail-push-buildah-"
-_PLENTY: Final = 8 * 2**30  # bytes of memory to build in
 LOCKS: Final = ("requirements.txt", "requirements-build.txt")
 _GLIBC: Final = (36, 35, 34, 31, 28, 27, 26, 24, 17, 12, 5)  # 2.36 is Debian 12's
 _IGNORED: Final = shutil.ignore_patterns("__pycache__", "*.pyc", ".*_cache", "*.egg-info")
@@ -46,8 +43,8 @@ def project(repository: Path = REPOSITORY) -> Image:
         DevError: with the end of the build's output.
     """
     base = images.base()
-    with tempfile.TemporaryDirectory(prefix="mail-push-context-", dir="/var/tmp") as work:
-        context = Path(work) / "context"
+    with workplace.temporary() as work:
+        context = work / "context"
         copy_context(repository, context)
         content = images.hash_of(base.reference.encode(), *_contents(context))
 
@@ -130,20 +127,6 @@ def _pip_download(folder: Path, requirements: Path) -> tuple[run.Argument, ...]:
     )
 
 
-def _store_place() -> Path:
-    """Memory where there is plenty, for a build writes and removes gigabytes; what killed builds left goes first.
-
-    To be called under the lock.
-    """
-    disk, shared = Path("/var/tmp"), Path("/dev/shm")
-    for left in (*disk.glob(f"{_STORE}*"), *shared.glob(f"{_STORE}*")):
-        shutil.rmtree(left, ignore_errors=True)
-    options = [line.split() for line in Path("/proc/mounts").read_text().splitlines() if line.split()[1] == str(shared)]
-    usable = bool(options) and options[-1][2] == "tmpfs" and "noexec" not in options[-1][3].split(",")
-    roomy = usable and min(memory.available(), shutil.disk_usage(shared).free) >= _PLENTY
-    return shared if roomy else disk
-
-
 @contextmanager
 def _leaving_none(*folders: Path) -> Iterator[None]:
     """Removes those of `folders` that come into being meanwhile."""
@@ -177,10 +160,10 @@ def _buildah(context: Path, base: Image, reference: str, target: Path) -> None:
     with (
         cache.lock("buildah"),
         _leaving_none(Path("/etc/cni"), Path("/var/lib/containers")),  # it makes both, whatever it is told
-        tempfile.TemporaryDirectory(prefix=_STORE, dir=_store_place()) as store,
+        workplace.temporary(workplace.roomy()) as store,
     ):
         buildah = ("buildah", "--storage-driver", "vfs", "--root", f"{store}/root", "--runroot", f"{store}/run")
-        environment = {"TMPDIR": store, "BUILDAH_ISOLATION": "chroot"}
+        environment = {"TMPDIR": str(store), "BUILDAH_ISOLATION": "chroot"}
         run.talkative(
             "loading the base", *buildah, "pull", "--quiet", f"docker-archive:{base.archive}", env=environment
         )

@@ -1,13 +1,12 @@
 """The cluster's images, made without a registry and cached as docker archives by a hash of what goes into them."""
 
 import hashlib
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from dev import archive, binaries, cache, packages, run
+from dev import archive, binaries, cache, packages, run, workplace
 from dev.progress import step
 
 _PREFIX = "docker.io/mail-push"
@@ -112,13 +111,12 @@ _DPKG_OPTIONS = tuple(f"path-exclude=/usr/share/{what}/*" for what in ("man", "l
 
 
 def _mmdebstrap(layer: Path, included: tuple[str, ...]) -> None:
-    # mmdebstrap leaves its work in the temporary folder when it is killed; a folder of ours is removed with the entry.
-    with tempfile.TemporaryDirectory(prefix="mail-push-", dir="/var/tmp") as work:
-        Path(work).chmod(0o755)
+    with workplace.temporary(workplace.roomy()) as work:
+        work.chmod(0o755)  # apt drops its rights to fetch
         run.talkative(
             "mmdebstrap",
             *("mmdebstrap", "--variant=minbase", "--mode=root", '--aptopt=APT::Install-Recommends "false"'),
             *(f"--dpkgopt={option}" for option in _DPKG_OPTIONS),
             *(f"--include={','.join(included)}", SUITE, layer),
-            env={"TMPDIR": work, "DEBIAN_FRONTEND": "noninteractive"},
+            env={"TMPDIR": str(work), "DEBIAN_FRONTEND": "noninteractive"},
         )

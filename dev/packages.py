@@ -62,6 +62,7 @@ def _apt_get(verb: str, *names: str) -> None:
         f"apt-get {verb}",
         *("apt-get", "--yes", "--no-install-recommends", "-o", "DPkg::Lock::Timeout=600", verb, *names),
         env={"DEBIAN_FRONTEND": "noninteractive", "NEEDRESTART_MODE": "l"},
+        outlives_us=True,
     )
 
 

@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import shutil
 import subprocess
 import threading
 from collections.abc import Mapping, Sequence
@@ -42,14 +43,21 @@ def quiet(
 
 
 def talkative(
-    what: str, *argv: Argument, env: Mapping[str, str] | None = None, cwd: Path | None = None, every: float = 15
+    what: str,
+    *argv: Argument,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    every: float = 15,
+    outlives_us: bool = False,
 ) -> str:
     """Runs a long command and says every `every` seconds that it is at it, with the last line it wrote.
 
+    When this process is killed the command is too, unless it `outlives_us` (an apt-get should come to its end).
     Returns everything it wrote (both streams); raises CommandError on failure.
     """
+    mortal = () if outlives_us or not shutil.which("setpriv") else ("setpriv", "--pdeathsig", "KILL")
     process = subprocess.Popen(
-        [os.fspath(part) for part in argv],
+        [os.fspath(part) for part in (*mortal, *argv)],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from dev import cache
+from dev import cache, workplace
 from dev.errors import CommandError, DevError
 from dev.processes import Group, alive, free_port, kill, wait_until
 
@@ -97,6 +97,28 @@ def test_closing_does_not_wait_for_a_forked_child() -> None:
     finally:
         kill(child)
         os.waitpid(child, 0)
+
+
+def test_the_folders_of_killed_builds_are_forgotten_and_those_of_living_ones_kept(tmp_path: Path) -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    for pid in (ended.pid, os.getpid()):
+        (tmp_path / f"mail-push-build-{pid}-x").mkdir()
+    workplace.forget_killed((tmp_path,))
+    assert [path.name for path in tmp_path.iterdir()] == [f"mail-push-build-{os.getpid()}-x"]
+
+
+def test_a_long_command_ends_with_who_asked_for_it() -> None:
+    child = "import os, time; print('pid', os.getpid(), flush=True); time.sleep(600)"
+    program = f"import sys\nfrom dev import run\nrun.talkative('sleeping', sys.executable, '-c', {child!r}, every=0.05)"
+    parent = subprocess.Popen([sys.executable, "-c", program], cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    assert parent.stderr is not None
+    with parent.stderr:
+        said = next(line for line in parent.stderr if "pid" in line)
+        kill(parent.pid)
+        parent.wait()
+    pid = int(said.split()[-1])
+    wait_until(lambda: not alive(pid), "the command is gone")
 
 
 def test_a_free_port_is_below_the_range_of_outgoing_connections() -> None:
