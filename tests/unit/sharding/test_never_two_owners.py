@@ -60,6 +60,36 @@ class Protocol(RuleBasedStateMachine):
         if pod and pod.phase == "Running" and self.world.alive(name) is None:
             self.world.start(name, stale_by)
 
+    # -- whole stories, which single steps in a random order would seldom tell
+
+    @rule(pick=PICK, how=st.sampled_from(["paused", "cut_off", "map_lags"]), seconds=st.sampled_from([4, 9, 18, 36]))
+    def a_process_is_away_and_comes_back(self, pick: int, how: str, seconds: int) -> None:
+        process = self._process(pick)
+        setattr(process, how, True)
+        self.world.run(seconds, restart=False)
+        setattr(process, how, False)
+        process.step(self.world.now, read=False)
+
+    @rule(name=NAMES, seconds=st.sampled_from([1, 4, 18]), stale_by=st.integers(0, 3), clean=st.booleans())
+    def a_container_ends_and_starts_from_a_stale_cache(
+        self, name: str, seconds: int, stale_by: int, clean: bool
+    ) -> None:
+        process, pod = self.world.alive(name), self.world.api.pods.get(name)
+        if process is None or pod is None or pod.phase != "Running":
+            return
+        process.clean_exit() if clean else process.exit()
+        self.world.run(seconds, restart=False)
+        self.world.start(name, stale_by).step(self.world.now)
+
+    @rule(name=NAMES, seconds=st.sampled_from([1, 4, 18]))
+    def a_pod_is_made_again_while_its_process_runs_on(self, name: str, seconds: int) -> None:
+        if process := self.world.alive(name):
+            process.cut_off = True
+            self.world.create_pod(name)
+            self.world.run(seconds, restart=False)
+            process.cut_off = False
+            process.step(self.world.now, read=False)
+
     # -- what people do
 
     @fault(weights=st.lists(st.integers(0, 3), min_size=6, max_size=6))
@@ -170,7 +200,7 @@ class Protocol(RuleBasedStateMachine):
 
     # -- the start: a cluster that works, so that faults meet something
 
-    @initialize(settled=st.booleans(), faults=st.sets(st.sampled_from(FAULTS), max_size=5))
+    @initialize(settled=st.sampled_from([True, True, True, False]), faults=st.sets(st.sampled_from(FAULTS), max_size=4))
     def begin(self, settled: bool, faults: set[str]) -> None:
         if "the_map_is_deleted" in faults:
             # With the map and the Leases nothing is left that remembers who may still act: not promised by P10.
@@ -211,7 +241,7 @@ class Protocol(RuleBasedStateMachine):
 TestProtocol = Protocol.TestCase
 TestProtocol.settings = settings(
     max_examples=150,
-    stateful_step_count=60,
+    stateful_step_count=40,
     deadline=None,
     suppress_health_check=list(HealthCheck),
     # A failure is printed as it was found. Shrinking it takes minutes: add Phase.shrink by hand for that.
