@@ -112,6 +112,7 @@ class Process:
     def clean_exit(self) -> None:
         """Stops everything, then empties the holder, then ends."""
         if self.dead or self.paused or self.ownership is None or not self.api.up or self.cut_off:
+            self.exit()  # without a word: nobody hears it
             return
         self.ownership.retire()
         self.ownership.stopped(self.ownership.to_stop())
