@@ -1,0 +1,1 @@
+"""`kubectl mailpush`: what an administrator asks beyond what kubectl itself prints."""
