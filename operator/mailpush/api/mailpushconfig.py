@@ -115,6 +115,15 @@ class Transports(Model):
     webhooks: Annotated[list[Webhook], Field(max_length=32, json_schema_extra=list_map("name"))] = []
     """Targets that are told by HTTP POST."""
 
+class PodOverride(Model):
+    """What is different in one listener pod."""
+
+    ordinal: Annotated[int, Field(ge=0, le=999)]
+    """Number of the pod: 3 is mail-push-<name>-3."""
+    allow_permanent_push: bool
+    """com.openexchange.push.allowPermanentPush in this pod. With false it takes no users; those that it has move."""
+
+
 
 class Notification(Model):
     """What a notification tells."""
@@ -130,6 +139,8 @@ class Resources(Model):
     limits: Annotated[dict[str, Quantity], Field(max_length=16)] = {}
     """Upper bounds, such as memory: 512Mi."""
     requests: Annotated[dict[str, Quantity], Field(max_length=16)] = {}
+    pod_overrides: Annotated[list[PodOverride], Field(max_length=256, json_schema_extra=list_map("ordinal"))] = []
+    """Settings of single pods, such as which of them run no permanent listeners."""
     """What is set aside, such as cpu: 50m."""
 
 

@@ -1,14 +1,33 @@
 """The decision: whether a permanent listener is to run for a user, and what keeps a MailPushConfig from working."""
 
-from mailpush.decision.chain import ACCEPTED, CHECKS, REASONS, Decision, Refusal, Row, decide
-from mailpush.decision.facts import SecretFacts, SiteFacts, UserFacts, login_of, site_facts, user_facts
+from mailpush.decision.chain import (
+    ACCEPTED,
+    CHECKS,
+    NOT_REACHED,
+    PASSED,
+    POD_EXCLUDED,
+    REASONS,
+    REFUSED,
+    Decision,
+    Refusal,
+    Row,
+    decide,
+    name_of,
+    question_of,
+)
+from mailpush.decision.facts import Placement, SecretFacts, SiteFacts, UserFacts, login_of, site_facts, user_facts
 from mailpush.decision.problems import Problem, config_problems, config_warnings
 
 __all__ = [
     "ACCEPTED",
     "CHECKS",
+    "NOT_REACHED",
+    "PASSED",
+    "POD_EXCLUDED",
     "REASONS",
+    "REFUSED",
     "Decision",
+    "Placement",
     "Problem",
     "Refusal",
     "Row",
@@ -19,6 +38,8 @@ __all__ = [
     "config_warnings",
     "decide",
     "login_of",
+    "name_of",
+    "question_of",
     "site_facts",
     "user_facts",
 ]

@@ -12,6 +12,10 @@ from mailpush.decision.facts import SiteFacts, UserFacts, login_by
 from mailpush.packages import MECHANISMS, NOT_YET_SUPPORTED, mechanisms_of
 
 ACCEPTED: Final = "Accepted"
+PASSED: Final = "passed"
+REFUSED: Final = "refused"
+NOT_REACHED: Final = "not reached"
+POD_EXCLUDED: Final = "PodExcluded"
 REASONS: Final = frozenset(
     {
         "PermanentPushDisabled",
@@ -19,6 +23,9 @@ REASONS: Final = frozenset(
         "PermanentNotSupported",
         "NotRegistered",
         "ClientNotAllowed",
+        "NotAssigned",
+        "AssignedElsewhere",
+        "PodExcluded",
         "Suspended",
         "MechanismDisabled",
         "MailAccessMissing",
@@ -51,6 +58,11 @@ class Row(NamedTuple):
     outcome: str
     """`passed`, `refused` or `not reached`."""
     message: str
+    reason: str | None = None
+    """Of the refusal."""
+    code: str | None = None
+    question: str = ""
+    """What the check asks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,16 +82,21 @@ class Decision:
 
 
 Check = Callable[[UserFacts, SiteFacts], Refusal | str]
-"""Refuses, or says in a sentence why it passes."""
+"""Refuses, or says in a sentence why it passes. The first line of its docstring is the question that it asks."""
 
 
 def permanent_push_allowed(user: UserFacts, site: SiteFacts) -> Refusal | str:
+    """Does allowPermanentPush let any pod run permanent listeners?"""
     if site.allow_permanent_push:
         return "allowPermanentPush is true"
-    return Refusal("PermanentPushDisabled", "allowPermanentPush is false: set it to true to run permanent listeners")
+    where = " in every pod, by listeners.podOverrides" if site.pod_overrides else ""
+    return Refusal(
+        "PermanentPushDisabled", f"allowPermanentPush is false{where}: set it to true to run permanent listeners"
+    )
 
 
 def package_enabled(user: UserFacts, site: SiteFacts) -> Refusal | str:
+    """Is a push package enabled?"""
     enabled = [package for package in MECHANISMS if package in site.packages]
     if not enabled:
         return Refusal(
@@ -91,6 +108,7 @@ def package_enabled(user: UserFacts, site: SiteFacts) -> Refusal | str:
 
 
 def package_supports_permanent(user: UserFacts, site: SiteFacts) -> Refusal | str:
+    """Does an enabled package support permanent listeners?"""
     if supporting := _supporting(site):
         return f"permanent listeners are supported by {', '.join(supporting)}"
     return Refusal(
@@ -101,12 +119,14 @@ def package_supports_permanent(user: UserFacts, site: SiteFacts) -> Refusal | st
 
 
 def client_registered(user: UserFacts, site: SiteFacts) -> Refusal | str:
+    """Is a client of the user registered?"""
     if user.clients:
         return f"registered clients: {', '.join(user.clients)}"
     return Refusal("NotRegistered", "no client is registered: add its id to spec.clients")
 
 
 def client_allowed(user: UserFacts, site: SiteFacts) -> Refusal | str:
+    """Does allowedClients take one of the registered clients?"""
     allowed = [client for client in user.clients if site.allowed_clients.match(client)]
     if allowed:
         return f"allowed clients: {', '.join(allowed)}"
@@ -117,13 +137,45 @@ def client_allowed(user: UserFacts, site: SiteFacts) -> Refusal | str:
     )
 
 
+def assigned(user: UserFacts, site: SiteFacts) -> Refusal | str:
+    """Has the balancer given the user to a pod, and to this one where a pod asks?"""
+    place = user.placement
+    if place is None:
+        return "the shard map says which pod has the user"
+    if place.owner is None:
+        return Refusal(
+            "NotAssigned",
+            f"slot {place.slot} has no owner at the moment: see the conditions of the MailPushConfig, and whether "
+            "listener pods run",
+        )
+    if place.here is not None and place.here != place.owner:
+        return Refusal("AssignedElsewhere", f"slot {place.slot} is {place.owner}'s, which listens for the user")
+    return f"slot {place.slot} is {place.owner}'s"
+
+
+def pod_allowed(user: UserFacts, site: SiteFacts) -> Refusal | str:
+    """Does allowPermanentPush let that pod run permanent listeners?"""
+    place = user.placement
+    if place is None or place.owner is None:
+        return "the balancer gives users only to pods that may run permanent listeners"
+    if place.allowed:
+        return f"{place.owner} may run permanent listeners"
+    return Refusal(
+        POD_EXCLUDED,
+        f"allowPermanentPush is false for {place.owner} (listeners.podOverrides): its users move to other pods as soon "
+        "as one can take them",
+    )
+
+
 def user_active(user: UserFacts, site: SiteFacts) -> Refusal | str:
+    """Is the user active, that is, not suspended?"""
     if not user.suspended:
         return "the user is not suspended"
     return Refusal("Suspended", "the user is suspended: set spec.suspend to false to listen again")
 
 
 def mechanism_enabled(user: UserFacts, site: SiteFacts) -> Refusal | str:
+    """Is a mechanism switched on?"""
     if enabled := _mechanisms(site):
         return f"enabled: {', '.join(enabled)}"
     switches = " or ".join(f"mechanisms.{mechanism}.enabled" for mechanism in _supporting(site))
@@ -131,12 +183,14 @@ def mechanism_enabled(user: UserFacts, site: SiteFacts) -> Refusal | str:
 
 
 def mail_access_configured(user: UserFacts, site: SiteFacts) -> Refusal | str:
+    """Does the MailPushConfig name an IMAP server?"""
     if site.mail_access and site.servers:
         return f"IMAP servers: {', '.join(site.servers)}"
     return Refusal("MailAccessMissing", "the MailPushConfig names no IMAP server: set mailAccess.servers")
 
 
 def server_known(user: UserFacts, site: SiteFacts) -> Refusal | str:
+    """Is the user's IMAP server one of them?"""
     if user.server is None:
         return f"server {site.servers[0]}, the default"
     if user.server in site.servers:
@@ -148,6 +202,7 @@ def server_known(user: UserFacts, site: SiteFacts) -> Refusal | str:
 
 
 def secret_permitted(user: UserFacts, site: SiteFacts) -> Refusal | str:
+    """May the user's Secret be used?"""
     if not _uses_secret(user, site):
         return "no Secret of the user is used"
     if user.secret is None or not user.secret.found or user.secret.permitted:
@@ -160,6 +215,7 @@ def secret_permitted(user: UserFacts, site: SiteFacts) -> Refusal | str:
 
 
 def password_available(user: UserFacts, site: SiteFacts) -> Refusal | str:
+    """Is there a password, the master password or the user's own?"""
     if site.password_source == "global":  # noqa: S105 - OX's word
         return _master_password(site)
     if _uses_secret(user, site):
@@ -177,6 +233,7 @@ def password_available(user: UserFacts, site: SiteFacts) -> Refusal | str:
 
 
 def login_known(user: UserFacts, site: SiteFacts) -> Refusal | str:
+    """Is the user's login known?"""
     if _uses_secret(user, site) and user.secret is not None and user.secret.has_login:
         return f"the login stands in Secret {user.secret_name}"
     if login_by(site.login_source, user.login, user.mail):
@@ -193,6 +250,8 @@ CHECKS: Final[tuple[Check, ...]] = (
     package_supports_permanent,
     client_registered,
     client_allowed,
+    assigned,
+    pod_allowed,
     user_active,
     mechanism_enabled,
     mail_access_configured,
@@ -208,15 +267,16 @@ def decide(user: UserFacts, site: SiteFacts) -> Decision:
     trail: list[Row] = []
     refusal: Refusal | None = None
     for check in CHECKS:
+        name, question = name_of(check), question_of(check)
         if refusal is not None:
-            trail.append(Row(_name(check), "not reached", ""))
+            trail.append(Row(name, NOT_REACHED, "", question=question))
             continue
         outcome = check(user, site)
         if isinstance(outcome, Refusal):
             refusal = outcome
-            trail.append(Row(_name(check), "refused", refusal.message))
+            trail.append(Row(name, REFUSED, refusal.message, refusal.reason, refusal.code, question))
         else:
-            trail.append(Row(_name(check), "passed", outcome))
+            trail.append(Row(name, PASSED, outcome, question=question))
     if refusal is not None:
         return Decision(False, refusal.reason, refusal.message, refusal.code, trail=tuple(trail))
     mechanisms = _mechanisms(site)
@@ -259,5 +319,11 @@ def _password_in_secret(user: UserFacts) -> Refusal | str:
     return f"the password stands in Secret {user.secret_name}"
 
 
-def _name(check: Check) -> str:
+def name_of(check: Check) -> str:
+    """The name that `explain` and the docs give a check."""
     return getattr(check, "__name__", str(check))
+
+
+def question_of(check: Check) -> str:
+    """What the check asks, in a sentence."""
+    return (check.__doc__ or "").partition("\n")[0]

@@ -22,6 +22,19 @@ class SecretFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class Placement:
+    """Where the balancer has put a user."""
+
+    slot: int
+    owner: str | None
+    """The pod that owns the slot; None where nobody does at the moment."""
+    allowed: bool = True
+    """Whether that pod may run permanent listeners (`listeners.podOverrides`)."""
+    here: str | None = None
+    """The pod that asks, where one does."""
+
+
+@dataclass(frozen=True, slots=True)
 class UserFacts:
     """What a decision needs to know of a push user."""
 
@@ -36,6 +49,8 @@ class UserFacts:
     """Name of the Secret that the PushUser refers to."""
     secret: SecretFacts | None = None
     """None: there is no reference, or nobody has looked."""
+    placement: Placement | None = None
+    """None: nobody has looked. The operator decides without it, since it is the decision that says who is placed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +58,7 @@ class SiteFacts:
     """What a decision needs to know of the installation."""
 
     allow_permanent_push: bool
+    """In at least one pod."""
     allowed_clients: ClientPatterns
     packages: frozenset[str]
     """Packages in effect."""
@@ -58,13 +74,15 @@ class SiteFacts:
     has_master_password: bool = False
     user_secrets: bool = False
     credential_storage: bool = False
+    pod_overrides: bool = False
+    """Whether single pods have an `allowPermanentPush` of their own."""
 
 
 def site_facts(settings: Settings) -> SiteFacts:
     """The facts of an installation, from its property files."""
     mail = settings.mail
     return SiteFacts(
-        allow_permanent_push=settings.allow_permanent_push,
+        allow_permanent_push=settings.allowed_somewhere,
         allowed_clients=settings.allowed_clients,
         packages=settings.packages,
         mechanisms_order=settings.mechanisms_order,
@@ -77,11 +95,17 @@ def site_facts(settings: Settings) -> SiteFacts:
         has_master_password=mail is not None and bool(mail.master_password),
         user_secrets=mail is not None and mail.user_secrets,
         credential_storage=settings.credential_storage.enabled,
+        pod_overrides=bool(settings.pod_overrides),
     )
 
 
-def user_facts(spec: PushUserSpec, secret: SecretFacts | None = None) -> UserFacts:
-    """The facts of a user. `secret`: what was found behind `credentialsSecretRef`; None where nobody has looked."""
+def user_facts(spec: PushUserSpec, secret: SecretFacts | None = None, placement: Placement | None = None) -> UserFacts:
+    """The facts of a user.
+
+    Args:
+        secret: what was found behind `credentialsSecretRef`; None where nobody has looked.
+        placement: where the shard map has the user; None where nobody has looked.
+    """
     reference = spec.credentials_secret_ref
     return UserFacts(
         context_id=spec.context_id,
@@ -93,6 +117,7 @@ def user_facts(spec: PushUserSpec, secret: SecretFacts | None = None) -> UserFac
         server=spec.server,
         secret_name=reference.name if reference else None,
         secret=secret if reference else None,
+        placement=placement,
     )
 
 

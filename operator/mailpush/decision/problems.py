@@ -6,6 +6,7 @@ from typing import NamedTuple
 from mailpush import packages
 from mailpush.api.mailpushconfig import MailPushConfigSpec
 from mailpush.properties import keys
+from mailpush.properties.pods import allowed_somewhere
 
 _SESSION_OR_GLOBAL = (
     'mailAccess.passwordSource ("global" with mailAccess.masterPasswordSecretRef, or "session" with '
@@ -102,8 +103,12 @@ def _mail_access(spec: MailPushConfigSpec) -> Iterator[Problem]:
 
 
 def _switched_off(spec: MailPushConfigSpec) -> Iterator[Problem]:
-    if not spec.allow_permanent_push:
-        yield Problem("PermanentPushDisabled", "allowPermanentPush is false: set it to true to run permanent listeners")
+    overrides = {override.ordinal: override.allow_permanent_push for override in spec.listeners.pod_overrides}
+    if not allowed_somewhere(spec.allow_permanent_push, overrides, spec.listeners.replicas):
+        where = " in every pod, by listeners.podOverrides" if overrides else ""
+        yield Problem(
+            "PermanentPushDisabled", f"allowPermanentPush is false{where}: set it to true to run permanent listeners"
+        )
     if spec.listeners.replicas == 0:
         yield Problem("ListenersScaledToZero", "listeners.replicas is 0: nothing listens until it is raised")
 

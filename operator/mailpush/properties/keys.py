@@ -27,22 +27,54 @@ ALLOWED_CLIENT: Final = "com.openexchange.push.allowedClient"
 CREDSTORAGE_ENABLED: Final = "com.openexchange.push.credstorage.enabled"
 CREDSTORAGE_RDB: Final = "com.openexchange.push.credstorage.rdb"
 CREDSTORAGE_PASSCRYPT: Final = "com.openexchange.push.credstorage.passcrypt"
+RESCHEDULE_ON_REGISTRATION: Final = "com.openexchange.push.rescheduleOnRegistration"
+RESCHEDULE_DELAY: Final = "com.openexchange.push.reschedule.delayDuration"
+RESCHEDULE_FREQUENCY: Final = "com.openexchange.push.reschedule.timerFrequency"
 
 # mail.properties
 PASSWORD_SOURCE: Final = "com.openexchange.mail.passwordSource"  # noqa: S105 - a property's name
 LOGIN_SOURCE: Final = "com.openexchange.mail.loginSource"
 MASTER_PASSWORD: Final = "com.openexchange.mail.masterPassword"  # noqa: S105 - a property's name
+AUTH_PROXY_DELIMITER: Final = "com.openexchange.mail.authProxyDelimiter"
+MAIL_SERVER_SOURCE: Final = "com.openexchange.mail.mailServerSource"
+MAIL_SERVER: Final = "com.openexchange.mail.mailServer"
 
-# The mechanisms' files
+# dovecot-push.properties
 DOVECOT_ENABLED: Final = "com.openexchange.push.dovecot.enabled"
+DOVECOT_STATELESS: Final = "com.openexchange.push.dovecot.stateless"
+DOVECOT_CLUSTER_LOCK: Final = "com.openexchange.push.dovecot.clusterLock"
+DOVECOT_PREFER_DOVEADM: Final = "com.openexchange.push.dovecot.preferDoveadmForMetadata"
+
+# doveadm.properties
+DOVEADM_ENABLED: Final = "com.openexchange.dovecot.doveadm.enabled"
+DOVEADM_ENDPOINTS: Final = "com.openexchange.dovecot.doveadm.endpoints"
+DOVEADM_TOTAL_CONNECTIONS: Final = "com.openexchange.dovecot.doveadm.endpoints.totalConnections"
+DOVEADM_CONNECTIONS_PER_ROUTE: Final = "com.openexchange.dovecot.doveadm.endpoints.maxConnectionsPerRoute"
+DOVEADM_READ_TIMEOUT: Final = "com.openexchange.dovecot.doveadm.endpoints.readTimeout"
+DOVEADM_CONNECT_TIMEOUT: Final = "com.openexchange.dovecot.doveadm.endpoints.connectTimeout"
+DOVEADM_CHECK_INTERVAL: Final = "com.openexchange.dovecot.doveadm.endpoints.checkInterval"
+DOVEADM_API_SECRET: Final = "com.openexchange.dovecot.doveadm.apiSecret"  # noqa: S105 - a property's name
+
+# push_imapidle.properties
 IMAPIDLE_ENABLED: Final = "com.openexchange.push.imapidle.enabled"
 IMAPIDLE_PERMANENT: Final = "com.openexchange.push.imapidle.supportsPermanentListeners"
+IMAPIDLE_ACCOUNT: Final = "com.openexchange.push.imapidle.accountId"
 IMAPIDLE_FOLDER: Final = "com.openexchange.push.imapidle.folder"
 IMAPIDLE_DELAY: Final = "com.openexchange.push.imapidle.delay"
 IMAPIDLE_PUSH_MODE: Final = "com.openexchange.push.imapidle.pushMode"
+IMAPIDLE_CLUSTER_LOCK: Final = "com.openexchange.push.imapidle.clusterLock"
+IMAPIDLE_VALIDATE_SESSION: Final = "com.openexchange.push.imapidle.clusterLock.validateSessionExistence"
+IMAPIDLE_CHECK_PERIODIC: Final = "com.openexchange.push.imapidle.checkPeriodic"
+
+# push_mailnotify.properties
 MAILNOTIFY_ENABLED: Final = "com.openexchange.push.mail.notify.enabled"
-DOVEADM_ENABLED: Final = "com.openexchange.dovecot.doveadm.enabled"
-DOVEADM_ENDPOINTS: Final = "com.openexchange.dovecot.doveadm.endpoints"
+MAILNOTIFY_MULTICAST: Final = "com.openexchange.push.mail.notify.udp_listen_multicast"
+MAILNOTIFY_HOST: Final = "com.openexchange.push.mail.notify.udp_listen_host"
+MAILNOTIFY_PORT: Final = "com.openexchange.push.mail.notify.udp_listen_port"
+MAILNOTIFY_DELIMITER: Final = "com.openexchange.push.mail.notify.imap_login_delimiter"
+MAILNOTIFY_OX_LOGIN: Final = "com.openexchange.push.mail.notify.use_ox_login"
+MAILNOTIFY_FULL_ADDRESS: Final = "com.openexchange.push.mail.notify.use_full_email_address"
+MAILNOTIFY_DELAY: Final = "com.openexchange.push.mail.notify.delay_millis"
 
 # Basic authentication of Dovecot's callback (server.properties in OX, a secret here)
 CALLBACK_LOGIN: Final = "com.openexchange.rest.services.basic-auth.login"
@@ -50,6 +82,9 @@ CALLBACK_PASSWORD: Final = "com.openexchange.rest.services.basic-auth.password" 
 
 # Ours
 PACKAGES: Final = "mailpush.packages"
+REPLICAS: Final = "mailpush.listeners.replicas"
+PODS: Final = "mailpush.pods"
+"""Ordinals of the pods that have settings of their own."""
 MECHANISMS_ORDER: Final = "mailpush.mechanisms.order"
 MASTER_USER: Final = "mailpush.mail.masterUser"
 USER_SECRETS: Final = "mailpush.mail.userSecrets"
@@ -77,6 +112,11 @@ _OWNERS: Final = MappingProxyType(
 def server_key(server: str, setting: str) -> str:
     """A setting of one IMAP server: host, port, security, serverName, verify, ca."""
     return f"mailpush.mail.server.{server}.{setting}"
+
+
+def pod_key(ordinal: int | str, setting: str) -> str:
+    """A setting of one listener pod: allowPermanentPush."""
+    return f"mailpush.pod.{ordinal}.{setting}"
 
 
 def webhook_key(webhook: str, setting: str) -> str:

@@ -3,17 +3,22 @@
 import hashlib
 import json
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Final
 
-from mailpush.packages import DOVECOT, IMAPIDLE
 from mailpush.properties import keys
 from mailpush.properties.lookup import Lookup, SettingsError
+from mailpush.properties.mechanisms import (
+    read_doveadm,
+    read_dovecot,
+    read_imapidle,
+    read_mailnotify,
+    read_reschedule,
+)
 from mailpush.properties.patterns import ClientPatterns
 from mailpush.properties.settings import (
     CallbackSettings,
     CredentialStorageSettings,
-    DovecotSettings,
-    ImapIdleSettings,
     MailSettings,
     RedisSettings,
     ServerSettings,
@@ -27,7 +32,6 @@ DEFAULT_ALLOWED_CLIENTS: Final = "USM-EAS*, open-xchange-mobile-api-facade*"
 MECHANISMS: Final = ("dovecot", "imapidle", "mailnotify")
 SECURITIES: Final = ("tls", "starttls", "none")
 DEFAULT_PORTS: Final = {"tls": 993, "starttls": 143, "none": 143}
-DAY_MS: Final = 86_400_000
 
 
 def read(files: Mapping[str, str]) -> Settings:
@@ -50,8 +54,11 @@ def read(files: Mapping[str, str]) -> Settings:
         mechanisms_order=lookup.names(keys.MECHANISMS_ORDER, MECHANISMS, allowed=MECHANISMS),
         mail=_mail(lookup),
         credential_storage=_credential_storage(lookup),
-        dovecot=DovecotSettings(enabled=lookup.boolean(keys.DOVECOT_ENABLED, DOVECOT in packages)),
-        imapidle=_imapidle(lookup, IMAPIDLE in packages),
+        dovecot=read_dovecot(lookup, packages),
+        imapidle=read_imapidle(lookup, packages),
+        mailnotify=read_mailnotify(lookup, packages),
+        doveadm=read_doveadm(lookup),
+        reschedule=read_reschedule(lookup),
         callback=CallbackSettings(
             lookup.secret(keys.CALLBACK_LOGIN) or "", lookup.secret(keys.CALLBACK_PASSWORD) or ""
         ),
@@ -59,6 +66,8 @@ def read(files: Mapping[str, str]) -> Settings:
         webhooks=tuple(_webhook(lookup, name) for name in lookup.names(keys.WEBHOOKS)),
         notification_content=lookup.choice(keys.NOTIFICATION_CONTENT, "headers", ("none", "headers", "full")),
         unregister=lookup.boolean(keys.UNREGISTER, False),
+        pod_overrides=_pod_overrides(lookup),
+        replicas=lookup.integer(keys.REPLICAS, 0, 0, 1000),
     )
     lookup.raise_problems()
     return settings
@@ -84,6 +93,14 @@ def _allowed_clients(lookup: Lookup) -> ClientPatterns:
     return ClientPatterns.parse(DEFAULT_ALLOWED_CLIENTS if written is None else written)
 
 
+def _pod_overrides(lookup: Lookup) -> Mapping[int, bool]:
+    ordinals = [name for name in lookup.names(keys.PODS) if name.isascii() and name.isdecimal()]
+    everywhere = lookup.boolean(keys.ALLOW_PERMANENT_PUSH, True)
+    return MappingProxyType(
+        {int(name): lookup.boolean(keys.pod_key(name, "allowPermanentPush"), everywhere) for name in ordinals}
+    )
+
+
 def _credential_storage(lookup: Lookup) -> CredentialStorageSettings:
     enabled = lookup.boolean(keys.CREDSTORAGE_ENABLED, False)
     passcrypt = (lookup.secret(keys.CREDSTORAGE_PASSCRYPT) or "").strip() or None  # OX trims it too
@@ -105,6 +122,8 @@ def _mail(lookup: Lookup) -> MailSettings | None:
         master_user=lookup.text(keys.MASTER_USER) or None,
         user_secrets=lookup.boolean(keys.USER_SECRETS, False),
         servers=tuple(_server(lookup, name) for name in lookup.names(keys.SERVERS)),
+        server_source=lookup.choice(keys.MAIL_SERVER_SOURCE, "user", ("user", "global")),
+        auth_proxy_delimiter=lookup.text(keys.AUTH_PROXY_DELIMITER) or None,
     )
 
 
@@ -118,16 +137,6 @@ def _server(lookup: Lookup, name: str) -> ServerSettings:
         ca_pem=lookup.certificates(keys.server_key(name, "ca")),
         server_name=lookup.text(keys.server_key(name, "serverName")) or None,
         verify=lookup.boolean(keys.server_key(name, "verify"), True),
-    )
-
-
-def _imapidle(lookup: Lookup, package_enabled: bool) -> ImapIdleSettings:
-    return ImapIdleSettings(
-        enabled=lookup.boolean(keys.IMAPIDLE_ENABLED, package_enabled),
-        supports_permanent_listeners=lookup.boolean(keys.IMAPIDLE_PERMANENT, False),
-        folder=lookup.text(keys.IMAPIDLE_FOLDER) or "INBOX",
-        delay_ms=lookup.integer(keys.IMAPIDLE_DELAY, 5000, 0, DAY_MS),
-        push_mode=lookup.choice(keys.IMAPIDLE_PUSH_MODE, "always", ("always", "newmail")),
     )
 
 

@@ -7,16 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from mailpush.api.mailaccess import MailAccess
-from mailpush.api.mailpushconfig import MailPushConfigSpec, Webhook
-from mailpush.packages import DOVECOT, IMAPIDLE, effective, in_effect
+from mailpush.api.mailpushconfig import Listeners, MailPushConfigSpec, Webhook
+from mailpush.packages import effective, in_effect
 from mailpush.properties import keys, secrets
 from mailpush.properties.format import dump
+from mailpush.properties.oxfiles import Properties, boolean, ox_files
 from mailpush.properties.patterns import ClientPatterns
 from mailpush.properties.read import DEFAULT_PORTS, config_hash_of, content_hash
 from mailpush.properties.secrets import ResolvedSecrets
-
-Properties = dict[str, str]
-
 
 @dataclass(frozen=True, slots=True)
 class RenderedConfig:
@@ -68,22 +66,9 @@ def render(
 
 
 def _files(spec: MailPushConfigSpec, unregister: bool) -> dict[str, Properties]:
-    packages = in_effect(effective(spec.features.status, spec.packages.status))
-    files = {
-        keys.MAIL_PUSH_FILE: _mail_push(spec),
-        keys.MAIL_FILE: _mail(spec.mail_access) if spec.mail_access else {},
-        keys.DOVECOT_FILE: {
-            keys.DOVECOT_ENABLED: _boolean(_either(spec.mechanisms.dovecot.enabled, DOVECOT in packages))
-        },
-        keys.IMAPIDLE_FILE: _imapidle(spec, IMAPIDLE in packages),
-        keys.MAILNOTIFY_FILE: {keys.MAILNOTIFY_ENABLED: "false"},  # the mechanism does not exist yet
-        keys.LISTENER_FILE: _listener(spec, packages) | ({keys.UNREGISTER: "true"} if unregister else {}),
-    }
-    if spec.mail_access and (spec.mail_access.doveadm.enabled or spec.mail_access.doveadm.endpoints):
-        files[keys.DOVEADM_FILE] = {
-            keys.DOVEADM_ENABLED: _boolean(spec.mail_access.doveadm.enabled),
-            keys.DOVEADM_ENDPOINTS: ", ".join(spec.mail_access.doveadm.endpoints),
-        }
+    packages = in_effect(effective(spec.features.status, spec.packages.status, whitelist=spec.packages.whitelist))
+    files = ox_files(spec, packages)
+    files[keys.LISTENER_FILE] = _listener(spec, packages) | ({keys.UNREGISTER: "true"} if unregister else {})
     for key, value in sorted(_verbatim(spec).items()):
         files.setdefault(keys.file_of(key), {})[key] = value
     return files
@@ -97,36 +82,14 @@ def _verbatim(spec: MailPushConfigSpec) -> Properties:
     return properties
 
 
-def _mail_push(spec: MailPushConfigSpec) -> Properties:
-    return {
-        keys.ALLOW_PERMANENT_PUSH: _boolean(spec.allow_permanent_push),
-        keys.ALLOWED_CLIENTS: ClientPatterns.parse(spec.allowed_clients).source,
-        keys.CREDSTORAGE_ENABLED: _boolean(spec.credential_storage.enabled),
-        keys.CREDSTORAGE_RDB: _boolean(spec.credential_storage.rdb),
-    }
-
-
-def _mail(access: MailAccess) -> Properties:
-    return {keys.PASSWORD_SOURCE: access.password_source, keys.LOGIN_SOURCE: access.login_source}
-
-
-def _imapidle(spec: MailPushConfigSpec, package_enabled: bool) -> Properties:
-    idle = spec.mechanisms.imapidle
-    return {
-        keys.IMAPIDLE_ENABLED: _boolean(_either(idle.enabled, package_enabled)),
-        keys.IMAPIDLE_PERMANENT: _boolean(idle.supports_permanent_listeners),
-        keys.IMAPIDLE_FOLDER: idle.folder,
-        keys.IMAPIDLE_DELAY: str(idle.delay),
-        keys.IMAPIDLE_PUSH_MODE: idle.push_mode,
-    }
-
-
 def _listener(spec: MailPushConfigSpec, packages: frozenset[str]) -> Properties:
     properties = {
         keys.PACKAGES: ", ".join(sorted(packages)),
         keys.MECHANISMS_ORDER: ", ".join(spec.mechanisms.order),
         keys.NOTIFICATION_CONTENT: spec.notification.content,
     }
+    if spec.listeners.pod_overrides:
+        properties |= _pods(spec.listeners)
     if spec.mail_access:
         properties |= _servers(spec.mail_access)
     if spec.transports.webhooks:
@@ -136,9 +99,21 @@ def _listener(spec: MailPushConfigSpec, packages: frozenset[str]) -> Properties:
     return properties
 
 
+def _pods(listeners: Listeners) -> Properties:
+    overrides = sorted(listeners.pod_overrides, key=lambda override: override.ordinal)
+    return {
+        keys.REPLICAS: str(listeners.replicas),
+        keys.PODS: ", ".join(str(override.ordinal) for override in overrides),
+        **{
+            keys.pod_key(override.ordinal, "allowPermanentPush"): boolean(override.allow_permanent_push)
+            for override in overrides
+        },
+    }
+
+
 def _servers(access: MailAccess) -> Properties:
     properties = {
-        keys.USER_SECRETS: _boolean(access.user_secrets.enabled),
+        keys.USER_SECRETS: boolean(access.user_secrets.enabled),
         keys.SERVERS: ", ".join(server.name for server in access.servers),
     }
     if access.master_user:
@@ -148,7 +123,7 @@ def _servers(access: MailAccess) -> Properties:
             keys.server_key(server.name, "host"): server.host,
             keys.server_key(server.name, "port"): str(server.port or DEFAULT_PORTS[server.security]),
             keys.server_key(server.name, "security"): server.security,
-            keys.server_key(server.name, "verify"): _boolean(not server.insecure_skip_verify),
+            keys.server_key(server.name, "verify"): boolean(not server.insecure_skip_verify),
         }
         if server.server_name:
             properties[keys.server_key(server.name, "serverName")] = server.server_name
@@ -172,6 +147,7 @@ def _secrets(spec: MailPushConfigSpec, resolved: ResolvedSecrets) -> Properties:
     paths = {
         keys.CREDSTORAGE_PASSCRYPT: secrets.PASSCRYPT,
         keys.MASTER_PASSWORD: secrets.MASTER_PASSWORD,
+        keys.DOVEADM_API_SECRET: secrets.DOVEADM_API_SECRET,
         **{keys.server_key(server.name, "ca"): secrets.server_ca(server.name) for server in servers},
         keys.CALLBACK_LOGIN: secrets.CALLBACK_LOGIN,
         keys.CALLBACK_PASSWORD: secrets.CALLBACK_PASSWORD,
@@ -193,11 +169,3 @@ def keyed_hash(files: Mapping[str, str], key: bytes) -> str:
     if not key:
         raise ValueError("the hash of secrets needs a key")
     return hmac.new(key, json.dumps(sorted(files.items())).encode(), hashlib.sha256).hexdigest()[:16]
-
-
-def _either(explicit: bool | None, otherwise: bool) -> bool:
-    return otherwise if explicit is None else explicit
-
-
-def _boolean(value: bool) -> str:
-    return "true" if value else "false"
