@@ -13,11 +13,13 @@ from mailpush.decision import (
     ACCEPTED,
     CHECKS,
     REASONS,
+    Placement,
     SecretFacts,
     SiteFacts,
     UserFacts,
     decide,
     login_of,
+    question_of,
     site_facts,
     user_facts,
 )
@@ -60,6 +62,9 @@ SECRET_USER = replace(USER, secret_name="anton", secret=SECRET)
         ),
         (replace(USER, clients=()), SITE, "client_registered", "NotRegistered", None),
         (replace(USER, clients=("open-xchange-appsuite",)), SITE, "client_allowed", "ClientNotAllowed", None),
+        (replace(USER, placement=Placement(7, None)), SITE, "assigned", "NotAssigned", None),
+        (replace(USER, placement=Placement(7, "pod-1", here="pod-0")), SITE, "assigned", "AssignedElsewhere", None),
+        (replace(USER, placement=Placement(7, "pod-1", allowed=False)), SITE, "pod_allowed", "PodExcluded", None),
         (replace(USER, suspended=True), SITE, "user_active", "Suspended", None),
         (USER, replace(SITE, mechanisms_enabled={"dovecot": False}), "mechanism_enabled", "MechanismDisabled", None),
         (USER, replace(SITE, mail_access=False, servers=()), "mail_access_configured", "MailAccessMissing", None),
@@ -119,6 +124,13 @@ def test_each_row_refuses_with_its_reason(
     assert decision.trail[refused].check == check
     assert outcomes == ["passed"] * refused + ["refused"] + ["not reached"] * (len(CHECKS) - refused - 1)
     assert decision.message == decision.trail[refused].message != ""
+    assert (decision.trail[refused].reason, decision.trail[refused].code) == (reason, code)
+
+
+def test_every_check_asks_a_question() -> None:
+    questions = [question_of(check) for check in CHECKS]
+    assert all(question.endswith("?") for question in questions)
+    assert [row.question for row in decide(USER, SITE).trail] == questions
 
 
 @pytest.mark.parametrize(
@@ -126,6 +138,7 @@ def test_each_row_refuses_with_its_reason(
     [
         (USER, SITE, ("dovecot",)),
         (SECRET_USER, SECRETS, ("dovecot",)),
+        (replace(USER, placement=Placement(7, "pod-1", here="pod-1")), SITE, ("dovecot",)),
         (replace(SECRET_USER, login=None, secret=replace(SECRET, has_login=True)), SECRETS, ("dovecot",)),
         (replace(USER, server="other"), SITE, ("dovecot",)),
         (replace(USER, clients=("no", "OPEN-XCHANGE-MOBILE-API-FACADE")), SITE, ("dovecot",)),
@@ -212,6 +225,34 @@ def test_facts_of_a_rendered_configuration_and_a_user_lead_to_a_listener() -> No
 def test_facts_of_a_configuration_without_mail_access_say_so() -> None:
     site = site_facts(settings(mailAccess=None))
     assert decide(user_facts(user_spec(login="anton")), site).reason == "MailAccessMissing"
+
+
+@pytest.mark.parametrize(
+    ("everywhere", "overrides", "replicas", "somewhere"),
+    [
+        (True, {}, 2, True),
+        (False, {}, 2, False),
+        (True, {1: False}, 2, True),
+        (True, {0: False, 1: False}, 2, False),
+        (True, {0: False, 1: False}, 3, True),
+        (False, {1: True}, 2, True),
+        (False, {5: True}, 2, False),
+        (True, {0: False}, 0, True),
+    ],
+)
+def test_permanent_push_is_allowed_where_one_pod_at_least_may(
+    everywhere: bool, overrides: dict[int, bool], replicas: int, somewhere: bool
+) -> None:
+    listeners = {
+        "replicas": replicas,
+        "podOverrides": [{"ordinal": one, "allowPermanentPush": allowed} for one, allowed in overrides.items()],
+    }
+    running = settings(allowPermanentPush=everywhere, listeners=listeners)
+    assert {one: running.allowed_in(one) for one in overrides} == overrides
+    assert running.allowed_in(99) is everywhere
+    decision = decide(user_facts(user_spec(login="anton")), site_facts(running))
+    assert (decision.reason != "PermanentPushDisabled") is somewhere
+    assert "in every pod" in decision.message or somewhere or not overrides
 
 
 def test_a_secret_counts_only_where_the_user_refers_to_it() -> None:

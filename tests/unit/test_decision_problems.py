@@ -50,6 +50,17 @@ def test_the_block_of_the_page_alone_says_which_values_to_add() -> None:
         ({"mailAccess": {**SPEC["mailAccess"], "doveadm": {"enabled": True}}}, ["NotYetSupported"]),
         ({"listeners": {"replicas": 0}}, ["ListenersScaledToZero"]),
         ({"allowPermanentPush": False}, ["PermanentPushDisabled"]),
+        (
+            {
+                "allowPermanentPush": False,
+                "listeners": {"podOverrides": [{"ordinal": 1, "allowPermanentPush": True}]},
+            },
+            [],
+        ),
+        (
+            {"listeners": {"replicas": 1, "podOverrides": [{"ordinal": 0, "allowPermanentPush": False}]}},
+            ["PermanentPushDisabled"],
+        ),
     ],
 )
 def test_a_configuration_that_cannot_work_says_why(changes: dict[str, Any], reasons: list[str]) -> None:

@@ -100,9 +100,9 @@ def _valid(state: ConfigState) -> Verdict:
 
 
 def _available(state: ConfigState, pods: tuple[PodView, ...]) -> Verdict:
-    wanted = state.wanted_replicas
+    wanted = state.wanted_replicas - len(_excluded(state))
     capable = sum(view.capable for view in pods)
-    if wanted == 0:
+    if wanted <= 0:
         blocked = state.evaluation is None or state.evaluation.blocked
         text = (
             "none is started before the configuration is whole" if blocked else "set listeners.replicas to one or more"
@@ -110,12 +110,21 @@ def _available(state: ConfigState, pods: tuple[PodView, ...]) -> Verdict:
         return Verdict("ListenersAvailable", "False", "NoReplicas", f"no listener pods are wanted: {text}")
     if capable >= wanted:
         return Verdict("ListenersAvailable", "True", "AllCapable", f"{capable} of {wanted} pods take users")
-    excuses = [f"{view.pod.ref.name} {why}" for view in pods if (why := view.why_not()) is not None]
-    if len(pods) < wanted:
-        excuses.append(f"{wanted - len(pods)} pods do not exist yet")
+    asked = [view for view in pods if view.pod.ordinal not in _excluded(state)]
+    excuses = [f"{view.pod.ref.name} {why}" for view in asked if (why := view.why_not()) is not None]
+    if len(asked) < wanted:
+        excuses.append(f"{wanted - len(asked)} pods do not exist yet")
     more = f" and {len(excuses) - NAMED_PODS} more" if len(excuses) > NAMED_PODS else ""
     text = f"{capable} of {wanted} pods take users: {'; '.join(excuses[:NAMED_PODS])}{more}"
     return Verdict("ListenersAvailable", "False", "SomeMissing" if capable else "NoneCapable", text)
+
+
+def _excluded(state: ConfigState) -> frozenset[int]:
+    """Ordinals of wanted pods that are to take no users while others do."""
+    settings = state.evaluation.settings if state.evaluation is not None else None
+    if settings is None or not settings.allowed_somewhere:
+        return frozenset()
+    return frozenset(ordinal for ordinal in range(state.wanted_replicas) if not settings.allowed_in(ordinal))
 
 
 def _ready(

@@ -8,11 +8,11 @@ from typing import Any, Final
 import structlog
 from prometheus_client import Gauge
 
-from mailpush.decision import site_facts
+from mailpush.decision import POD_EXCLUDED, site_facts
 from mailpush.kube.client import Kube
 from mailpush.listener.clock import boottime
 from mailpush.listener.credentials import UserSecrets
-from mailpush.listener.environment import Environment
+from mailpush.listener.environment import Environment, ordinal
 from mailpush.listener.handover import Router
 from mailpush.listener.health import Liveness
 from mailpush.listener.ingress import Ingress
@@ -185,7 +185,18 @@ class ListenerProcess:
 
     def _site(self) -> Site:
         settings = self._loaded.settings
-        return Site(settings, site_facts(settings), self._mechanisms.by(settings), self._loaded.unregister)
+        return Site(
+            settings,
+            site_facts(settings),
+            self._mechanisms.by(settings),
+            self._loaded.unregister,
+            pod=self._env.me.name,
+            pod_allowed=self._allowed(),
+        )
+
+    def _allowed(self) -> bool:
+        """Whether this pod may run permanent listeners, by `listeners.podOverrides`."""
+        return self._loaded.settings.allowed_in(ordinal(self._env.me.name))
 
     def _apply(self, loaded: Loaded) -> None:
         self._loaded = loaded
@@ -202,16 +213,17 @@ class ListenerProcess:
 
     def _settings_problem(self, reason: str | None) -> None:
         """The last good configuration goes on, so the pod stays capable."""
-        self._keeper.update(reason=reason or "")
+        self._say_settings(reason or "")
 
     def _say_settings(self, reason: str) -> None:
         """Capable is who can do the work, also where the settings let nobody be listened for: then it is the owner
         who says so on each user.
         """
+        excluded = self._loaded.settings.allowed_somewhere and not self._allowed()
         self._keeper.update(
             config_hash=self._loaded.config_hash or None,
-            capable=True,
-            reason=reason,
+            capable=not excluded,
+            reason=POD_EXCLUDED if excluded else reason,
             packages=self._loaded.settings.packages,
             formats=frozenset({FORMAT_VERSION}),
         )

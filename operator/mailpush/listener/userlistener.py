@@ -8,7 +8,7 @@ from typing import Final
 import structlog
 
 from mailpush.credentials.user_secret import UserSecret
-from mailpush.decision import Decision, SiteFacts, decide, user_facts
+from mailpush.decision import POD_EXCLUDED, Decision, Placement, SiteFacts, decide, user_facts
 from mailpush.imap.errors import ImapError
 from mailpush.kube.errors import KubeError
 from mailpush.listener.budget import AuthFailuresHighError
@@ -18,6 +18,7 @@ from mailpush.listener.status import Outcome
 from mailpush.listener.users import User, UserKey
 from mailpush.notifications.notification import NewMail
 from mailpush.properties.settings import Settings
+from mailpush.sharding.slots import slot_of
 
 DOVECOT: Final = "dovecot"
 RECHECK_SECONDS: Final = 300.0
@@ -37,12 +38,22 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """What all users of the pod share. `unregister`: the installation is being taken away."""
+    """What all users of the pod share.
+
+    `unregister`: the installation is being taken away. `pod`: this pod's name, and `pod_allowed` whether it may run
+    permanent listeners.
+    """
 
     settings: Settings
     facts: SiteFacts
     mechanisms: Mapping[str, Mechanism]
     unregister: bool = False
+    pod: str | None = None
+    pod_allowed: bool = True
+
+    def placement(self, slot: int) -> Placement:
+        """A user of a slot that this pod owns: it is asked about no other."""
+        return Placement(slot, owner=self.pod, allowed=self.pod_allowed, here=self.pod)
 
 
 @dataclass(slots=True)
@@ -106,7 +117,10 @@ class UserListener:
         if user.deleting or site.unregister:
             return await self._unregister(user, site, secret)
         self._unregistered = False
-        decision = decide(user_facts(user.spec, secret.facts if secret else None), site.facts)
+        placement = site.placement(slot_of(*self.key)) if site.pod is not None else None
+        decision = decide(user_facts(user.spec, secret.facts if secret else None, placement), site.facts)
+        if decision.reason == POD_EXCLUDED and self._running is not None:
+            return None  # it goes on until another pod has taken the user: nobody is silent meanwhile
         mailbox = mailbox_of(user, site.settings, secret) if decision.spawn else None
         if mailbox is None:
             await self._deny(decision)
@@ -193,6 +207,8 @@ class UserListener:
             return
         if health.state is State.LISTENING:
             self._say(Outcome("True", health.reason, health.message, mechanism, self._epoch), health)
+        elif health.state is State.UNVERIFIED:
+            self._say(Outcome("Unknown", health.reason, health.message, mechanism, self._epoch), health)
         elif health.state is State.FAILED:
             self._say(Outcome("False", health.reason, health.message, mechanism, self._epoch), health)
             if health.reason in CANNOT_START or health.reason == AUTHENTICATION_FAILED:

@@ -48,6 +48,16 @@ def test_ready_says_why_nobody_is_listened_for(
     assert said[2]
 
 
+def test_a_pod_that_is_to_take_no_users_is_not_missed() -> None:
+    override = {"replicas": 2, "podOverrides": [{"ordinal": 1, "allowPermanentPush": False}]}
+    excluded = view(1, capable=False, reason="PodExcluded")
+    evaluated = evaluation(listeners=override)
+    assert condition(state(evaluated), "ListenersAvailable", view(0), excluded)[:2] == ("True", "AllCapable")
+    status, reason, message = condition(state(evaluated), "ListenersAvailable", excluded)
+    assert (status, reason) == ("False", "NoneCapable")
+    assert "mail-push-main-1" not in message
+
+
 VALID: tuple[tuple[dict[str, Any], str, str], ...] = (
     ({}, "True", "Valid"),
     ({"listeners": {"replicas": 0}}, "True", "Valid"),

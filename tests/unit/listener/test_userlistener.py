@@ -1,6 +1,7 @@
 """One user: what is started, what is left alone, what is said."""
 
 import base64
+from dataclasses import replace
 from typing import Any, cast
 
 import pytest
@@ -85,6 +86,32 @@ async def test_a_denied_user_says_why_and_is_unregistered() -> None:
     assert scene.one.clients == ()
     assert scene.one.denied == "Suspended"
     assert (scene.fake.dovecot.listeners[0].unregistered, scene.fake.dovecot.running) == (1, [])
+
+
+async def test_a_mechanism_that_cannot_check_its_source_is_never_said_to_listen() -> None:
+    scene = Scene()
+    scene.fake.dovecot.at_start = Health(State.UNVERIFIED, "SourceUnverified", "nothing answers datagrams")
+    await scene.reconcile()
+    await scene.reconcile()
+    assert scene.said() == ("Unknown", "SourceUnverified", "dovecot")
+    assert (scene.one.listening, scene.one.denied) == (False, None)
+    assert scene.one.clients == (CLIENT,), "a mail that does come is told"
+    assert len(scene.fake.dovecot.listeners) == 1, "it has started, so no other gets its turn"
+
+
+async def test_a_pod_that_may_take_no_listeners_starts_nobody() -> None:
+    scene = Scene()
+    await scene.reconcile(site=replace(scene.fake.site(), pod="mail-push-main-1", pod_allowed=False))
+    assert scene.said() == ("False", "PodExcluded", None)
+    assert scene.fake.dovecot.listeners == []
+
+
+async def test_who_runs_in_a_pod_that_may_no_longer_goes_on_until_another_has_taken_over() -> None:
+    scene = Scene()
+    await scene.reconcile()
+    await scene.reconcile(site=replace(scene.fake.site(), pod="mail-push-main-1", pod_allowed=False))
+    assert scene.said() == ("True", "Registered", "dovecot")
+    assert [one.unregistered for one in scene.fake.dovecot.running] == [0]
 
 
 async def test_only_allowed_clients_are_told() -> None:

@@ -14,6 +14,8 @@ class State(Enum):
 
     STARTING = "Starting"
     LISTENING = "Listening"
+    # Set up, but its source of new mail gives no answer that would prove it (datagrams without a reply, say).
+    UNVERIFIED = "Unverified"
     FAILED = "Failed"  # will be tried again at `retry_at`
     STOPPED = "Stopped"
 
