@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
+from mailpush.api.mailpushconfig import MailPushConfigSpec
+
 DOVECOT: Final = "open-xchange-push-dovecot"
 IMAPIDLE: Final = "open-xchange-push-imapidle"
 MAILNOTIFY: Final = "open-xchange-push-mailnotify"
@@ -51,6 +53,8 @@ def effective(
     features: Mapping[str, str],
     packages: Mapping[str, str],
     definitions: Mapping[str, Sequence[str]] = MappingProxyType({}),
+    *,
+    whitelist: Sequence[str] = (),
 ) -> tuple[PackageState, ...]:
     """The push packages, then every other package that is listed or needed, sorted by name.
 
@@ -59,6 +63,8 @@ def effective(
         packages: `packages.status`: package to `enabled` or `disabled`. It wins over features.
         definitions: the packages of a feature. Default: a feature is the package of its own name (no feature of OX's
             chart holds a push package).
+        whitelist: `packages.whitelist`: where it names a package, exactly those are enabled; the rest is still checked,
+            but does not count. What a package of it needs is enabled as well.
 
     Raises:
         PackageError: any other value.
@@ -71,6 +77,8 @@ def effective(
     for package, value in packages.items():
         wanted[package] = (_status(f"packages.status.{package}", value), f"packages.status.{package} is {value}")
 
+    if whitelist:
+        wanted = _whitelisted(wanted, whitelist)
     states = {name: PackageState(name, *decision) for name, decision in wanted.items()}
     for name in PUSH_PACKAGES:
         states.setdefault(name, PackageState(name, False, f"packages.status.{name} is not set; push packages are off"))
@@ -100,6 +108,20 @@ def mechanisms_of(packages: Iterable[str]) -> tuple[str, ...]:
 def package_of(mechanism: str) -> str:
     """The push package that brings `mechanism`. Raises KeyError for an unknown one."""
     return {brought: package for package, brought in MECHANISMS.items()}[mechanism]
+
+
+def effective_of(spec: MailPushConfigSpec) -> tuple[PackageState, ...]:
+    """As `effective`, of a MailPushConfig."""
+    return effective(spec.features.status, spec.packages.status, whitelist=spec.packages.whitelist)
+
+
+def _whitelisted(wanted: Mapping[str, tuple[bool, str]], whitelist: Sequence[str]) -> dict[str, tuple[bool, str]]:
+    """What the whitelist makes of it. What a listed package needs stays open, so that it is brought along."""
+    needed = {REQUIREMENTS[name] for name in whitelist if name in REQUIREMENTS}
+    passed_over = {*PUSH_PACKAGES, *wanted} - needed
+    return dict.fromkeys(passed_over, (False, "packages.whitelist does not name it")) | dict.fromkeys(
+        whitelist, (True, "packages.whitelist names it")
+    )
 
 
 def _status(key: str, value: str) -> bool:

@@ -8,10 +8,13 @@ from mailpush.properties.read import config_hash_of, read
 from mailpush.properties.settings import (
     CallbackSettings,
     CredentialStorageSettings,
+    DoveadmSettings,
     DovecotSettings,
     ImapIdleSettings,
+    MailNotifySettings,
     MailSettings,
     RedisSettings,
+    RescheduleSettings,
     ServerSettings,
     Settings,
     WebhookSettings,
@@ -76,6 +79,7 @@ MEANINGS = {
         ),
     ),
     "odd-characters": settings(
+        reschedule=RescheduleSettings(delay_duration_ms=3000),
         allowed_clients=ClientPatterns.parse("documented*, spelling"),
         packages=frozenset({"open-xchange-push-imapidle"}),
         dovecot=DovecotSettings(enabled=False),
@@ -88,7 +92,37 @@ MEANINGS = {
             servers=(ServerSettings("default", "dovecot", 993, "tls"),),
         ),
     ),
+    "every-property": settings(
+        allow_permanent_push=False,
+        allowed_clients=ClientPatterns.parse("the-articles-spelling*"),
+        packages=frozenset(
+            f"open-xchange-{name}" for name in ("push-dovecot", "push-imapidle", "push-mailnotify", "rest")
+        ),
+        mechanisms_order=("mailnotify",),
+        credential_storage=CredentialStorageSettings(
+            True, PASSWORD.format(path="credentialStorage.passcryptSecretRef").strip(), rdb=True
+        ),
+        mail=MailSettings(
+            password_source="global",
+            login_source="name",
+            master_password=MASTER_PASSWORD,
+            servers=(ServerSettings("six", "2001:db8::1", 993, "tls"),),
+            server_source="global",
+            auth_proxy_delimiter="*",
+        ),
+        dovecot=DovecotSettings(False, stateless=False, cluster_lock="db", prefer_doveadm_for_metadata=True),
+        imapidle=ImapIdleSettings(False, True, "INBOX/Sub folder", 9, "newmail", 8, "local", True, True),
+        mailnotify=MailNotifySettings(False, True, "239.1.2.3", 10, "@", True, True, 11),
+        doveadm=DoveadmSettings(
+            True,
+            ("http://one:8080/doveadm/v1", "https://two:8443/doveadm/v1"),
+            PASSWORD.format(path="mailAccess.doveadm.apiSecretRef"),
+            *(3, 4, 5, 6, 7),
+        ),
+        reschedule=RescheduleSettings(True, 1, 2),
+    ),
     "everything": settings(
+        doveadm=DoveadmSettings(endpoints=("http://dovecot:8080/doveadm/v1",)),
         mail=MailSettings(
             password_source="global",
             login_source="login",

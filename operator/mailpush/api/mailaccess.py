@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
-from mailpush.api.meta import DnsLabel, Model, Port, SecretKeyReference, list_map, rules
+from mailpush.api.meta import DnsLabel, Milliseconds, Model, Port, SecretKeyReference, list_map, rules
 
 
 class CredentialStorage(Model):
@@ -22,11 +22,11 @@ class CredentialStorage(Model):
     )
 
     enabled: bool = False
-    """com.openexchange.push.credstorage.enabled"""
+    """com.openexchange.push.credstorage.enabled. True: passwords are kept for push users (not supported yet)."""
     passcrypt_secret_ref: SecretKeyReference | None = None
-    """The passphrase: com.openexchange.push.credstorage.passcrypt. Needed where enabled is true."""
+    """com.openexchange.push.credstorage.passcrypt. The passphrase. Needed where enabled is true."""
     rdb: bool = False
-    """com.openexchange.push.credstorage.rdb: true keeps credentials in the database, false in cluster memory."""
+    """com.openexchange.push.credstorage.rdb. True keeps credentials in the database, false in cluster memory."""
 
 
 class MasterUser(Model):
@@ -51,14 +51,29 @@ class OAuth(Model):
 
 
 class Doveadm(Model):
-    """Dovecot's doveadm HTTP API (not supported yet: a MailPushConfig with it says NotYetSupported)."""
+    """Dovecot's doveadm HTTP API. doveadm.properties (not supported yet: a MailPushConfig with it says
+    NotYetSupported)"""
 
     enabled: bool = False
-    """com.openexchange.dovecot.doveadm.enabled"""
+    """com.openexchange.dovecot.doveadm.enabled. True: use doveadm."""
     endpoints: Annotated[
         list[Annotated[str, Field(pattern=r"^https?://[^@,\s]+$", max_length=512)]], Field(max_length=32)
     ] = []
-    """com.openexchange.dovecot.doveadm.endpoints, such as http://dovecot:8080/doveadm/v1"""
+    """com.openexchange.dovecot.doveadm.endpoints. Such as http://dovecot:8080/doveadm/v1; asked in turn."""
+    api_secret_ref: SecretKeyReference | None = None
+    """com.openexchange.dovecot.doveadm.apiSecret. Dovecot's doveadm_api_key."""
+    total_connections: Annotated[int, Field(ge=1, le=10000)] = 100
+    """com.openexchange.dovecot.doveadm.endpoints.totalConnections. The most connections at a time."""
+    max_connections_per_route: Annotated[int, Field(ge=0, le=10000)] = 0
+    """com.openexchange.dovecot.doveadm.endpoints.maxConnectionsPerRoute. The most connections to one endpoint. 0: an
+    even share of totalConnections."""
+    read_timeout: Milliseconds = 10000
+    """com.openexchange.dovecot.doveadm.endpoints.readTimeout in milliseconds."""
+    connect_timeout: Milliseconds = 3000
+    """com.openexchange.dovecot.doveadm.endpoints.connectTimeout in milliseconds."""
+    check_interval: Milliseconds = 60000
+    """com.openexchange.dovecot.doveadm.endpoints.checkInterval in milliseconds: after that an endpoint that failed is
+    tried again."""
 
 
 class MailServer(Model):
@@ -103,8 +118,14 @@ class MailAccess(Model):
     login_source: Literal["login", "mail", "name"] = "login"
     """com.openexchange.mail.loginSource. What is used as the login name: login: the PushUser's login; mail: its mail
     address; name: the part of the mail address before the @."""
+    auth_proxy_delimiter: Annotated[str, Field(min_length=1, max_length=16)] | None = None
+    """com.openexchange.mail.authProxyDelimiter. Where it is set OX starts nothing for a user without a login name
+    (PUSH-0007). Here a login name is always needed. Default: unset."""
+    mail_server_source: Literal["user", "global"] = "user"
+    """com.openexchange.mail.mailServerSource. user: a PushUser's server field names the IMAP server. global: the first
+    of servers is everybody's, which is rendered as com.openexchange.mail.mailServer."""
     master_password_secret_ref: SecretKeyReference | None = None
-    """com.openexchange.mail.masterPassword, for passwordSource global."""
+    """com.openexchange.mail.masterPassword. For passwordSource global."""
     master_user: MasterUser | None = None
     """With passwordSource global: log in as this Dovecot master user on behalf of the user. Without it the master
     password is taken as each user's own, as OX does."""

@@ -7,10 +7,13 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import ConfigDict, Field
 
 from mailpush.api.mailaccess import CredentialStorage, MailAccess
+from mailpush.api.mechanisms import Mechanisms
 from mailpush.api.meta import (
+    LIST_SET,
     ClientPattern,
     DnsLabel,
     LocalReference,
+    Milliseconds,
     Model,
     SecretKeyReference,
     Toggle,
@@ -19,8 +22,8 @@ from mailpush.api.meta import (
 )
 from mailpush.names import MAX_CONFIG_NAME
 
-Duration = Annotated[int, Field(ge=0, le=86_400_000)]
 Quantity = Annotated[int | str, Field(json_schema_extra={"maxLength": 64})]
+ClientPatternList = Annotated[list[ClientPattern], Field(max_length=64)]
 Toggles = Annotated[dict[Annotated[str, Field(max_length=253)], Toggle], Field(max_length=256)]
 
 
@@ -31,50 +34,29 @@ class Statuses(Model):
     """Name of the package or feature: enabled or disabled."""
 
 
-class DovecotMechanism(Model):
-    """Dovecot's push_notification with the OX driver. dovecot-push.properties"""
+class Packages(Statuses):
+    """Push packages, as in OX's chart."""
 
-    enabled: bool | None = None
-    """com.openexchange.push.dovecot.enabled. Default: whether open-xchange-push-dovecot is enabled."""
-
-
-class ImapIdleMechanism(Model):
-    """IMAP IDLE, one connection a user. push_imapidle.properties"""
-
-    enabled: bool | None = None
-    """com.openexchange.push.imapidle.enabled. Default: whether open-xchange-push-imapidle is enabled."""
-    supports_permanent_listeners: bool = False
-    """com.openexchange.push.imapidle.supportsPermanentListeners. Off as in OX: it holds one connection a user."""
-    folder: Annotated[str, Field(min_length=1, max_length=512)] = "INBOX"
-    """com.openexchange.push.imapidle.folder"""
-    delay: Duration = 5000
-    """com.openexchange.push.imapidle.delay in milliseconds: the least time between two attempts to connect."""
-    push_mode: Literal["always", "newmail"] = "always"
-    """com.openexchange.push.imapidle.pushMode"""
+    whitelist: Annotated[
+        list[Annotated[str, Field(min_length=1, max_length=253)]], Field(max_length=256, json_schema_extra=LIST_SET)
+    ] = []
+    """Where it names a package, exactly the named ones are enabled, and features.status and packages.status do not
+    count (packages.whitelist of OX's chart)."""
 
 
-class Mechanisms(Model):
-    """How listeners learn of new mail."""
+class Reschedule(Model):
+    """When OX nodes share out their users anew. Only what is set is rendered, for OX nodes that mount the same files.
+    No effect here: users are assigned at once, and move only when a pod comes or goes."""
 
-    order: Annotated[
-        list[Literal["dovecot", "imapidle", "mailnotify"]],
-        Field(
-            max_length=3,
-            json_schema_extra=rules(
-                ("self.all(one, self.exists_one(other, other == one))", "mechanisms.order names a mechanism twice")
-            ),
-        ),
-    ] = [
-        "dovecot",
-        "imapidle",
-        "mailnotify",
-    ]
-    """Which is tried first where several are enabled for a user: the first that starts is taken. One that is left out
-    comes last."""
-    dovecot: DovecotMechanism = DovecotMechanism()
-    """Dovecot's push_notification."""
-    imapidle: ImapIdleMechanism = ImapIdleMechanism()
-    """IMAP IDLE."""
+    on_registration: bool | None = None
+    """com.openexchange.push.rescheduleOnRegistration. OX's default: false. True: a new user makes OX share out all
+    users anew. No effect here."""
+    delay_duration: Milliseconds | None = None
+    """com.openexchange.push.reschedule.delayDuration. OX's default: 5000 milliseconds of quiet before users are shared
+    out. No effect here."""
+    timer_frequency: Milliseconds | None = None
+    """com.openexchange.push.reschedule.timerFrequency. OX's default: every 2000 milliseconds OX looks whether it is
+    time. No effect here."""
 
 
 class Callback(Model):
@@ -115,15 +97,6 @@ class Transports(Model):
     webhooks: Annotated[list[Webhook], Field(max_length=32, json_schema_extra=list_map("name"))] = []
     """Targets that are told by HTTP POST."""
 
-class PodOverride(Model):
-    """What is different in one listener pod."""
-
-    ordinal: Annotated[int, Field(ge=0, le=999)]
-    """Number of the pod: 3 is mail-push-<name>-3."""
-    allow_permanent_push: bool
-    """com.openexchange.push.allowPermanentPush in this pod. With false it takes no users; those that it has move."""
-
-
 
 class Notification(Model):
     """What a notification tells."""
@@ -139,9 +112,16 @@ class Resources(Model):
     limits: Annotated[dict[str, Quantity], Field(max_length=16)] = {}
     """Upper bounds, such as memory: 512Mi."""
     requests: Annotated[dict[str, Quantity], Field(max_length=16)] = {}
-    pod_overrides: Annotated[list[PodOverride], Field(max_length=256, json_schema_extra=list_map("ordinal"))] = []
-    """Settings of single pods, such as which of them run no permanent listeners."""
     """What is set aside, such as cpu: 50m."""
+
+
+class PodOverride(Model):
+    """What is different in one listener pod."""
+
+    ordinal: Annotated[int, Field(ge=0, le=999)]
+    """Number of the pod: 3 is mail-push-<name>-3."""
+    allow_permanent_push: bool
+    """com.openexchange.push.allowPermanentPush in this pod. With false it takes no users; those that it has move."""
 
 
 class Listeners(Model):
@@ -159,6 +139,8 @@ class Listeners(Model):
     """Labels that a node must have."""
     tolerations: Annotated[list[dict[str, Any]], Field(max_length=32)] = []
     """Taints that the pods tolerate (core/v1 Toleration)."""
+    pod_overrides: Annotated[list[PodOverride], Field(max_length=256, json_schema_extra=list_map("ordinal"))] = []
+    """Settings of single pods, such as which of them run no permanent listeners."""
 
 
 NAME_RULE: Final = f"size(self.metadata.name) <= {MAX_CONFIG_NAME} && !self.metadata.name.contains('.')"
@@ -169,10 +151,13 @@ NAME_MESSAGE: Final = (
 SECRET_PROPERTIES: Final = {
     "com.openexchange.mail.masterPassword": "mailAccess.masterPasswordSecretRef",
     "com.openexchange.push.credstorage.passcrypt": "credentialStorage.passcryptSecretRef",
+    "com.openexchange.dovecot.doveadm.apiSecret": "mailAccess.doveadm.apiSecretRef",
     "com.openexchange.rest.services.basic-auth.login": "callback.authSecretRef",
     "com.openexchange.rest.services.basic-auth.password": "callback.authSecretRef",
 }
 """Properties that must not stand in `properties`, which anybody may read, and the field to use."""
+
+_ALLOWED_CLIENT: Final = "com.openexchange.push.allowedClient"
 
 SPEC_RULES: Final = (
     (
@@ -184,6 +169,16 @@ SPEC_RULES: Final = (
     *(
         (f"!('{key}' in self.properties)", f"properties must not hold {key}, which is a secret: use {field}")
         for key, field in SECRET_PROPERTIES.items()
+    ),
+    (
+        "!has(self.allowedClient) || !has(self.allowedClients) || self.allowedClient == self.allowedClients",
+        "allowedClient and allowedClients are both set and differ: allowedClient is another spelling of "
+        "allowedClients, so keep allowedClients alone",
+    ),
+    (
+        f"!('{_ALLOWED_CLIENT}' in self.properties && '{_ALLOWED_CLIENT}s' in self.properties) || "
+        f"self.properties['{_ALLOWED_CLIENT}'] == self.properties['{_ALLOWED_CLIENT}s']",
+        f"properties has {_ALLOWED_CLIENT} and {_ALLOWED_CLIENT}s, and they differ: keep {_ALLOWED_CLIENT}s alone",
     ),
     (
         "!self.properties.exists(key, key.startsWith('mailpush.'))",
@@ -198,16 +193,19 @@ class MailPushConfigSpec(Model):
     model_config = ConfigDict(json_schema_extra=rules(*SPEC_RULES))
 
     allow_permanent_push: bool = True
-    """com.openexchange.push.allowPermanentPush: the general switch of permanent listeners."""
-    allowed_clients: Annotated[list[ClientPattern], Field(max_length=64)] = [
-        "USM-EAS*",
-        "open-xchange-mobile-api-facade*",
-    ]
-    """com.openexchange.push.allowedClients: patterns of client ids (* and ?) that are told of new mail. Empty: all."""
-    packages: Statuses = Statuses()
+    """com.openexchange.push.allowPermanentPush. The general switch of permanent listeners."""
+    allowed_clients: ClientPatternList | None = None
+    """com.openexchange.push.allowedClients. Patterns of client ids (* and ?) that are told of new mail. An empty list
+    allows every client. Default: USM-EAS*, open-xchange-mobile-api-facade*."""
+    allowed_client: ClientPatternList | None = None
+    """com.openexchange.push.allowedClient. The spelling of OX's article, which OX itself does not read. Taken as
+    allowedClients, with a warning."""
+    packages: Packages = Packages()
     """Push packages, as in OX's chart: open-xchange-push-dovecot: enabled. A push package that is not listed is off."""
     features: Statuses = Statuses()
     """Features, as in OX's chart; packages override them."""
+    reschedule: Reschedule = Reschedule()
+    """When OX nodes share out their users anew. No effect here."""
     credential_storage: CredentialStorage = CredentialStorage()
     """OX's credential storage (not supported yet: a MailPushConfig with it says NotYetSupported)."""
     mail_access: MailAccess | None = None

@@ -14,6 +14,7 @@ ConfigName = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", ma
 ClientId = Annotated[str, Field(pattern=r'^[^,"\s]+$', max_length=64)]
 ClientPattern = Annotated[str, Field(pattern=r'^[^,"\s]+$', max_length=128)]
 Port = Annotated[int, Field(ge=1, le=65535)]
+Milliseconds = Annotated[int, Field(ge=0, le=86_400_000)]
 Text = Annotated[str, Field(max_length=1024)]
 Toggle = Literal["enabled", "disabled"]
 

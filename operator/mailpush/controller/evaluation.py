@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from mailpush import names
 from mailpush.api.mailpushconfig import MailPushConfigSpec
 from mailpush.decision import Problem, config_problems, config_warnings
-from mailpush.packages import PackageState, effective
+from mailpush.packages import PackageState, effective_of
 from mailpush.properties.read import SettingsError, read
 from mailpush.properties.render import RenderedConfig, render
 from mailpush.properties.secrets import ResolvedSecrets
@@ -96,7 +96,7 @@ def evaluate(name: str, spec: MailPushConfigSpec, resolved: ResolvedSecrets, *, 
         spec=spec,
         rendered=rendered,
         settings=settings,
-        packages=effective(spec.features.status, spec.packages.status),
+        packages=effective_of(spec),
         problems=problems,
         warnings=config_warnings(spec),
         unregister=unregister,

@@ -58,7 +58,7 @@ def config_warnings(spec: MailPushConfigSpec) -> tuple[Problem, ...]:
 
 
 def _packages(spec: MailPushConfigSpec) -> Iterator[Problem]:
-    states = packages.effective(spec.features.status, spec.packages.status)
+    states = packages.effective_of(spec)
     for state in states:
         if state.conflict:
             yield Problem("PackageConflict", f"{state.name} is not in effect: {state.reason}")
@@ -69,7 +69,7 @@ def _packages(spec: MailPushConfigSpec) -> Iterator[Problem]:
 
 def _not_yet_supported(spec: MailPushConfigSpec) -> Iterator[Problem]:
     access = spec.mail_access
-    in_effect = packages.in_effect(packages.effective(spec.features.status, spec.packages.status))
+    in_effect = packages.in_effect(packages.effective_of(spec))
     instead = "use mailAccess.userSecrets.enabled: true, or mailAccess.passwordSource: global"
     if spec.credential_storage.enabled:
         yield Problem(
@@ -82,6 +82,16 @@ def _not_yet_supported(spec: MailPushConfigSpec) -> Iterator[Problem]:
     if access and access.doveadm.enabled:
         yield Problem(
             "NotYetSupported", f"mailAccess.doveadm.enabled is not supported yet: set it to false and {instead}"
+        )
+    if spec.mechanisms.dovecot.prefer_doveadm_for_metadata:
+        yield Problem(
+            "NotYetSupported",
+            "mechanisms.dovecot.preferDoveadmForMetadata is not supported yet: set it to false, and users are "
+            "registered by IMAP METADATA",
+        )
+    if spec.mechanisms.imapidle.account_id:
+        yield Problem(
+            "NotYetSupported", "mechanisms.imapidle.accountId other than 0, the primary account, is not supported yet"
         )
     for name in sorted(packages.NOT_YET_SUPPORTED & in_effect):
         yield Problem("NotYetSupported", f"{name} is not supported yet: set it to disabled in packages.status")
@@ -120,7 +130,13 @@ def _warnings(spec: MailPushConfigSpec) -> Iterator[Problem]:
             f"properties has {keys.ALLOWED_CLIENT}, which OX itself does not read; it is taken as "
             f"{keys.ALLOWED_CLIENTS}: use the field allowedClients",
         )
-    if not spec.allowed_clients:
+    if spec.allowed_client is not None:
+        yield Problem(
+            "AllowedClientSpelling",
+            "allowedClient is the spelling of OX's article, which OX itself does not read; it is taken as "
+            "allowedClients: rename it",
+        )
+    if [] in (spec.allowed_clients, spec.allowed_client):
         yield Problem("EveryClientAllowed", "allowedClients is empty, which allows every client, as in OX")
     for server in spec.mail_access.servers if spec.mail_access else ():
         if server.security == "none":

@@ -8,13 +8,14 @@ from dataclasses import dataclass, field
 
 from mailpush.api.mailaccess import MailAccess
 from mailpush.api.mailpushconfig import Listeners, MailPushConfigSpec, Webhook
-from mailpush.packages import effective, in_effect
+from mailpush.packages import effective_of, in_effect
 from mailpush.properties import keys, secrets
 from mailpush.properties.format import dump
 from mailpush.properties.oxfiles import Properties, boolean, ox_files
 from mailpush.properties.patterns import ClientPatterns
 from mailpush.properties.read import DEFAULT_PORTS, config_hash_of, content_hash
 from mailpush.properties.secrets import ResolvedSecrets
+
 
 @dataclass(frozen=True, slots=True)
 class RenderedConfig:
@@ -66,7 +67,7 @@ def render(
 
 
 def _files(spec: MailPushConfigSpec, unregister: bool) -> dict[str, Properties]:
-    packages = in_effect(effective(spec.features.status, spec.packages.status, whitelist=spec.packages.whitelist))
+    packages = in_effect(effective_of(spec))
     files = ox_files(spec, packages)
     files[keys.LISTENER_FILE] = _listener(spec, packages) | ({keys.UNREGISTER: "true"} if unregister else {})
     for key, value in sorted(_verbatim(spec).items()):

@@ -9,6 +9,7 @@ from mailpush.api.mailpushconfig import MailPushConfigSpec
 from mailpush.api.meta import SecretKeyReference
 
 MASTER_PASSWORD: Final = "mailAccess.masterPasswordSecretRef"  # noqa: S105 - the path of a field
+DOVEADM_API_SECRET: Final = "mailAccess.doveadm.apiSecretRef"  # noqa: S105 - the path of a field
 PASSCRYPT: Final = "credentialStorage.passcryptSecretRef"
 REDIS_PASSWORD: Final = "redis.passwordSecretRef"  # noqa: S105 - the path of a field
 CALLBACK_LOGIN: Final = "callback.authSecretRef.login"
@@ -36,6 +37,7 @@ def secret_references(spec: MailPushConfigSpec) -> list[tuple[str, SecretKeyRefe
     references: list[tuple[str, SecretKeyReference | None]] = [
         (PASSCRYPT, spec.credential_storage.passcrypt_secret_ref),
         (MASTER_PASSWORD, access.master_password_secret_ref if access else None),
+        (DOVEADM_API_SECRET, access.doveadm.api_secret_ref if access else None),
         *((server_ca(server.name), server.ca_secret_ref) for server in (access.servers if access else ())),
         (CALLBACK_LOGIN, SecretKeyReference(name=callback.name, key="login") if callback else None),
         (CALLBACK_PASSWORD, SecretKeyReference(name=callback.name, key="password") if callback else None),

@@ -164,7 +164,7 @@ def test_every_rule_says_what_to_change() -> None:
     ) in messages
     for field in ("configRef", "contextId", "userId"):
         assert f"{field} is immutable: delete this PushUser and create another one" in messages
-    assert len(SPEC_RULES) == 2 + len(SECRET_PROPERTIES)
+    assert len(SPEC_RULES) == 4 + len(SECRET_PROPERTIES)
 
 
 def test_the_name_of_a_push_user_is_a_rule_on_the_root_that_names_the_right_one() -> None:
