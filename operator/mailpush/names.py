@@ -40,6 +40,7 @@ LISTENER_MANAGER: Final = "mail-push-listener"
 CALLBACK_PORT: Final = 8009
 INTERNAL_PORT: Final = 8010
 HEALTH_PORT: Final = 8080
+ADMIN_PORT: Final = 1099  # of OX's RMI registry, which `pushusers` asks
 
 CALLBACK_PATH: Final = "/preliminary/http-notify/v1/notify"
 INTERNAL_EVENTS_PATH: Final = "/internal/v1/events"

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import ConfigDict, Field
 
+from mailpush.api.admin import Admin
 from mailpush.api.mailaccess import CredentialStorage, MailAccess
 from mailpush.api.mechanisms import Mechanisms
 from mailpush.api.meta import (
@@ -214,6 +215,8 @@ class MailPushConfigSpec(Model):
     """How listeners learn of new mail."""
     callback: Callback = Callback()
     """Where Dovecot sends its events to."""
+    admin: Admin = Admin()
+    """Where the command pushusers asks."""
     redis: Redis | None = None
     """Cluster memory, for claims of notifications. Without it each pod remembers by itself."""
     transports: Transports = Transports()

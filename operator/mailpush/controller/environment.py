@@ -27,6 +27,9 @@ class OperatorSettings:
         listener_cluster_role: what the listeners' ServiceAccounts are bound to.
         identity: what it writes as the holder of its own Lease; the process adds what makes it unique.
         health_port: 0 is any free one.
+        admin_port: of the admin endpoint, 0 is any free one; None where there is none.
+        admin_directory: a mounted Secret with the keys `login` and `password`.
+        admin_tls_directory: a mounted Secret with the keys `tls.crt` and `tls.key`; None for plain HTTP.
     """
 
     namespaces: tuple[str, ...]
@@ -39,6 +42,9 @@ class OperatorSettings:
     identity: str = "mail-push-operator"
     listen: str = EVERY_ADDRESS
     health_port: int = HEALTH_PORT
+    admin_port: int | None = None
+    admin_directory: Path | None = None
+    admin_tls_directory: Path | None = None
 
     @classmethod
     def from_environment(cls, variables: Mapping[str, str], *, default_namespace: str = "default") -> Self:
@@ -63,6 +69,9 @@ class OperatorSettings:
             identity=variables.get("POD_NAME") or os.uname().nodename,
             listen=variables.get("MAILPUSH_LISTEN") or EVERY_ADDRESS,
             health_port=_port(variables, "MAILPUSH_HEALTH_PORT", HEALTH_PORT),
+            admin_port=_port(variables, "MAILPUSH_ADMIN_PORT", 0) if variables.get("MAILPUSH_ADMIN_PORT") else None,
+            admin_directory=_directory(variables, "MAILPUSH_ADMIN_DIRECTORY"),
+            admin_tls_directory=_directory(variables, "MAILPUSH_ADMIN_TLS_DIRECTORY"),
         )
 
 
@@ -72,6 +81,10 @@ def current_namespace() -> str:
         return SERVICE_ACCOUNT_NAMESPACE.read_text().strip() or "default"
     except OSError:
         return "default"
+
+
+def _directory(variables: Mapping[str, str], name: str) -> Path | None:
+    return Path(value) if (value := variables.get(name)) else None
 
 
 def _list(text: str) -> tuple[str, ...]:

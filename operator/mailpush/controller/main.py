@@ -13,6 +13,7 @@ from kubernetes.aio.config import ConfigException
 
 from mailpush import __version__
 from mailpush.controller import logs
+from mailpush.controller.admin import OperatorAdmin
 from mailpush.controller.election import Election, LeadershipLostError
 from mailpush.controller.environment import OperatorSettings, SettingsProblem, current_namespace
 from mailpush.controller.health import HealthServer, Pulse
@@ -93,6 +94,7 @@ async def _observe_and_lead(kube: Kube, settings: OperatorSettings, pulse: Pulse
             observing = [tasks.create_task(reflector.run()) for reflector in lookout.reflectors()]
             observing += [tasks.create_task(reflector.run()) for reflector in book.reflectors()]
             observing.append(tasks.create_task(_ready(lookout, pulse)))
+            observing.append(tasks.create_task(OperatorAdmin(kube, settings, book).run()))
             term = tasks.create_task(_term(election, leader, stop))
             stopping = tasks.create_task(stop.wait())
             await asyncio.wait([term, stopping], return_when=asyncio.FIRST_COMPLETED)

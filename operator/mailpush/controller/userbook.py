@@ -121,6 +121,10 @@ class UserBook:
     def get(self, name: UserName) -> UserRecord | None:
         return self._records.get(name)
 
+    def all(self) -> Iterator[tuple[UserName, UserRecord]]:
+        """Every user; what comes or goes meanwhile may be left out."""
+        yield from list(self._records.items())
+
     def names_of(self, key: ConfigKey) -> list[UserName]:
         """The users of a MailPushConfig, whether it exists or not."""
         return [UserName(key.namespace, name) for name in self._by_config.get(key, ())]

@@ -99,6 +99,7 @@ def _container(owner: Owner, listeners: Listeners, settings: OperatorSettings) -
             {"name": "callback", "containerPort": names.CALLBACK_PORT, "protocol": "TCP"},
             {"name": "internal", "containerPort": names.INTERNAL_PORT, "protocol": "TCP"},
             {"name": "health", "containerPort": names.HEALTH_PORT, "protocol": "TCP"},
+            {"name": "admin", "containerPort": names.ADMIN_PORT, "protocol": "TCP"},
         ],
         # A pod that starts on a busy node gets two minutes; afterwards a loop that hangs is found in half a minute.
         "startupProbe": _probe("/livez", "health", period=2, failures=60),

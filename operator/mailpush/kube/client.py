@@ -39,18 +39,23 @@ class Kube:
         self._api = api
 
     @classmethod
-    async def connect(cls, kubeconfig: Path | None = None) -> Self:
+    async def connect(cls, kubeconfig: Path | None = None, *, context: str | None = None) -> Self:
         """In a pod the ServiceAccount's, else the kubeconfig given, `$KUBECONFIG` or `~/.kube/config`.
+
+        `context` names one of the kubeconfig's contexts; default: the current one.
 
         Raises:
             kubernetes.aio.config.ConfigException: neither is there.
         """
         configuration = Configuration()
-        if kubeconfig is None and "KUBERNETES_SERVICE_HOST" in os.environ and "KUBECONFIG" not in os.environ:
+        explicit = kubeconfig is not None or context is not None or "KUBECONFIG" in os.environ
+        if not explicit and "KUBERNETES_SERVICE_HOST" in os.environ:
             kube_config.load_incluster_config(client_configuration=configuration)
         else:
             await kube_config.load_kube_config(
-                config_file=str(kubeconfig) if kubeconfig else None, client_configuration=configuration
+                config_file=str(kubeconfig) if kubeconfig else None,
+                context=context,
+                client_configuration=configuration,
             )
         configuration.retries = None
         return cls(ApiClient(configuration=configuration))
@@ -116,12 +121,15 @@ class Kube:
         name: str,
         *,
         uid: str | None = None,
+        resource_version: str | None = None,
         propagation: str = "Background",
     ) -> None:
-        """Deletes the object; with `uid` only that very one."""
+        """Deletes the object; with `uid` only that very one, with `resource_version` only as it was then
+        (ConflictError)."""
         options: Object = {"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": propagation}
-        if uid is not None:
-            options["preconditions"] = {"uid": uid}
+        preconditions = {"uid": uid, "resourceVersion": resource_version}
+        if any(preconditions.values()):
+            options["preconditions"] = {key: value for key, value in preconditions.items() if value is not None}
         await self._json("DELETE", resource.path(namespace, name), body=options)
 
     # -- many

@@ -29,6 +29,7 @@ class Environment:
     callback_port: int
     internal_port: int
     health_port: int
+    admin_port: int
     peer_url_template: str
 
     @classmethod
@@ -54,6 +55,7 @@ class Environment:
             callback_port=_port(environ, "MAILPUSH_CALLBACK_PORT", names.CALLBACK_PORT),
             internal_port=_port(environ, "MAILPUSH_INTERNAL_PORT", names.INTERNAL_PORT),
             health_port=_port(environ, "MAILPUSH_HEALTH_PORT", names.HEALTH_PORT),
+            admin_port=_port(environ, "MAILPUSH_ADMIN_PORT", names.ADMIN_PORT),
             peer_url_template=environ.get("MAILPUSH_PEER_URL") or default_peers,
         )
 

@@ -5,15 +5,13 @@ answer to. So nothing here waits for anybody: authorise, read, journal, answer.
 """
 
 import asyncio
-import base64
-import binascii
-import hmac
 from collections.abc import Callable
 from typing import Any, Final
 
 import structlog
 from aiohttp import hdrs, web
 
+from mailpush import basicauth
 from mailpush.listener import metrics
 from mailpush.listener.web import WebServer
 from mailpush.names import CALLBACK_PATH
@@ -118,15 +116,7 @@ class Ingress:
 
 def authorized(header: str | None, settings: CallbackSettings) -> bool:
     """Whether `header` is the basic authentication (RFC 7617) of `settings`, in a time that says nothing about it."""
-    scheme, _, encoded = (header or "").partition(" ")
-    try:
-        given = base64.b64decode(encoded.strip(), validate=True) if scheme.lower() == "basic" else b""
-    except (binascii.Error, ValueError):
-        given = b""
-    login, _, password = given.partition(b":")
-    same_login = hmac.compare_digest(login, settings.login.encode())
-    same_password = hmac.compare_digest(password, settings.password.encode())
-    return same_login & same_password & bool(settings.login) & bool(settings.password)
+    return basicauth.authorized(header, settings.login, settings.password)
 
 
 async def _body(request: web.Request) -> bytes:

@@ -8,8 +8,10 @@ from typing import Any, Final
 import structlog
 from prometheus_client import Gauge
 
+from mailpush.admin.server import AdminServer
 from mailpush.decision import POD_EXCLUDED, site_facts
 from mailpush.kube.client import Kube
+from mailpush.listener.admin import MISSING, PodUsers, access_of
 from mailpush.listener.clock import boottime
 from mailpush.listener.credentials import UserSecrets
 from mailpush.listener.environment import Environment, ordinal
@@ -127,6 +129,8 @@ class ListenerProcess:
         )
         self._ingress = Ingress(lambda: self._loaded.settings.callback, self._router.offer)
         self._internal = InternalServer(self._router.take, self._shards.owner_of, key)
+        pod_users = PodUsers(kube, env.namespace, env.config, self._supervisor.listening)
+        self._admin = AdminServer(pod_users, access_of(loaded.settings), MISSING)
 
     async def run(self, stop: asyncio.Event) -> int:
         """Until `stop` is set or the Lease is lost; gives the exit code. Raises OSError where a port is taken."""
@@ -138,6 +142,7 @@ class ListenerProcess:
     async def _run(self, stop: asyncio.Event) -> int:
         await self._internal.start(self._env.listen, self._env.internal_port)
         await self._ingress.start(self._env.listen, self._env.callback_port)
+        await self._start_admin()
         self._say_settings(reason="")
         self._supervisor.apply(self._site())
         self._liveness.expect("shards", STALLED_SECONDS)
@@ -202,14 +207,28 @@ class ListenerProcess:
         self._loaded = loaded
         self._supervisor.apply(self._site())
         self._say_settings(reason="")
-        task = asyncio.create_task(self._apply_to_dispatcher())
-        self._background.add(task)
-        task.add_done_callback(self._background.discard)
+        for change in (self._apply_to_dispatcher(), self._apply_to_admin()):
+            task = asyncio.create_task(change)
+            self._background.add(task)
+            task.add_done_callback(self._background.discard)
 
     async def _apply_to_dispatcher(self) -> None:
         async with self._targets_lock:
             await self._claims.use(self._loaded.settings)
             await self._dispatcher.replace_targets(webhook_targets(self._loaded.settings))
+
+    async def _start_admin(self) -> None:
+        """Mails are told without it, so what is wrong with it stops nothing."""
+        try:
+            await self._admin.start(self._env.listen, self._env.admin_port)
+        except OSError as error:  # of TLS, too
+            log.warning("admin_cannot_serve", port=self._env.admin_port, why=str(error))
+
+    async def _apply_to_admin(self) -> None:
+        try:
+            await self._admin.use(access_of(self._loaded.settings))
+        except OSError as error:
+            log.warning("admin_cannot_serve", port=self._env.admin_port, why=str(error))
 
     def _settings_problem(self, reason: str | None) -> None:
         """The last good configuration goes on, so the pod stays capable."""
@@ -217,7 +236,7 @@ class ListenerProcess:
 
     def _say_settings(self, reason: str) -> None:
         """Capable is who can do the work, also where the settings let nobody be listened for: then it is the owner
-        who says so on each user.
+        who says so on each user. A pod that takes no users while others may is not: what it has is moved away.
         """
         excluded = self._loaded.settings.allowed_somewhere and not self._allowed()
         self._keeper.update(
@@ -296,6 +315,7 @@ class ListenerProcess:
     async def _close(self) -> None:
         await self._ingress.close()
         await self._internal.close()
+        await self._admin.close()
         await self._peers.close()
         await self._claims.close()
         self._journal.close()

@@ -121,6 +121,10 @@ class Supervisor:
 
     # -- what is the case
 
+    def listening(self) -> list[UserKey]:
+        """Users for whom a listener runs."""
+        return [key for key, listener in self._listeners.items() if listener.listening]
+
     def counts(self) -> tuple[dict[str, int], dict[str, int]]:
         """Users by `assigned`, `listening`, `failed`; and the denied ones by reason."""
         denied: Counter[str] = Counter()

@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import Final
 
 from mailpush.properties import keys
+from mailpush.properties.admin import read_admin
 from mailpush.properties.lookup import Lookup, SettingsError
 from mailpush.properties.mechanisms import (
     read_doveadm,
@@ -62,6 +63,7 @@ def read(files: Mapping[str, str]) -> Settings:
         callback=CallbackSettings(
             lookup.secret(keys.CALLBACK_LOGIN) or "", lookup.secret(keys.CALLBACK_PASSWORD) or ""
         ),
+        admin=read_admin(lookup),
         redis=_redis(lookup),
         webhooks=tuple(_webhook(lookup, name) for name in lookup.names(keys.WEBHOOKS)),
         notification_content=lookup.choice(keys.NOTIFICATION_CONTENT, "headers", ("none", "headers", "full")),

@@ -10,6 +10,8 @@ from mailpush.api.mailaccess import MailAccess
 from mailpush.api.mailpushconfig import Listeners, MailPushConfigSpec, Webhook
 from mailpush.packages import effective_of, in_effect
 from mailpush.properties import keys, secrets
+from mailpush.properties.admin import ADMIN_PATHS
+from mailpush.properties.catalog import takes_a_restart
 from mailpush.properties.format import dump
 from mailpush.properties.oxfiles import Properties, boolean, ox_files
 from mailpush.properties.patterns import ClientPatterns
@@ -52,8 +54,9 @@ def render(
         ValueError: `resolved.hash_key` is empty.
     """
     header = f'Rendered from MailPushConfig "{config_name}". Change that: what is edited here is put back.'
-    files = {name: dump(content, header) for name, content in _files(spec, unregister).items()}
-    boot_files = {keys.BOOT_FILE: dump(_boot(spec), header)}
+    properties, boot = _parted(_files(spec, unregister))
+    files = {name: dump(content, header) for name, content in properties.items()}
+    boot_files = {keys.BOOT_FILE: dump(boot, header)}
     secret_files = {keys.SECRETS_FILE: dump(_secrets(spec, resolved), header)}
     secrets_hash = keyed_hash(secret_files, resolved.hash_key)
     return RenderedConfig(
@@ -75,6 +78,15 @@ def _files(spec: MailPushConfigSpec, unregister: bool) -> dict[str, Properties]:
     return files
 
 
+def _parted(files: dict[str, Properties]) -> tuple[dict[str, Properties], Properties]:
+    """What running listeners take, by file, and what takes a restart, in the order of the files."""
+    boot: Properties = {}
+    for properties in files.values():
+        for key in [key for key in properties if takes_a_restart(key)]:
+            boot[key] = properties.pop(key)
+    return files, boot
+
+
 def _verbatim(spec: MailPushConfigSpec) -> Properties:
     properties = dict(spec.properties)
     # OX's article names a property that OX's code does not read. Whoever follows it means the real one.
@@ -89,6 +101,8 @@ def _listener(spec: MailPushConfigSpec, packages: frozenset[str]) -> Properties:
         keys.MECHANISMS_ORDER: ", ".join(spec.mechanisms.order),
         keys.NOTIFICATION_CONTENT: spec.notification.content,
     }
+    if spec.redis:
+        properties[keys.REDIS_URL] = spec.redis.url
     if spec.listeners.pod_overrides:
         properties |= _pods(spec.listeners)
     if spec.mail_access:
@@ -139,10 +153,6 @@ def _webhook(webhook: Webhook) -> Properties:
     }
 
 
-def _boot(spec: MailPushConfigSpec) -> Properties:
-    return {keys.REDIS_URL: spec.redis.url} if spec.redis else {}
-
-
 def _secrets(spec: MailPushConfigSpec, resolved: ResolvedSecrets) -> Properties:
     servers = spec.mail_access.servers if spec.mail_access else []
     paths = {
@@ -152,6 +162,7 @@ def _secrets(spec: MailPushConfigSpec, resolved: ResolvedSecrets) -> Properties:
         **{keys.server_key(server.name, "ca"): secrets.server_ca(server.name) for server in servers},
         keys.CALLBACK_LOGIN: secrets.CALLBACK_LOGIN,
         keys.CALLBACK_PASSWORD: secrets.CALLBACK_PASSWORD,
+        **ADMIN_PATHS,
         keys.REDIS_PASSWORD: secrets.REDIS_PASSWORD,
         **{
             keys.webhook_key(webhook.name, "secret"): secrets.webhook_secret(webhook.name)

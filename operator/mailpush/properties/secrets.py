@@ -7,6 +7,7 @@ from typing import Final
 
 from mailpush.api.mailpushconfig import MailPushConfigSpec
 from mailpush.api.meta import SecretKeyReference
+from mailpush.properties.admin import admin_references
 
 MASTER_PASSWORD: Final = "mailAccess.masterPasswordSecretRef"  # noqa: S105 - the path of a field
 DOVEADM_API_SECRET: Final = "mailAccess.doveadm.apiSecretRef"  # noqa: S105 - the path of a field
@@ -41,6 +42,7 @@ def secret_references(spec: MailPushConfigSpec) -> list[tuple[str, SecretKeyRefe
         *((server_ca(server.name), server.ca_secret_ref) for server in (access.servers if access else ())),
         (CALLBACK_LOGIN, SecretKeyReference(name=callback.name, key="login") if callback else None),
         (CALLBACK_PASSWORD, SecretKeyReference(name=callback.name, key="password") if callback else None),
+        *admin_references(spec.admin),
         (REDIS_PASSWORD, spec.redis.password_secret_ref if spec.redis else None),
         *((webhook_secret(webhook.name), webhook.secret_ref) for webhook in spec.transports.webhooks),
     ]

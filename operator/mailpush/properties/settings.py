@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+from mailpush.properties.admin import AdminSettings
 from mailpush.properties.patterns import ClientPatterns
 from mailpush.properties.pods import allowed_in, allowed_somewhere
 
@@ -159,6 +160,7 @@ class Settings:
     webhooks: tuple[WebhookSettings, ...]
     notification_content: str
     """`none`, `headers` or `full`."""
+    admin: AdminSettings = AdminSettings()  # noqa: RUF009 - frozen
     unregister: bool = False
     """True before an uninstall: unregister every user at the mail server and start nothing."""
     mailnotify: MailNotifySettings = MailNotifySettings()

@@ -1,0 +1,1 @@
+"""The admin endpoint that `pushusers` talks to: the part that operator and listener pods share."""

@@ -1,0 +1,99 @@
+"""The HTTP side of `pushusers`: one request to an admin endpoint (`mailpush.admin`)."""
+
+import http.client
+import json
+import re
+import ssl
+from base64 import b64encode
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+CONNECT_SECONDS: Final = 30.0
+"""For a host that answers nothing at all; OX leaves that to the operating system."""
+READ_TIMED_OUT: Final = "Read timed out"
+_HOST: Final = re.compile(r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]|[0-9A-Fa-f]*:[0-9A-Fa-f:.]*")
+
+
+class ServerError(Exception):
+    """The text is what the tool prints to standard error."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """An admin endpoint and how to get in. `timeout` in seconds, 0 for none."""
+
+    host: str
+    port: int
+    login: str
+    password: str = field(repr=False)
+    timeout: int = 0
+    tls: bool = False
+    ca_file: str | None = None
+
+    def request(self, method: str, path: str) -> dict[str, Any]:
+        """The JSON object that the endpoint answers.
+
+        Raises:
+            ServerError: it cannot be reached, is no endpoint of ours, or refuses.
+        """
+        connection = self._connect()
+        try:
+            connection.sock.settimeout(self.timeout or None)
+            connection.request(method, path, headers={"Authorization": self._authorization(), "Accept": "*/*"})
+            answer = connection.getresponse()
+            status, body = answer.status, answer.read()
+        except TimeoutError:
+            raise ServerError(READ_TIMED_OUT) from None
+        except http.client.HTTPException:
+            raise self._no_stub() from None
+        except OSError as error:
+            raise ServerError(f"Unable to connect to server: {error.strerror or type(error).__name__}") from None
+        finally:
+            connection.close()
+        return self._read(status, body)
+
+    def _read(self, status: int, body: bytes) -> dict[str, Any]:
+        try:
+            content = json.loads(body)
+        except ValueError:
+            content = None
+        if not isinstance(content, dict):
+            raise self._no_stub()
+        if status != 200:
+            sentence = content.get("error")
+            raise ServerError(sentence if isinstance(sentence, str) and sentence else "An error occurred.")
+        return content
+
+    def _connect(self) -> http.client.HTTPConnection:
+        if not _HOST.fullmatch(self.host):
+            raise ServerError(f"URL to connect to server is invalid: {self.host}:{self.port}")
+        host = self.host.strip("[]")
+        connection: http.client.HTTPConnection
+        if self.tls:
+            try:
+                context = ssl.create_default_context(cafile=self.ca_file)
+            except (OSError, ssl.SSLError) as error:
+                raise ServerError(f"Unable to read {self.ca_file}: {_reason(error)}") from None
+            connection = http.client.HTTPSConnection(host, self.port, timeout=CONNECT_SECONDS, context=context)
+        else:
+            connection = http.client.HTTPConnection(host, self.port, timeout=CONNECT_SECONDS)
+        try:
+            connection.connect()
+        except ssl.SSLError as error:
+            raise ServerError(f"Unable to connect to server: {_reason(error)}") from None
+        except (OSError, UnicodeError):
+            raise ServerError("Unable to connect to server") from None
+        return connection
+
+    def _authorization(self) -> str:
+        pair = f"{self.login}:{self.password}".encode(errors="surrogateescape")
+        return "Basic " + b64encode(pair).decode("ascii")
+
+    def _no_stub(self) -> ServerError:
+        return ServerError(f"Remote stub not found: {self.host}:{self.port} is no admin endpoint of Mail Push")
+
+
+def _reason(error: OSError) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return str(error.verify_message)
+    return str(getattr(error, "reason", None) or error.strerror or type(error).__name__)

@@ -1,0 +1,146 @@
+"""The operator's admin endpoint: all push users of the namespaces that it serves."""
+
+import asyncio
+import ssl
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from mailpush.admin.server import AdminAccess, AdminError, AdminServer, Registration, Running
+from mailpush.controller.environment import OperatorSettings
+from mailpush.controller.userbook import UserBook, UserName, UserRecord
+from mailpush.kube import resources
+from mailpush.kube.client import Kube
+from mailpush.kube.errors import ConflictError, KubeError, NotFoundError
+
+TRIES: Final = 5
+LOOK_SECONDS: Final = 5.0
+MISSING: Final = "no login is set: set the chart's admin.existingSecret to a Secret with the keys login and password"
+
+log = structlog.get_logger(__name__)
+
+
+class ClusterUsers:
+    """Answers from what the operator has seen; a change goes by the API server, so a standby may make it as well."""
+
+    def __init__(self, kube: Kube, namespaces: tuple[str, ...], book: UserBook) -> None:
+        self._kube = kube
+        self._namespaces = namespaces
+        self._book = book
+
+    async def listeners(self) -> Iterator[Running]:
+        return (
+            Running(record.spec.context_id, record.spec.user_id, permanent=True)
+            for _, record in self._records()
+            if record.listening is not None and record.listening.status == "True"
+        )
+
+    async def registrations(self) -> Iterator[Registration]:
+        return (
+            Registration(record.spec.context_id, record.spec.user_id, client)
+            for _, record in self._records()
+            if not record.deleting
+            for client in record.spec.clients
+        )
+
+    async def unregister(self, context: int, user: int, client: str) -> bool:
+        """One client off a PushUser, or the PushUser itself with the last one."""
+        found = [
+            name
+            for name, record in self._records()
+            if (record.spec.context_id, record.spec.user_id) == (context, user)
+            and not record.deleting
+            and client in record.spec.clients
+        ]
+        if len(found) > 1:
+            them = ", ".join(f"{name.namespace}/{name.name}" for name in sorted(found))
+            raise AdminError(
+                409, f"More than one push user has this registration ({them}): edit the right one with kubectl"
+            )
+        try:
+            return bool(found) and await self._remove(found[0], client)
+        except KubeError as error:
+            log.warning("admin_unregister_failed", user="/".join(found[0]), error=str(error))
+            raise AdminError(503, "The Kubernetes API does not take the change: see the operator's log") from error
+
+    async def _remove(self, name: UserName, client: str) -> bool:
+        """By resourceVersion: what somebody else has changed meanwhile is looked at again, and not lost."""
+        for _ in range(TRIES):
+            try:
+                body = await self._kube.get(resources.PUSH_USER, *name)
+                metadata, clients = body["metadata"], body["spec"].get("clients") or []
+                if client not in clients or "deletionTimestamp" in metadata:
+                    return False
+                version = metadata["resourceVersion"]
+                if left := [one for one in clients if one != client]:
+                    patch = {"metadata": {"resourceVersion": version}, "spec": {"clients": left}}
+                    await self._kube.merge_patch(resources.PUSH_USER, *name, patch)
+                else:
+                    await self._kube.delete(resources.PUSH_USER, *name, uid=metadata["uid"], resource_version=version)
+            except NotFoundError:
+                return False
+            except ConflictError:
+                continue
+            return True
+        raise AdminError(409, "The push user keeps changing: try again")
+
+    def _records(self) -> Iterator[tuple[UserName, UserRecord]]:
+        if not all(self._book.listed(namespace) for namespace in self._namespaces):
+            raise AdminError(503, "The operator has not read the push users yet: try again")
+        return self._book.all()
+
+
+class OperatorAdmin:
+    """Runs the endpoint where the settings ask for one; login and certificate are read anew when they change."""
+
+    def __init__(self, kube: Kube, settings: OperatorSettings, book: UserBook) -> None:
+        self._settings = settings
+        self._backend = ClusterUsers(kube, settings.namespaces, book)
+
+    async def run(self) -> None:
+        """Until cancelled. What is wrong with it is in the log, and stops nothing else."""
+        port = self._settings.admin_port
+        if port is None:
+            return
+        server = AdminServer(self._backend, AdminAccess(), MISSING)
+        access: AdminAccess | None = None
+        started = False
+        try:
+            while True:
+                current = await asyncio.to_thread(self._read)
+                if current != access:
+                    access = current
+                    try:
+                        await server.use(current)
+                        if not started:
+                            await server.start(self._settings.listen, port)
+                            started = True
+                    except (OSError, ssl.SSLError) as error:
+                        log.error("admin_cannot_serve", port=port, error=str(error))  # noqa: TRY400
+                await asyncio.sleep(LOOK_SECONDS)
+        finally:
+            await server.close()
+
+    def _read(self) -> AdminAccess:
+        login, tls = self._settings.admin_directory, self._settings.admin_tls_directory
+        return AdminAccess(
+            _line(login, "login"),
+            _line(login, "password"),
+            _text(tls, "tls.crt") or None,
+            _text(tls, "tls.key") or None,
+        )
+
+
+def _text(directory: Path | None, name: str) -> str:
+    if directory is None:
+        return ""
+    try:
+        return (directory / name).read_text()
+    except (OSError, UnicodeDecodeError):
+        return ""
+
+
+def _line(directory: Path | None, name: str) -> str:
+    return _text(directory, name).rstrip("\r\n")

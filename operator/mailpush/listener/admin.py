@@ -1,0 +1,56 @@
+"""A listener pod's admin endpoint: the listeners of this pod, as OX's tool shows those of one node."""
+
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from pydantic import ValidationError
+
+from mailpush import names
+from mailpush.admin.server import AdminAccess, AdminError, Registration, Running
+from mailpush.kube.client import Kube
+from mailpush.kube.errors import KubeError
+from mailpush.kube.resources import PUSH_USER
+from mailpush.listener.users import User, UserKey
+from mailpush.properties.settings import Settings
+
+MISSING: Final = "no login is set: set admin.authSecretRef of the MailPushConfig to a Secret with login and password"
+ASK_THE_OPERATOR: Final = (
+    "A listener pod may not change push users: ask the operator's admin endpoint (-s <release>-admin, the chart's "
+    "admin.enabled), or use kubectl"
+)
+
+
+class PodUsers:
+    """
+    Args:
+        listening: users who are listened for in this pod now.
+    """
+
+    def __init__(self, kube: Kube, namespace: str, config: str, listening: Callable[[], Iterable[UserKey]]) -> None:
+        self._kube = kube
+        self._namespace = namespace
+        self._config = config
+        self._listening = listening
+
+    async def listeners(self) -> Iterable[Running]:
+        return [Running(*key, permanent=True) for key in self._listening()]
+
+    async def registrations(self) -> Iterable[Registration]:
+        """All of the MailPushConfig, as OX lists those of the cluster. Read anew: a pod need not know them all."""
+        try:
+            selector = f"{names.CONFIG_LABEL}={self._config}"
+            found, _ = await self._kube.list(PUSH_USER, self._namespace, label_selector=selector)
+            users = [User.of(item) for item in found]
+        except (KubeError, ValidationError) as error:
+            raise AdminError(503, "The push users cannot be read from the Kubernetes API at the moment") from error
+        return [Registration(*user.key, client) for user in users if not user.deleting for client in user.spec.clients]
+
+    async def unregister(self, context: int, user: int, client: str) -> bool:
+        """A pod's rights are small on purpose: it writes statuses, and nobody's registrations."""
+        raise AdminError(403, ASK_THE_OPERATOR)
+
+
+def access_of(settings: Settings) -> AdminAccess:
+    """Who is let in by these settings, and over what."""
+    admin = settings.admin
+    return AdminAccess(admin.login, admin.password, admin.certificate, admin.key)
