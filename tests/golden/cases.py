@@ -31,7 +31,7 @@ class Case(NamedTuple):
 
     def secrets(self) -> ResolvedSecrets:
         values = {
-            path: CERTIFICATE if path.endswith("caSecretRef") else PASSWORD.format(path=path)
+            path: CERTIFICATE if path.endswith(("caSecretRef", "tls.crt]")) else PASSWORD.format(path=path)
             for path, _ in secret_references(self.spec)
         }
         return ResolvedSecrets(b"the key of the golden files", values)

@@ -2,6 +2,7 @@
 
 import pytest
 
+from mailpush.properties.admin import AdminSettings
 from mailpush.properties.format import load
 from mailpush.properties.patterns import ClientPatterns
 from mailpush.properties.read import config_hash_of, read
@@ -120,6 +121,15 @@ MEANINGS = {
             *(3, 4, 5, 6, 7),
         ),
         reschedule=RescheduleSettings(True, 1, 2),
+        callback=CALLBACK,
+        admin=AdminSettings(
+            login=PASSWORD.format(path="admin.authSecretRef.login"),
+            password=PASSWORD.format(path="admin.authSecretRef.password"),
+            certificate=CERTIFICATE.rstrip(),
+            key=PASSWORD.format(path="admin.tlsSecretRef[tls.key]"),
+        ),
+        pod_overrides={4: True},
+        replicas=5,
     ),
     "everything": settings(
         doveadm=DoveadmSettings(endpoints=("http://dovecot:8080/doveadm/v1",)),

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from mailpush import names
 from mailpush.api.mailpushconfig import MailPushConfigSpec
-from mailpush.decision import Problem, config_problems, config_warnings
+from mailpush.decision import Problem, config_problems, config_warnings, property_problems
 from mailpush.packages import PackageState, effective_of
 from mailpush.properties.read import SettingsError, read
 from mailpush.properties.render import RenderedConfig, render
@@ -90,6 +90,7 @@ def evaluate(name: str, spec: MailPushConfigSpec, resolved: ResolvedSecrets, *, 
     settings: Settings | None = None
     try:
         settings = read(rendered.directory)
+        problems += property_problems(spec, settings)
     except SettingsError as error:
         problems += tuple(Problem("SettingsInvalid", problem) for problem in error.problems)
     return Evaluation(

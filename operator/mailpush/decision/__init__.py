@@ -16,7 +16,7 @@ from mailpush.decision.chain import (
     question_of,
 )
 from mailpush.decision.facts import Placement, SecretFacts, SiteFacts, UserFacts, login_of, site_facts, user_facts
-from mailpush.decision.problems import Problem, config_problems, config_warnings
+from mailpush.decision.problems import Problem, config_problems, config_warnings, property_problems
 
 __all__ = [
     "ACCEPTED",
@@ -39,6 +39,7 @@ __all__ = [
     "decide",
     "login_of",
     "name_of",
+    "property_problems",
     "question_of",
     "site_facts",
     "user_facts",

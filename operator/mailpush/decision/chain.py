@@ -137,36 +137,6 @@ def client_allowed(user: UserFacts, site: SiteFacts) -> Refusal | str:
     )
 
 
-def assigned(user: UserFacts, site: SiteFacts) -> Refusal | str:
-    """Has the balancer given the user to a pod, and to this one where a pod asks?"""
-    place = user.placement
-    if place is None:
-        return "the shard map says which pod has the user"
-    if place.owner is None:
-        return Refusal(
-            "NotAssigned",
-            f"slot {place.slot} has no owner at the moment: see the conditions of the MailPushConfig, and whether "
-            "listener pods run",
-        )
-    if place.here is not None and place.here != place.owner:
-        return Refusal("AssignedElsewhere", f"slot {place.slot} is {place.owner}'s, which listens for the user")
-    return f"slot {place.slot} is {place.owner}'s"
-
-
-def pod_allowed(user: UserFacts, site: SiteFacts) -> Refusal | str:
-    """Does allowPermanentPush let that pod run permanent listeners?"""
-    place = user.placement
-    if place is None or place.owner is None:
-        return "the balancer gives users only to pods that may run permanent listeners"
-    if place.allowed:
-        return f"{place.owner} may run permanent listeners"
-    return Refusal(
-        POD_EXCLUDED,
-        f"allowPermanentPush is false for {place.owner} (listeners.podOverrides): its users move to other pods as soon "
-        "as one can take them",
-    )
-
-
 def user_active(user: UserFacts, site: SiteFacts) -> Refusal | str:
     """Is the user active, that is, not suspended?"""
     if not user.suspended:
@@ -191,6 +161,8 @@ def mail_access_configured(user: UserFacts, site: SiteFacts) -> Refusal | str:
 
 def server_known(user: UserFacts, site: SiteFacts) -> Refusal | str:
     """Is the user's IMAP server one of them?"""
+    if not site.server_per_user:
+        return f"server {site.servers[0]}, everybody's (mailServerSource is global)"
     if user.server is None:
         return f"server {site.servers[0]}, the default"
     if user.server in site.servers:
@@ -244,14 +216,42 @@ def login_known(user: UserFacts, site: SiteFacts) -> Refusal | str:
     )
 
 
+def assigned(user: UserFacts, site: SiteFacts) -> Refusal | str:
+    """Has the balancer given the user to a pod, and to this one where a pod asks?"""
+    place = user.placement
+    if place is None:
+        return "the shard map says which pod has the user"
+    if place.owner is None:
+        return Refusal(
+            "NotAssigned",
+            f"slot {place.slot} has no owner at the moment: see the conditions of the MailPushConfig, and whether "
+            "listener pods run",
+        )
+    if place.here is not None and place.here != place.owner:
+        return Refusal("AssignedElsewhere", f"slot {place.slot} is {place.owner}'s, which listens for the user")
+    return f"slot {place.slot} is {place.owner}'s"
+
+
+def pod_allowed(user: UserFacts, site: SiteFacts) -> Refusal | str:
+    """Does allowPermanentPush let that pod run permanent listeners?"""
+    place = user.placement
+    if place is None or place.owner is None:
+        return "the balancer gives users only to pods that may run permanent listeners"
+    if place.allowed:
+        return f"{place.owner} may run permanent listeners"
+    return Refusal(
+        POD_EXCLUDED,
+        f"allowPermanentPush is false for {place.owner} (listeners.podOverrides): its users move to other pods as soon "
+        "as one can take them",
+    )
+
+
 CHECKS: Final[tuple[Check, ...]] = (
     permanent_push_allowed,
     package_enabled,
     package_supports_permanent,
     client_registered,
     client_allowed,
-    assigned,
-    pod_allowed,
     user_active,
     mechanism_enabled,
     mail_access_configured,
@@ -259,6 +259,10 @@ CHECKS: Final[tuple[Check, ...]] = (
     secret_permitted,
     password_available,
     login_known,
+    # OX asks where a user is assigned earlier. Here the balancer comes after the decision: it gives pods only users who
+    # are to be listened for, and what refuses a user is the same whether pods run or not.
+    assigned,
+    pod_allowed,
 )
 
 

@@ -69,6 +69,8 @@ class SiteFacts:
     mail_access: bool = False
     servers: tuple[str, ...] = ()
     """Names of the IMAP servers; the first is the default."""
+    server_per_user: bool = True
+    """False: the first server is everybody's (`mailServerSource` global)."""
     password_source: str = "session"  # noqa: S105 - OX's word
     login_source: str = "login"
     has_master_password: bool = False
@@ -90,6 +92,7 @@ def site_facts(settings: Settings) -> SiteFacts:
         imapidle_permanent=settings.imapidle.supports_permanent_listeners,
         mail_access=mail is not None,
         servers=tuple(server.name for server in mail.servers) if mail else (),
+        server_per_user=mail is None or mail.server_source == "user",
         password_source=mail.password_source if mail else "session",
         login_source=mail.login_source if mail else "login",
         has_master_password=mail is not None and bool(mail.master_password),

@@ -7,6 +7,7 @@ from mailpush import packages
 from mailpush.api.mailpushconfig import MailPushConfigSpec
 from mailpush.properties import keys
 from mailpush.properties.pods import allowed_somewhere
+from mailpush.properties.settings import Settings
 
 _SESSION_OR_GLOBAL = (
     'mailAccess.passwordSource ("global" with mailAccess.masterPasswordSecretRef, or "session" with '
@@ -50,6 +51,35 @@ def config_problems(
         ),
         *_switched_off(spec),
     )
+
+
+def property_problems(spec: MailPushConfigSpec, settings: Settings) -> tuple[Problem, ...]:
+    """What `properties` switches on or off that the fields do not: they are what is run by."""
+    idle, dovecot = spec.mechanisms.imapidle, spec.mechanisms.dovecot
+    doveadm = spec.mail_access is not None and spec.mail_access.doveadm.enabled
+    switched_on = (
+        (keys.CREDSTORAGE_ENABLED, settings.credential_storage.enabled, spec.credential_storage.enabled),
+        (keys.DOVEADM_ENABLED, settings.doveadm.enabled, doveadm),
+        (
+            keys.DOVECOT_PREFER_DOVEADM,
+            settings.dovecot.prefer_doveadm_for_metadata,
+            dovecot.prefer_doveadm_for_metadata,
+        ),
+        (keys.IMAPIDLE_ACCOUNT, settings.imapidle.account_id, idle.account_id),
+    )
+    problems = [
+        Problem("NotYetSupported", f"{key}, which properties sets, is not supported yet: take it out of properties")
+        for key, by_properties, by_field in switched_on
+        if by_properties and not by_field
+    ]
+    if not settings.allow_permanent_push and spec.allow_permanent_push:
+        problems.append(
+            Problem(
+                "PermanentPushDisabled",
+                f"properties sets {keys.ALLOW_PERMANENT_PUSH} to false: take it out to run permanent listeners",
+            )
+        )
+    return tuple(problems)
 
 
 def config_warnings(spec: MailPushConfigSpec) -> tuple[Problem, ...]:

@@ -1,0 +1,175 @@
+"""What is known of each setting: its field, its property, the file of that, and how a change of it is taken.
+
+One table, used to place what is rendered and to write docs/configuration.md. Descriptions and most defaults stand in
+the models. A part in braces stands for a name: `mailpush.webhook.{name}.url`.
+"""
+
+import re
+from collections.abc import Iterator
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Final, NamedTuple
+
+from mailpush.properties import admin, keys
+
+
+class Reload(StrEnum):
+    """How a change is taken."""
+
+    LIVE = "live"
+    """Running listeners take it from the API within seconds."""
+    RESTART = "restart"
+    """The StatefulSet rolls, one pod at a time; users are handed over before."""
+    NO_EFFECT = "no effect"
+    """Rendered for OX nodes that mount the same files. Nothing here goes by it."""
+    NOT_YET = "not yet"
+    """For a part that does not exist yet: switched on, it says NotYetSupported."""
+
+
+RELOADS: Final = MappingProxyType(
+    {
+        Reload.LIVE: "running listeners take it from the API within seconds, without a restart",
+        Reload.RESTART: "the StatefulSet rolls, one pod at a time; users are handed over before a pod ends",
+        Reload.NO_EFFECT: "it is rendered for OX nodes that mount the same files; nothing here goes by it",
+        Reload.NOT_YET: "for a part that does not exist yet: switched on, the MailPushConfig says NotYetSupported",
+    }
+)
+
+
+class Setting(NamedTuple):
+    """One line of the table."""
+
+    field: str
+    """Path in the spec of a MailPushConfig; `[]` stands behind a list."""
+    key: str | None
+    """The property; None where there is none, such as for what a pod's template takes."""
+    reload: Reload
+    default: str | None = None
+    """The default where the field itself shows none."""
+    secret: bool = False
+    """Whether it stands in the Secret."""
+
+    @property
+    def file(self) -> str | None:
+        """The file that it is rendered into."""
+        if self.key is None:
+            return None
+        if self.secret:
+            return keys.SECRETS_FILE
+        return keys.BOOT_FILE if self.reload is Reload.RESTART else keys.file_of(self.key)
+
+
+_ON: Final = "whether the package is enabled"
+_DOVEADM: Final = "mailAccess.doveadm"
+_NOTIFY: Final = "mechanisms.mailnotify"
+_IDLE: Final = "mechanisms.imapidle"
+
+SETTINGS: Final = (
+    Setting("allowPermanentPush", keys.ALLOW_PERMANENT_PUSH, Reload.LIVE),
+    Setting("allowedClients", keys.ALLOWED_CLIENTS, Reload.LIVE, "USM-EAS*, open-xchange-mobile-api-facade*"),
+    Setting("allowedClient", keys.ALLOWED_CLIENTS, Reload.LIVE, "as allowedClients"),
+    Setting("reschedule.onRegistration", keys.RESCHEDULE_ON_REGISTRATION, Reload.NO_EFFECT, "false, not rendered"),
+    Setting("reschedule.delayDuration", keys.RESCHEDULE_DELAY, Reload.NO_EFFECT, "5000, not rendered"),
+    Setting("reschedule.timerFrequency", keys.RESCHEDULE_FREQUENCY, Reload.NO_EFFECT, "2000, not rendered"),
+    Setting("credentialStorage.enabled", keys.CREDSTORAGE_ENABLED, Reload.NOT_YET),
+    Setting("credentialStorage.rdb", keys.CREDSTORAGE_RDB, Reload.NOT_YET),
+    Setting("credentialStorage.passcryptSecretRef", keys.CREDSTORAGE_PASSCRYPT, Reload.NOT_YET, secret=True),
+    Setting("mailAccess.passwordSource", keys.PASSWORD_SOURCE, Reload.LIVE),
+    Setting("mailAccess.loginSource", keys.LOGIN_SOURCE, Reload.LIVE),
+    Setting("mailAccess.authProxyDelimiter", keys.AUTH_PROXY_DELIMITER, Reload.LIVE, "unset"),
+    Setting("mailAccess.mailServerSource", keys.MAIL_SERVER_SOURCE, Reload.LIVE),
+    Setting("mailAccess.mailServerSource", keys.MAIL_SERVER, Reload.NO_EFFECT, "URL of the first server"),
+    Setting("mailAccess.masterPasswordSecretRef", keys.MASTER_PASSWORD, Reload.LIVE, secret=True),
+    Setting("mailAccess.masterUser.name", keys.MASTER_USER, Reload.LIVE),
+    Setting("mailAccess.userSecrets.enabled", keys.USER_SECRETS, Reload.LIVE),
+    Setting("mailAccess.oauth.enabled", None, Reload.NOT_YET),
+    Setting("mailAccess.servers[].name", keys.SERVERS, Reload.LIVE),
+    Setting("mailAccess.servers[].host", keys.server_key("{name}", "host"), Reload.LIVE),
+    Setting("mailAccess.servers[].port", keys.server_key("{name}", "port"), Reload.LIVE, "993 for tls, else 143"),
+    Setting("mailAccess.servers[].security", keys.server_key("{name}", "security"), Reload.LIVE),
+    Setting("mailAccess.servers[].caSecretRef", keys.server_key("{name}", "ca"), Reload.LIVE, secret=True),
+    Setting("mailAccess.servers[].serverName", keys.server_key("{name}", "serverName"), Reload.LIVE, "host"),
+    Setting("mailAccess.servers[].insecureSkipVerify", keys.server_key("{name}", "verify"), Reload.LIVE),
+    Setting("mechanisms.order", keys.MECHANISMS_ORDER, Reload.LIVE),
+    Setting("mechanisms.dovecot.enabled", keys.DOVECOT_ENABLED, Reload.LIVE, _ON),
+    Setting("mechanisms.dovecot.stateless", keys.DOVECOT_STATELESS, Reload.NO_EFFECT),
+    Setting("mechanisms.dovecot.clusterLock", keys.DOVECOT_CLUSTER_LOCK, Reload.NO_EFFECT),
+    Setting("mechanisms.dovecot.preferDoveadmForMetadata", keys.DOVECOT_PREFER_DOVEADM, Reload.NOT_YET),
+    Setting(f"{_DOVEADM}.enabled", keys.DOVEADM_ENABLED, Reload.NOT_YET),
+    Setting(f"{_DOVEADM}.endpoints", keys.DOVEADM_ENDPOINTS, Reload.NOT_YET),
+    Setting(f"{_DOVEADM}.totalConnections", keys.DOVEADM_TOTAL_CONNECTIONS, Reload.NOT_YET),
+    Setting(f"{_DOVEADM}.maxConnectionsPerRoute", keys.DOVEADM_CONNECTIONS_PER_ROUTE, Reload.NOT_YET),
+    Setting(f"{_DOVEADM}.readTimeout", keys.DOVEADM_READ_TIMEOUT, Reload.NOT_YET),
+    Setting(f"{_DOVEADM}.connectTimeout", keys.DOVEADM_CONNECT_TIMEOUT, Reload.NOT_YET),
+    Setting(f"{_DOVEADM}.checkInterval", keys.DOVEADM_CHECK_INTERVAL, Reload.NOT_YET),
+    Setting(f"{_DOVEADM}.apiSecretRef", keys.DOVEADM_API_SECRET, Reload.NOT_YET, secret=True),
+    Setting(f"{_IDLE}.enabled", keys.IMAPIDLE_ENABLED, Reload.LIVE, _ON),
+    Setting(f"{_IDLE}.supportsPermanentListeners", keys.IMAPIDLE_PERMANENT, Reload.LIVE),
+    Setting(f"{_IDLE}.accountId", keys.IMAPIDLE_ACCOUNT, Reload.NOT_YET),
+    Setting(f"{_IDLE}.folder", keys.IMAPIDLE_FOLDER, Reload.LIVE),
+    Setting(f"{_IDLE}.delay", keys.IMAPIDLE_DELAY, Reload.LIVE),
+    Setting(f"{_IDLE}.pushMode", keys.IMAPIDLE_PUSH_MODE, Reload.LIVE),
+    Setting(f"{_IDLE}.clusterLock", keys.IMAPIDLE_CLUSTER_LOCK, Reload.NO_EFFECT),
+    Setting(f"{_IDLE}.validateSessionExistence", keys.IMAPIDLE_VALIDATE_SESSION, Reload.NO_EFFECT),
+    Setting(f"{_IDLE}.checkPeriodic", keys.IMAPIDLE_CHECK_PERIODIC, Reload.NO_EFFECT),
+    Setting(f"{_NOTIFY}.enabled", keys.MAILNOTIFY_ENABLED, Reload.NOT_YET, _ON),
+    Setting(f"{_NOTIFY}.udpListenMulticast", keys.MAILNOTIFY_MULTICAST, Reload.NOT_YET),
+    Setting(f"{_NOTIFY}.udpListenHost", keys.MAILNOTIFY_HOST, Reload.NOT_YET),
+    Setting(f"{_NOTIFY}.udpListenPort", keys.MAILNOTIFY_PORT, Reload.NOT_YET),
+    Setting(f"{_NOTIFY}.imapLoginDelimiter", keys.MAILNOTIFY_DELIMITER, Reload.NOT_YET, "unset"),
+    Setting(f"{_NOTIFY}.useOxLogin", keys.MAILNOTIFY_OX_LOGIN, Reload.NOT_YET),
+    Setting(f"{_NOTIFY}.useFullEmailAddress", keys.MAILNOTIFY_FULL_ADDRESS, Reload.NOT_YET),
+    Setting(f"{_NOTIFY}.delayMillis", keys.MAILNOTIFY_DELAY, Reload.NOT_YET),
+    Setting("callback.authSecretRef", keys.CALLBACK_LOGIN, Reload.LIVE, "made by the operator", secret=True),
+    Setting("callback.authSecretRef", keys.CALLBACK_PASSWORD, Reload.LIVE, "made by the operator", secret=True),
+    Setting("admin.authSecretRef", admin.LOGIN, Reload.LIVE, "nobody is let in", secret=True),
+    Setting("admin.authSecretRef", admin.PASSWORD, Reload.LIVE, "nobody is let in", secret=True),
+    Setting("admin.tlsSecretRef", admin.CERTIFICATE, Reload.LIVE, "plain HTTP", secret=True),
+    Setting("admin.tlsSecretRef", admin.KEY, Reload.LIVE, "plain HTTP", secret=True),
+    Setting("packages.status", keys.PACKAGES, Reload.LIVE),
+    Setting("packages.whitelist", keys.PACKAGES, Reload.LIVE),
+    Setting("features.status", keys.PACKAGES, Reload.LIVE),
+    Setting("redis.url", keys.REDIS_URL, Reload.RESTART, "none: each pod remembers by itself"),
+    Setting("redis.passwordSecretRef", keys.REDIS_PASSWORD, Reload.LIVE, secret=True),
+    Setting("transports.webhooks[].name", keys.WEBHOOKS, Reload.LIVE),
+    Setting("transports.webhooks[].url", keys.webhook_key("{name}", "url"), Reload.LIVE),
+    Setting("transports.webhooks[].secretRef", keys.webhook_key("{name}", "secret"), Reload.LIVE, secret=True),
+    Setting("transports.webhooks[].clients", keys.webhook_key("{name}", "clients"), Reload.LIVE, "all"),
+    Setting("transports.webhooks[].timeoutMilliseconds", keys.webhook_key("{name}", "timeout"), Reload.LIVE),
+    Setting("notification.content", keys.NOTIFICATION_CONTENT, Reload.LIVE),
+    Setting("listeners.replicas", None, Reload.LIVE),
+    Setting("listeners.replicas", keys.REPLICAS, Reload.LIVE, "only with podOverrides"),
+    Setting("listeners.podOverrides[].ordinal", keys.PODS, Reload.LIVE),
+    Setting(
+        "listeners.podOverrides[].allowPermanentPush", keys.pod_key("{ordinal}", "allowPermanentPush"), Reload.LIVE
+    ),
+    Setting("listeners.image", None, Reload.RESTART, "the operator's own"),
+    Setting("listeners.imagePullPolicy", None, Reload.RESTART, "IfNotPresent"),
+    Setting("listeners.resources.limits", None, Reload.RESTART),
+    Setting("listeners.resources.requests", None, Reload.RESTART),
+    Setting("listeners.nodeSelector", None, Reload.RESTART),
+    Setting("listeners.tolerations", None, Reload.RESTART),
+    Setting("properties", None, Reload.LIVE),
+)
+
+UNREGISTER: Final = Setting("metadata.annotations[mailpush.dev/unregister]", keys.UNREGISTER, Reload.LIVE, "false")
+"""Not of the spec: set before an uninstall."""
+
+
+def settings_of(key: str) -> Iterator[Setting]:
+    """The lines of a property, none where we do not know it."""
+    return (setting for setting in (*SETTINGS, UNREGISTER) if setting.key and _pattern(setting.key).fullmatch(key))
+
+
+def _pattern(key: str) -> re.Pattern[str]:
+    return re.compile("[^.]+".join(re.escape(part) for part in re.split(r"\{[a-z]+\}", key)))
+
+
+_RESTARTING: Final = tuple(
+    _pattern(setting.key) for setting in SETTINGS if setting.key and setting.reload is Reload.RESTART
+)
+
+
+def takes_a_restart(key: str) -> bool:
+    """Whether pods must be started anew for a change of this property."""
+    return any(pattern.fullmatch(key) for pattern in _RESTARTING)
