@@ -21,7 +21,7 @@ RUN /opt/build/bin/python3 -m pip --disable-pip-version-check wheel \
         --no-cache-dir --no-index --no-deps --no-build-isolation --wheel-dir /tmp/wheel . \
     && /opt/build/bin/python3 -m pip --disable-pip-version-check --python /opt/mail-push/bin/python3 install \
         --no-cache-dir --no-index --no-deps /tmp/wheel/*.whl \
-    && /opt/mail-push/bin/mail-push --version
+    && /opt/mail-push/bin/mail-push --version && /opt/mail-push/bin/pushusers -h
 
 FROM ${RUNTIME_BASE}
 ARG VERSION=0.1.0
@@ -32,6 +32,8 @@ LABEL org.opencontainers.image.title="Mail Push" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
 COPY --from=build /opt/mail-push /opt/mail-push
+# Where OX has it.
+RUN mkdir -p /opt/open-xchange/sbin && ln -s /opt/mail-push/bin/pushusers /opt/open-xchange/sbin/pushusers
 # The root file system is read-only in a pod: no bytecode is written, and logs leave line by line.
 ENV PATH=/opt/mail-push/bin:/usr/local/bin:/usr/bin:/bin \
     PYTHONDONTWRITEBYTECODE=1 \

@@ -123,7 +123,20 @@ def values_schema() -> Schema:
             {"enabled": _boolean_or_null(), "maxUnavailable": {"anyOf": [_whole(0), _text(r"^[0-9]+%$")]}}
         ),
         "networkPolicy": _closed(
-            {"enabled": _boolean(), "callbackFrom": _list(_kubernetes()), "metricsFrom": _list(_kubernetes())}
+            {
+                "enabled": _boolean(),
+                "callbackFrom": _list(_kubernetes()),
+                "metricsFrom": _list(_kubernetes()),
+                "adminFrom": _list(_kubernetes()),
+            }
+        ),
+        "admin": _closed(
+            {
+                "enabled": _boolean(),
+                "existingSecret": _text(),
+                "tls": _closed({"existingSecret": _text()}),
+                "service": _closed({"annotations": _texts(), "labels": _texts()}),
+            }
         ),
         "metrics": _closed({"service": _closed({"enabled": _boolean(), "annotations": _texts(), "labels": _texts()})}),
         "nameOverride": _text(),

@@ -62,12 +62,19 @@ class Backend(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class AdminAccess:
-    """Who is let in, and the server's certificate and key in PEM (none: plain HTTP). Without a login nobody is."""
+    """Who is let in, and the server's certificate and key in PEM. Without a login nobody is.
+
+    Plain HTTP only where both are None: one that is empty is one that is missing, and then nothing is served.
+    """
 
     login: str = ""
     password: str = field(default="", repr=False)
     certificate: str | None = None
     key: str | None = field(default=None, repr=False)
+
+    @property
+    def pair(self) -> tuple[str | None, str | None]:
+        return self.certificate, self.key
 
 
 class AdminServer:
@@ -96,51 +103,54 @@ class AdminServer:
         )
         self._runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1.0)
         self._site: web.TCPSite | None = None
-        self._host, self.port = "", 0
+        self._host: str | None = None
+        self.port = 0
+
+    @property
+    def serving(self) -> bool:
+        return self._site is not None
 
     async def start(self, host: str, port: int) -> int:
-        """Listens and gives the port; 0 takes any that is free.
+        """Listens and gives the port; 0 takes any that is free. Where it fails, `use` tries it again.
 
         Raises:
-            OSError: the address cannot be had.
-            ssl.SSLError: certificate and key do not fit.
+            OSError: the address cannot be had, or (ssl.SSLError) certificate and key do not fit.
         """
-        await self._runner.setup()
         self._host, self.port = host, port
-        await self._listen()
-        log.info("admin_serves", address=host, port=self.port, tls=self._access.certificate is not None)
+        await self._runner.setup()
+        await self._listen(_context(self._access))
         return self.port
 
     async def use(self, access: AdminAccess) -> None:
-        """From now on. A new certificate ends the connections that are open.
+        """What counts from now on. Another certificate ends the connections that are open.
 
         Raises:
-            OSError: the address cannot be had any more.
-            ssl.SSLError: certificate and key do not fit; what was before stays.
+            OSError: as `start`. The certificate of before stays, if there is one.
         """
         async with self._changing:
             before, self._access = self._access, access
-            if (before.certificate, before.key) == (access.certificate, access.key) or self._site is None:
+            if self._host is None or (self.serving and before.pair == access.pair):
                 return
             try:
                 context = _context(access)
-            except ssl.SSLError:
-                self._access = AdminAccess(access.login, access.password, before.certificate, before.key)
+            except OSError:
+                self._access = AdminAccess(access.login, access.password, *before.pair)
                 raise
-            await self._site.stop()
+            if self._site is not None:
+                site, self._site = self._site, None
+                await site.stop()
             await self._listen(context)
 
     async def close(self) -> None:
         self._site = None
         await self._runner.cleanup()
 
-    async def _listen(self, context: ssl.SSLContext | None = None) -> None:
-        site = web.TCPSite(
-            self._runner, self._host, self.port, ssl_context=context or _context(self._access), reuse_address=True
-        )
+    async def _listen(self, context: ssl.SSLContext | None) -> None:
+        site = web.TCPSite(self._runner, self._host, self.port, ssl_context=context)
         await site.start()
         self._site = site
         self.port = self._runner.addresses[0][1]
+        log.info("admin_serves", address=self._host, port=self.port, tls=context is not None)
 
     @web.middleware
     async def _guard(
@@ -190,8 +200,10 @@ class AdminServer:
 
 
 def _context(access: AdminAccess) -> ssl.SSLContext | None:
-    if not access.certificate or not access.key:
+    if access.pair == (None, None):
         return None
+    if not access.certificate or not access.key:
+        raise ssl.SSLError("TLS is asked for, but the certificate or its key is missing")
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     # Python reads keys from files only; this one is ours alone and gone at once.
     with tempfile.TemporaryDirectory(prefix="mail-push-") as folder:

@@ -1,8 +1,7 @@
 """The operator's admin endpoint: all push users of the namespaces that it serves."""
 
 import asyncio
-import ssl
-from collections.abc import Iterator
+from collections.abc import Awaitable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -104,43 +103,43 @@ class OperatorAdmin:
         port = self._settings.admin_port
         if port is None:
             return
-        server = AdminServer(self._backend, AdminAccess(), MISSING)
-        access: AdminAccess | None = None
-        started = False
+        access = await asyncio.to_thread(self._read)
+        server = AdminServer(self._backend, access, MISSING)
         try:
+            said = await self._try(server.start(self._settings.listen, port), "")
             while True:
-                current = await asyncio.to_thread(self._read)
-                if current != access:
-                    access = current
-                    try:
-                        await server.use(current)
-                        if not started:
-                            await server.start(self._settings.listen, port)
-                            started = True
-                    except (OSError, ssl.SSLError) as error:
-                        log.error("admin_cannot_serve", port=port, error=str(error))  # noqa: TRY400
                 await asyncio.sleep(LOOK_SECONDS)
+                current = await asyncio.to_thread(self._read)
+                if current != access or not server.serving:
+                    access = current
+                    said = await self._try(server.use(current), said)
         finally:
             await server.close()
 
+    async def _try(self, change: Awaitable[object], said: str) -> str:
+        """What is wrong, empty where nothing is; `said` is not said again."""
+        try:
+            await change
+        except OSError as error:  # of TLS, too
+            if str(error) != said:
+                log.error("admin_cannot_serve", port=self._settings.admin_port, error=str(error))  # noqa: TRY400
+            return str(error)
+        return ""
+
     def _read(self) -> AdminAccess:
-        login, tls = self._settings.admin_directory, self._settings.admin_tls_directory
-        return AdminAccess(
-            _line(login, "login"),
-            _line(login, "password"),
-            _text(tls, "tls.crt") or None,
-            _text(tls, "tls.key") or None,
-        )
+        login = _files(self._settings.admin_directory, "login", "password")
+        pair = _files(self._settings.admin_tls_directory, "tls.crt", "tls.key")
+        return AdminAccess(*((value or "").rstrip("\r\n") for value in login), *pair)
 
 
-def _text(directory: Path | None, name: str) -> str:
+def _files(directory: Path | None, *names: str) -> list[str | None]:
+    """Their texts, empty ones for files that are missing; None without a directory."""
     if directory is None:
-        return ""
-    try:
-        return (directory / name).read_text()
-    except (OSError, UnicodeDecodeError):
-        return ""
-
-
-def _line(directory: Path | None, name: str) -> str:
-    return _text(directory, name).rstrip("\r\n")
+        return [None for _ in names]
+    texts: list[str | None] = []
+    for name in names:
+        try:
+            texts.append((directory / name).read_text())
+        except (OSError, UnicodeDecodeError):
+            texts.append("")
+    return texts

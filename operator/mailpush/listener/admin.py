@@ -3,10 +3,11 @@
 from collections.abc import Callable, Iterable
 from typing import Final
 
+import structlog
 from pydantic import ValidationError
 
 from mailpush import names
-from mailpush.admin.server import AdminAccess, AdminError, Registration, Running
+from mailpush.admin.server import AdminAccess, AdminError, AdminServer, Registration, Running
 from mailpush.kube.client import Kube
 from mailpush.kube.errors import KubeError
 from mailpush.kube.resources import PUSH_USER
@@ -18,6 +19,8 @@ ASK_THE_OPERATOR: Final = (
     "A listener pod may not change push users: ask the operator's admin endpoint (-s <release>-admin, the chart's "
     "admin.enabled), or use kubectl"
 )
+
+log = structlog.get_logger(__name__)
 
 
 class PodUsers:
@@ -50,7 +53,29 @@ class PodUsers:
         raise AdminError(403, ASK_THE_OPERATOR)
 
 
-def access_of(settings: Settings) -> AdminAccess:
-    """Who is let in by these settings, and over what."""
+class PodAdmin:
+    """The endpoint. Mails are told without it, so what is wrong with it is logged and stops nothing."""
+
+    def __init__(self, users: PodUsers, settings: Settings) -> None:
+        self._server = AdminServer(users, _access(settings), MISSING)
+
+    async def start(self, host: str, port: int) -> None:
+        try:
+            await self._server.start(host, port)
+        except OSError as error:  # of TLS, too
+            log.warning("admin_cannot_serve", port=port, why=str(error))
+
+    async def use(self, settings: Settings) -> None:
+        """Login and certificate that count from now on."""
+        try:
+            await self._server.use(_access(settings))
+        except OSError as error:
+            log.warning("admin_cannot_serve", port=self._server.port, why=str(error))
+
+    async def close(self) -> None:
+        await self._server.close()
+
+
+def _access(settings: Settings) -> AdminAccess:
     admin = settings.admin
     return AdminAccess(admin.login, admin.password, admin.certificate, admin.key)

@@ -8,10 +8,9 @@ from typing import Any, Final
 import structlog
 from prometheus_client import Gauge
 
-from mailpush.admin.server import AdminServer
 from mailpush.decision import POD_EXCLUDED, site_facts
 from mailpush.kube.client import Kube
-from mailpush.listener.admin import MISSING, PodUsers, access_of
+from mailpush.listener.admin import PodAdmin, PodUsers
 from mailpush.listener.clock import boottime
 from mailpush.listener.credentials import UserSecrets
 from mailpush.listener.environment import Environment, ordinal
@@ -130,7 +129,7 @@ class ListenerProcess:
         self._ingress = Ingress(lambda: self._loaded.settings.callback, self._router.offer)
         self._internal = InternalServer(self._router.take, self._shards.owner_of, key)
         pod_users = PodUsers(kube, env.namespace, env.config, self._supervisor.listening)
-        self._admin = AdminServer(pod_users, access_of(loaded.settings), MISSING)
+        self._admin = PodAdmin(pod_users, loaded.settings)
 
     async def run(self, stop: asyncio.Event) -> int:
         """Until `stop` is set or the Lease is lost; gives the exit code. Raises OSError where a port is taken."""
@@ -142,7 +141,7 @@ class ListenerProcess:
     async def _run(self, stop: asyncio.Event) -> int:
         await self._internal.start(self._env.listen, self._env.internal_port)
         await self._ingress.start(self._env.listen, self._env.callback_port)
-        await self._start_admin()
+        await self._admin.start(self._env.listen, self._env.admin_port)
         self._say_settings(reason="")
         self._supervisor.apply(self._site())
         self._liveness.expect("shards", STALLED_SECONDS)
@@ -207,7 +206,7 @@ class ListenerProcess:
         self._loaded = loaded
         self._supervisor.apply(self._site())
         self._say_settings(reason="")
-        for change in (self._apply_to_dispatcher(), self._apply_to_admin()):
+        for change in (self._apply_to_dispatcher(), self._admin.use(loaded.settings)):
             task = asyncio.create_task(change)
             self._background.add(task)
             task.add_done_callback(self._background.discard)
@@ -216,19 +215,6 @@ class ListenerProcess:
         async with self._targets_lock:
             await self._claims.use(self._loaded.settings)
             await self._dispatcher.replace_targets(webhook_targets(self._loaded.settings))
-
-    async def _start_admin(self) -> None:
-        """Mails are told without it, so what is wrong with it stops nothing."""
-        try:
-            await self._admin.start(self._env.listen, self._env.admin_port)
-        except OSError as error:  # of TLS, too
-            log.warning("admin_cannot_serve", port=self._env.admin_port, why=str(error))
-
-    async def _apply_to_admin(self) -> None:
-        try:
-            await self._admin.use(access_of(self._loaded.settings))
-        except OSError as error:
-            log.warning("admin_cannot_serve", port=self._env.admin_port, why=str(error))
 
     def _settings_problem(self, reason: str | None) -> None:
         """The last good configuration goes on, so the pod stays capable."""
