@@ -9,3 +9,45 @@ from mailpush import __version__
 @click.version_option(__version__, prog_name="kubectl mailpush")
 def main() -> None:
     """Ask Mail Push what it does and why."""
+
+
+@main.command()
+@click.argument("context_id", metavar="CONTEXT", type=click.IntRange(1, 2147483647))
+@click.argument("user_id", metavar="USER", type=click.IntRange(1, 2147483647))
+@click.option(
+    "-f", "--filename", "files", multiple=True, type=click.Path(), help="Manifests to read in place of a cluster."
+)
+@click.option("--config", help="The MailPushConfig, where the user is registered with several.")
+@click.option("-n", "--namespace", help="Default: that of the kubeconfig's context.")
+@click.option("--kubeconfig", type=click.Path(), help="Default: $KUBECONFIG, or ~/.kube/config.")
+@click.option("--context", help="A context of the kubeconfig. Default: the current one.")
+@click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", help="Default: text.")
+def explain(
+    *,
+    context_id: int,
+    user_id: int,
+    files: tuple[str, ...],
+    config: str | None,
+    namespace: str | None,
+    kubeconfig: str | None,
+    context: str | None,
+    output: str,
+) -> None:
+    """Say for one user which checks of the execution flow pass and which refuses, and what to do.
+
+    Exits 0 where a permanent listener is to run, 1 where it is not, 2 where that cannot be said.
+    """
+    from mailpush.cli.kubectl.explain import run
+
+    raise SystemExit(
+        run(
+            context_id,
+            user_id,
+            files=files,
+            config=config,
+            namespace=namespace,
+            kubeconfig=kubeconfig,
+            context=context,
+            output=output,
+        )
+    )

@@ -1,0 +1,224 @@
+"""Why a user is or is not listened for, row by row. Pure: evidence in, an explanation out."""
+
+import base64
+import binascii
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from mailpush.api.mailpushconfig import MailPushConfigSpec
+from mailpush.api.pushuser import PushUserSpec
+from mailpush.cli.kubectl.evidence import Evidence, Trouble, user_secret_of
+from mailpush.credentials.user_secret import is_permitted
+from mailpush.decision import NOT_REACHED, PASSED, REFUSED, Placement, Row, decide, site_facts, user_facts
+from mailpush.packages import PackageError
+from mailpush.properties.read import SettingsError, read
+from mailpush.properties.render import render
+from mailpush.properties.secrets import MASTER_PASSWORD, PASSCRYPT, ResolvedSecrets
+from mailpush.properties.settings import Settings
+from mailpush.sharding.shardmap import ShardMap, ShardMapError
+from mailpush.sharding.slots import slot_of
+
+CONFIG_NOT_FOUND: Final = "ConfigNotFound"
+STATUS_FIELDS: Final = ("pod", "mechanism", "permanent", "reason", "ownerEpoch")
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """The whole answer. `notes` are what one should know besides."""
+
+    user: str
+    config: str
+    spawn: bool
+    reason: str
+    message: str
+    code: str | None
+    mechanisms: tuple[str, ...]
+    rows: tuple[Row, ...]
+    slot: int
+    owner: str | None
+    status: Mapping[str, Any] | None
+    """The live status, None where files were read."""
+    notes: tuple[str, ...] = field(default=())
+
+    def json(self) -> dict[str, Any]:
+        """For programs: stable names."""
+        return {
+            "user": self.user,
+            "config": self.config,
+            "spawn": self.spawn,
+            "reason": self.reason,
+            "code": self.code,
+            "message": self.message,
+            "mechanisms": list(self.mechanisms),
+            "rows": [
+                {
+                    "check": row.check,
+                    "question": row.question,
+                    "outcome": row.outcome,
+                    "reason": row.reason,
+                    "code": row.code,
+                    "message": row.message,
+                }
+                for row in self.rows
+            ],
+            "slot": self.slot,
+            "owner": self.owner,
+            "status": None if self.status is None else dict(self.status),
+            "notes": list(self.notes),
+        }
+
+
+def explanation(evidence: Evidence) -> Explanation:
+    """
+    Raises:
+        Trouble: an object that the models refuse; the text names the field.
+    """
+    spec = _user_spec(evidence)
+    slot = slot_of(spec.context_id, spec.user_id)
+    notes = [f"Secret {name} was not looked at; it is taken to be as it should" for name in sorted(evidence.unread)]
+    placement = None
+    rows: tuple[Row, ...]
+    mechanisms: tuple[str, ...] = ()
+    exists = "Does the user's MailPushConfig exist?"
+    if evidence.config is None:
+        message = f'there is no MailPushConfig "{evidence.config_name}": create it'
+        rows = (Row("config_exists", REFUSED, message, CONFIG_NOT_FOUND, None, exists),)
+        spawn, reason, code = False, CONFIG_NOT_FOUND, None
+    else:
+        settings = _settings(evidence)
+        if evidence.live:
+            placement = _placement(evidence, settings, slot, notes)
+        reference = spec.credentials_secret_ref
+        secret = user_secret_of(evidence, reference.name).facts if reference and _by_secret(settings) else None
+        decision = decide(user_facts(spec, secret, placement), site_facts(settings))
+        first = Row("config_exists", PASSED, f'MailPushConfig "{evidence.config_name}"', question=exists)
+        rows = (first, *decision.trail)
+        spawn, reason, message = decision.spawn, decision.reason, decision.message
+        code, mechanisms = decision.code, decision.mechanisms
+        if evidence.live:
+            heard = _heard(evidence, spawn)
+            rows = (*rows, heard)
+            if heard.outcome == REFUSED:
+                spawn, reason, message, code = False, heard.reason or "", heard.message, None
+        notes += _beside(evidence, decision.reason)
+    if spec.suspend and reason != "Suspended":
+        notes.append("the user is suspended as well")
+    return Explanation(
+        user=evidence.name,
+        config=evidence.config_name,
+        spawn=spawn,
+        reason=reason,
+        message=message,
+        code=code,
+        mechanisms=mechanisms,
+        rows=rows,
+        slot=slot,
+        owner=placement.owner if placement else None,
+        status=_status(evidence.user) if evidence.live else None,
+        notes=tuple(notes),
+    )
+
+
+def _user_spec(evidence: Evidence) -> PushUserSpec:
+    try:
+        return PushUserSpec.model_validate(evidence.user.get("spec") or {})
+    except ValidationError as error:
+        raise Trouble(f"PushUser {evidence.name}: {_fields(error)}") from None
+
+
+def _settings(evidence: Evidence) -> Settings:
+    """As listeners would run by them: rendered and read back. Of secrets only whether they are there."""
+    config = evidence.config or {}
+    place = f"MailPushConfig {evidence.config_name}"
+    try:
+        spec = MailPushConfigSpec.model_validate(config.get("spec") or {})
+        values = {PASSCRYPT: "taken to be there"}
+        if _has_master_password(evidence, spec):
+            values[MASTER_PASSWORD] = "there"
+        return read(render(spec, ResolvedSecrets(b"explain", values), evidence.config_name).directory)
+    except ValidationError as error:
+        raise Trouble(f"{place}: {_fields(error)}") from None
+    except (SettingsError, PackageError) as error:
+        raise Trouble(f"{place}: {error}") from None
+
+
+def _has_master_password(evidence: Evidence, spec: MailPushConfigSpec) -> bool:
+    reference = spec.mail_access.master_password_secret_ref if spec.mail_access else None
+    if reference is None:
+        return False
+    if reference.name in evidence.unread:
+        return True
+    secret = evidence.secrets.get(reference.name)
+    if secret is None or not is_permitted(secret):
+        return False
+    try:
+        return bool(base64.b64decode((secret.get("data") or {}).get(reference.key, ""), validate=True).strip())
+    except (binascii.Error, ValueError, TypeError):
+        return False
+
+
+def _by_secret(settings: Settings) -> bool:
+    return settings.mail is not None and settings.mail.user_secrets
+
+
+def _placement(evidence: Evidence, settings: Settings, slot: int, notes: list[str]) -> Placement:
+    if evidence.shard_map is None:
+        return Placement(slot, None)
+    try:
+        shard_map = ShardMap.from_spec(evidence.shard_map.get("spec") or {})
+    except ShardMapError as error:
+        notes.append(f"the ShardMap cannot be read: {error}")
+        return Placement(slot, None)
+    if (move := shard_map.moving().get(slot)) is not None:
+        notes.append(f"slot {slot} is on its way from {move.giver.name} to {move.receiver.name}")
+    owner = shard_map.owner_of(slot)
+    if owner is None:
+        return Placement(slot, None)
+    number = owner.name.rpartition("-")[2]
+    return Placement(slot, owner.name, allowed=settings.allowed_in(int(number) if number.isdecimal() else 0))
+
+
+def _heard(evidence: Evidence, spawn: bool) -> Row:
+    """The last row of the flow, which the owning pod answers: whether the mechanism works at the mail server."""
+    question = "Does the mechanism learn of new mail (the owning pod's last word)?"
+    if not spawn:
+        return Row("listening", NOT_REACHED, "", question=question)
+    said = _condition(evidence.user, "Listening")
+    if said is None:
+        return Row("listening", "not known", "no pod has said anything about the user yet", question=question)
+    text = str(said.get("message", ""))
+    outcome = {"True": PASSED, "False": REFUSED}.get(str(said.get("status")), "not known")
+    if outcome == REFUSED and said.get("observedGeneration") != evidence.user["metadata"].get("generation"):
+        outcome = "not known"  # said of the user as it was before the last change
+    return Row("listening", outcome, text, str(said.get("reason", "")), None, question)
+
+
+def _beside(evidence: Evidence, reason: str) -> Iterator[str]:
+    """What the operator says otherwise than we do: it may not have looked again yet."""
+    said = _condition(evidence.user, "Accepted") if evidence.live else None
+    before_placement = reason not in ("NotAssigned", "PodExcluded")
+    if said is not None and before_placement and said.get("reason") != reason:
+        yield f"the operator's last word is Accepted={said.get('status')}, {said.get('reason')}: {said.get('message')}"
+
+
+def _condition(user: Mapping[str, Any], type_: str) -> Mapping[str, Any] | None:
+    conditions = (user.get("status") or {}).get("conditions") or ()
+    return next((condition for condition in conditions if condition.get("type") == type_), None)
+
+
+def _status(user: Mapping[str, Any]) -> dict[str, Any]:
+    status = user.get("status") or {}
+    conditions = {
+        str(condition["type"]): {key: condition.get(key) for key in ("status", "reason", "message")}
+        for condition in status.get("conditions") or ()
+    }
+    return {**{key: status[key] for key in STATUS_FIELDS if key in status}, "conditions": conditions}
+
+
+def _fields(error: ValidationError) -> str:
+    return "; ".join(
+        f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}" for item in error.errors(include_input=False)
+    )
