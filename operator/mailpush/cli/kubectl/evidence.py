@@ -104,7 +104,7 @@ def from_files(files: Iterable[Path], context_id: int, user_id: int, config: str
     """
     objects: dict[str, dict[str, Object]] = {"MailPushConfig": {}, "PushUser": {}, "Secret": {}}
     for file in files:
-        for document in _documents(file):
+        for document in documents(file):
             kind, metadata = document.get("kind"), document.get("metadata")
             if kind in objects and isinstance(metadata, dict) and metadata.get("name"):
                 objects[kind][str(metadata["name"])] = document
@@ -133,7 +133,8 @@ def user_secret_of(evidence: Evidence, name: str) -> UserSecret:
     return MISSING if secret is None else user_secret(secret)
 
 
-def _documents(file: Path) -> list[Object]:
+def documents(file: Path) -> list[Object]:
+    """The objects of a YAML file, those of a List one by one. Raises Trouble, which never shows the text."""
     try:
         loaded = list(yaml.safe_load_all(file.read_text()))
     except (OSError, UnicodeDecodeError) as error:

@@ -51,3 +51,40 @@ def explain(
             output=output,
         )
     )
+
+
+@main.command()
+@click.argument("name", required=False)
+@click.option("-f", "--filename", "file", type=click.Path(), help="A manifest to render in place of a cluster's.")
+@click.option("-o", "--output", "directory", type=click.Path(file_okay=False), help="Write the files there.")
+@click.option("--with-secrets", is_flag=True, help="With -o: also the file with secrets, which nobody else may read.")
+@click.option("-n", "--namespace", help="Default: that of the kubeconfig's context.")
+@click.option("--kubeconfig", type=click.Path(), help="Default: $KUBECONFIG, or ~/.kube/config.")
+@click.option("--context", help="A context of the kubeconfig. Default: the current one.")
+def render(
+    *,
+    name: str | None,
+    file: str | None,
+    directory: str | None,
+    with_secrets: bool,
+    namespace: str | None,
+    kubeconfig: str | None,
+    context: str | None,
+) -> None:
+    """Print the property files of the MailPushConfig NAME, or of a manifest without any cluster.
+
+    Secrets are never printed: where one stands, its Secret and key are named.
+    """
+    from mailpush.cli.kubectl.render import run
+
+    raise SystemExit(
+        run(
+            name,
+            file=file,
+            directory=directory,
+            with_secrets=with_secrets,
+            namespace=namespace,
+            kubeconfig=kubeconfig,
+            context=context,
+        )
+    )

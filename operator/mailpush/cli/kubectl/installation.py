@@ -1,0 +1,90 @@
+"""A MailPushConfig of a cluster and what the operator has rendered of it, with the rights of whoever asks."""
+
+import asyncio
+import base64
+import binascii
+import os
+from pathlib import Path
+
+import yaml
+from kubernetes.aio.config import ConfigException
+
+from mailpush import names
+from mailpush.cli.kubectl.evidence import Object, Trouble
+from mailpush.cli.kubectl.kubeconfig import namespace_of
+from mailpush.kube import resources
+from mailpush.kube.client import Kube
+from mailpush.kube.errors import ForbiddenError, KubeError, NotFoundError, UnreachableError
+
+Files = dict[str, str]
+
+
+def installation(
+    name: str, *, with_secrets: bool, namespace: str | None, kubeconfig: str | None, context: str | None
+) -> tuple[Object, Files | None, Files | None]:
+    """The MailPushConfig, the files of its ConfigMap (None where there is none yet), and those of its Secret, which is
+    only asked for `with_secrets`.
+
+    Raises:
+        Trouble: no cluster, no such MailPushConfig, or no right to read it.
+    """
+    path = Path(kubeconfig or os.environ.get("KUBECONFIG") or "~/.kube/config").expanduser()
+    chosen = namespace or namespace_of(path, context)
+    try:
+        return asyncio.run(_read(Path(kubeconfig) if kubeconfig else None, context, chosen, name, with_secrets))
+    except ConfigException as error:
+        raise Trouble(f"no cluster is known: {error}; see --kubeconfig and --context, or render a file: -f") from None
+    except (OSError, yaml.YAMLError) as error:
+        raise Trouble(f"the kubeconfig cannot be read: {error}") from None
+    except UnreachableError as error:
+        raise Trouble(f"the API server does not answer: {error}") from None
+    except ForbiddenError as error:
+        raise Trouble(f"you may not ask for this: {error.message}") from None
+    except KubeError as error:
+        raise Trouble(f"the API server refuses: {error}") from None
+
+
+async def _read(
+    kubeconfig: Path | None, context: str | None, namespace: str, name: str, with_secrets: bool
+) -> tuple[Object, Files | None, Files | None]:
+    async with await Kube.connect(kubeconfig, context=context) as kube:
+        try:
+            document = await kube.get(resources.MAIL_PUSH_CONFIG, namespace, name)
+        except NotFoundError:
+            raise Trouble(await _others(kube, namespace, name)) from None
+        running: Files | None = None
+        try:
+            config_map = await kube.get(resources.CONFIG_MAP, namespace, names.properties_configmap_name(name))
+            running = dict(config_map.get("data") or {})
+        except NotFoundError:
+            pass
+        if not with_secrets:
+            return document, running, None
+        try:
+            secret = await kube.get(resources.SECRET, namespace, names.secrets_name(name))
+        except NotFoundError:
+            raise Trouble(f"there is no Secret {names.secrets_name(name)}: the operator has not made it yet") from None
+        return document, running, _decoded(secret)
+
+
+async def _others(kube: Kube, namespace: str, name: str) -> str:
+    try:
+        items, _ = await kube.list(resources.MAIL_PUSH_CONFIG, namespace)
+    except NotFoundError:
+        return (
+            "this cluster does not know MailPushConfigs: install Mail Push's CustomResourceDefinitions "
+            "(docs/install.md), or choose another cluster with --context"
+        )
+    known = ", ".join(sorted(item["metadata"]["name"] for item in items)) or "none"
+    return f"there is no MailPushConfig {name} in namespace {namespace} (there: {known}; another namespace: -n)"
+
+
+def _decoded(secret: Object) -> Files:
+    try:
+        return {
+            key: base64.b64decode(value).decode("ascii")
+            for key, value in (secret.get("data") or {}).items()
+            if key == names.SECRET_PROPERTIES
+        }
+    except (binascii.Error, UnicodeDecodeError):
+        raise Trouble(f"{names.SECRET_PROPERTIES} of Secret {secret['metadata']['name']} is no text") from None
