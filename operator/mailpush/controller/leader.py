@@ -8,6 +8,7 @@ import structlog
 
 from mailpush.controller import handlers, metrics
 from mailpush.controller.environment import OperatorSettings
+from mailpush.controller.events import Events
 from mailpush.controller.health import Pulse
 from mailpush.controller.hub import Hub
 from mailpush.controller.keys import ConfigKey
@@ -53,7 +54,8 @@ class Leader:
         self._book = book
         self._user_queue = user_queue
         self._queue: WorkQueue[ConfigKey] = WorkQueue("configs", on_tick=lambda: pulse.beat("reconcile"))
-        self._keeper = UserKeeper(kube, world, book, user_queue)
+        self._events = Events(kube, settings.identity)
+        self._keeper = UserKeeper(kube, world, book, user_queue, tell=self._events.tell)
         self._reconciler = Reconciler(
             kube,
             settings,
@@ -72,12 +74,14 @@ class Leader:
         """
         await self._wait_for_resources()
         metrics.LEADER.set(1)
+        self._book.on_transition = self._keeper.transition
         try:
             async with asyncio.TaskGroup() as tasks:
                 running = [
                     tasks.create_task(self._kopf(stop)),
                     tasks.create_task(self._resync()),
                     tasks.create_task(self._measure()),
+                    tasks.create_task(self._events.run()),
                     tasks.create_task(Watchdog(self._kube, self._settings.namespaces, self._hub, self._pulse).run()),
                 ]
                 running += [tasks.create_task(self._queue.run(self._reconciler.reconcile)) for _ in range(RECONCILERS)]
@@ -174,6 +178,7 @@ class Leader:
             self._lookout,
             self._keeper,
             reconcile=self._queue.add,
+            tell=self._events.tell,
             on_step=lambda: self._pulse.beat(f"shards of {key}", within=120.0),
         )
         self._loops[key] = (loop, asyncio.create_task(loop.run()))

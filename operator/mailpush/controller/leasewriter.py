@@ -48,11 +48,11 @@ class LeaseWriter:
         self._lookout.saw(self.key.namespace, lease.name, created)
         log.info("lease_created", config=str(self.key), lease=lease.name, floor=lease.floor)
 
-    async def fence(self, fence: Fence) -> None:
-        """Empties the Lease by the resourceVersion last seen (P9). A conflict means: not dead."""
+    async def fence(self, fence: Fence) -> bool:
+        """Empties the Lease by the resourceVersion last seen (P9). A conflict means: not dead; then it gives False."""
         sighting = self._sighting(fence.lease_name)
         if sighting.body is None or sighting.state is None:
-            return
+            return False
         body = sighting.body
         fenced = sighting.state.fenced(fence.floor)
         annotations = {**(body["metadata"].get("annotations") or {}), **lease_annotations(fenced)}
@@ -68,10 +68,11 @@ class LeaseWriter:
         except (ConflictError, NotFoundError):
             metrics.FENCES.labels("conflict").inc()
             await self._lookout.look(self.key.namespace, fence.lease_name)
-            return
+            return False
         metrics.FENCES.labels("fenced").inc()
         self._lookout.saw(self.key.namespace, fence.lease_name, written)
         log.info("lease_fenced", config=str(self.key), lease=fence.lease_name, floor=fence.floor)
+        return sighting.state.holder is not None
 
     async def keep_callbacks(self, pods: tuple[Pod, ...]) -> None:
         """Takes the label that the callback Service selects on off silent pods, and puts it back (design section 9)."""

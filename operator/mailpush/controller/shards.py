@@ -6,7 +6,7 @@ counts on the one before: a conflict ends the step, and the next one observes an
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -15,6 +15,7 @@ import structlog
 from mailpush import names
 from mailpush.controller import metrics
 from mailpush.controller.conditions import timestamp
+from mailpush.controller.events import WARNING, Happening, Subject, condition_changes
 from mailpush.controller.keys import ConfigKey
 from mailpush.controller.leasewriter import LeaseWriter
 from mailpush.controller.lookout import Lookout, Sighting
@@ -27,7 +28,7 @@ from mailpush.controller.world import ConfigState, Pod, World
 from mailpush.kube import resources
 from mailpush.kube.client import Kube
 from mailpush.kube.errors import KubeError
-from mailpush.sharding.observed import Observed, OrphanLease, PodObservation, named_only_by_map
+from mailpush.sharding.observed import Fence, Observed, OrphanLease, PodObservation, named_only_by_map
 from mailpush.sharding.planner import missing_leases, plan
 from mailpush.sharding.shardmap import PodRef, ShardMapError
 
@@ -50,6 +51,9 @@ class Users(Protocol):
 
     def version(self, key: ConfigKey) -> int:
         """Changes whenever the weights do."""
+
+    def denied(self, key: ConfigKey) -> Mapping[str, int]:
+        """Users who are not to be listened for, by reason."""
 
     def slots_lost(self, key: ConfigKey, slots: frozenset[int]) -> None:
         """What is said of the users of these slots may have to change."""
@@ -78,6 +82,7 @@ class ShardLoop:
         users: Users,
         *,
         reconcile: Callable[[ConfigKey], None],
+        tell: Callable[[Happening], None] = lambda _: None,
         on_step: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -90,6 +95,7 @@ class ShardLoop:
         self._lookout = lookout
         self._users = users
         self._reconcile = reconcile
+        self._tell = tell
         self._on_step = on_step
         self._clock = clock
         self._wake = asyncio.Event()
@@ -236,7 +242,8 @@ class ShardLoop:
         planned = plan(observed)
         self._overweight_since = planned.new_overweight_since
         for fence in planned.fences:
-            await self._writer.fence(fence)
+            if await self._writer.fence(fence):
+                self._tell(self._pod_lost(fence))
             acted = True
         if planned.next_map is not None:
             await self.maps.write(planned.next_map, planned.changes)
@@ -277,7 +284,7 @@ class ShardLoop:
             self._view = map_view(self.maps.map, self._users.weights(self.key))
             self._viewed = viewed
         views = tuple(self._pod_view(pod, now) for pod in pods)
-        status = config_status(state, views, self._view, timestamp())
+        status = config_status(state, views, self._view, self._users.denied(self.key), timestamp())
         if not same_status(state.body_status, status):
             body = {"metadata": {"name": self.key.name}, "status": status}
             answer = await self._kube.apply(
@@ -287,11 +294,22 @@ class ShardLoop:
                 manager=names.OPERATOR_MANAGER,
                 subresource="status",
             )
-            state.body_status = answer.get("status") or {}
+            before, state.body_status = state.body_status, answer.get("status") or {}
+            after = state.body_status.get("conditions") or ()
+            for happening in condition_changes(self._subject, before.get("conditions") or (), after):
+                self._tell(happening)
         await self._report_map(now)
         metrics.EPOCH.labels(*self.key).set(self._view.epoch)
         metrics.MOVING.labels(*self.key).set(self._view.moving)
         self._reported = now
+
+    @property
+    def _subject(self) -> Subject:
+        return Subject("MailPushConfig", self.key.namespace, self.key.name, self.owner.uid)
+
+    def _pod_lost(self, fence: Fence) -> Happening:
+        text = f"{fence.lease_name} has not renewed its Lease and is given up: its users go to other pods"
+        return Happening(self._subject, WARNING, "PodLost", "Fence", text)
 
     async def _report_map(self, now: float) -> None:
         """Every pod watches the ShardMap, and gets it whole at each write: a count of users can wait."""

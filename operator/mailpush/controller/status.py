@@ -56,14 +56,16 @@ class MapView:
     users: int = 0
 
 
-def config_status(state: ConfigState, pods: tuple[PodView, ...], shard_map: MapView, now: str) -> dict[str, Any]:
-    """The whole status, to be applied as it is."""
+def config_status(
+    state: ConfigState, pods: tuple[PodView, ...], shard_map: MapView, denied: Mapping[str, int], now: str
+) -> dict[str, Any]:
+    """The whole status, to be applied as it is. `denied`: users who are not to be listened for, by reason."""
     status: dict[str, Any] = {
         "observedGeneration": state.generation,
         "conditions": conditions(
             _verdicts(state, pods, shard_map), state.body_status.get("conditions") or (), state.generation, now
         ),
-        "listeners": _listeners(state, pods),
+        "listeners": _listeners(state, pods, denied),
         "epoch": shard_map.epoch,
     }
     if state.evaluation is not None:
@@ -176,13 +178,11 @@ def _rolled_out(state: ConfigState, pods: tuple[PodView, ...]) -> Verdict | None
     return Verdict("ConfigurationRolledOut", "True", "AllPods", f"every capable pod runs configuration {wanted}")
 
 
-def _listeners(state: ConfigState, pods: tuple[PodView, ...]) -> dict[str, Any]:
+def _listeners(state: ConfigState, pods: tuple[PodView, ...], denied: Mapping[str, int]) -> dict[str, Any]:
     counts: Counter[str] = Counter()
-    denied: Counter[str] = Counter()
     for view in pods:
         if view.lease is not None and view.lease.held_by(view.pod.ref.uid):
             counts.update(view.lease.counts)
-            denied.update(view.lease.denied)
     selector = names.listener_selector(state.owner.name)
     return {
         "pods": len(pods),

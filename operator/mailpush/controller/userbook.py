@@ -5,7 +5,8 @@ keeps 2 to 20 kB for each. What is kept here is a small record a user; the refle
 """
 
 from array import array
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
 
@@ -91,6 +92,9 @@ class UserRecord:
         )
 
 
+Transition = Callable[[UserName, UserRecord, UserRecord], None]
+
+
 class UserBook:
     """The users of the given namespaces. `on_change` is called with the name of each that has changed or gone."""
 
@@ -105,6 +109,9 @@ class UserBook:
         self._by_config: dict[ConfigKey, set[str]] = {}
         self._weights: dict[ConfigKey, array[int]] = {}
         self._versions: dict[ConfigKey, int] = {}
+        self._denied: dict[ConfigKey, Counter[str]] = {}
+        self.on_transition: Transition = lambda _name, _before, _after: None
+        """Called with a user's record as it was and as it is; set while this process leads."""
         self._on_change = on_change
         self._on_weights = on_weights
         self._reflectors = {
@@ -135,6 +142,10 @@ class UserBook:
     def weights(self, key: ConfigKey) -> Sequence[int]:
         """Users of each slot who are to be listened for."""
         return self._weights.get(key) or array("l", bytes(8 * SLOTS))
+
+    def denied(self, key: ConfigKey) -> Mapping[str, int]:
+        """Users whose condition Accepted is False, by reason."""
+        return self._denied.get(key) or {}
 
     def version(self, key: ConfigKey) -> int:
         """Changes whenever the weights do."""
@@ -179,12 +190,16 @@ class UserBook:
 
     def _replace(self, name: UserName, before: UserRecord | None, record: UserRecord) -> None:
         if before is not None and (before.config, before.slot) == (record.config, record.slot):
+            self._tally(before, -1)
             self._records[name] = record
+            self._tally(record, 1)
+            self.on_transition(name, before, record)
             return
         if before is not None:
             self._drop(name)
         self._records[name] = record
         self._by_config.setdefault(record.config, set()).add(name.name)
+        self._tally(record, 1)
         self._count(record, 1)
 
     def _drop(self, name: UserName) -> None:
@@ -192,7 +207,16 @@ class UserBook:
         if record is None:
             return
         self._by_config.get(record.config, set()).discard(name.name)
+        self._tally(record, -1)
         self._count(record, -1)
+
+    def _tally(self, record: UserRecord, change: int) -> None:
+        if record.accepted is None or record.accepted.status != "False":
+            return
+        denied = self._denied.setdefault(record.config, Counter())
+        denied[record.accepted.reason] += change
+        if not denied[record.accepted.reason]:
+            del denied[record.accepted.reason]
 
     def _count(self, record: UserRecord, change: int) -> None:
         if not record.weighs:

@@ -5,7 +5,7 @@ Everything else of their status is the owning pod's (design section 5).
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -14,10 +14,12 @@ import structlog
 from mailpush import names
 from mailpush.controller import metrics
 from mailpush.controller.conditions import Verdict, timestamp, truth
+from mailpush.controller.events import Happening
 from mailpush.controller.keys import ConfigKey
 from mailpush.controller.queue import WorkQueue
 from mailpush.controller.secrets import SecretReader
 from mailpush.controller.userbook import Said, UserBook, UserName, UserRecord
+from mailpush.controller.usernews import decision_news, listening_news
 from mailpush.controller.world import World
 from mailpush.credentials.user_secret import user_secret
 from mailpush.decision import SecretFacts, decide, user_facts
@@ -80,12 +82,14 @@ class UserKeeper:
         book: UserBook,
         queue: WorkQueue[UserName],
         *,
+        tell: Callable[[Happening], None] = lambda _: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._kube = kube
         self._world = world
         self._book = book
         self._queue = queue
+        self._tell = tell
         self._clock = clock
         self._secrets = SecretReader(kube)
         self._facts: dict[tuple[str, str], tuple[float, SecretFacts]] = {}
@@ -123,6 +127,16 @@ class UserKeeper:
 
     def version(self, key: ConfigKey) -> int:
         return self._book.version(key)
+
+    def denied(self, key: ConfigKey) -> Mapping[str, int]:
+        return self._book.denied(key)
+
+    # -- what others are told
+
+    def transition(self, name: UserName, before: UserRecord, after: UserRecord) -> None:
+        """The user's object has changed."""
+        if (news := listening_news(name, before, after)) is not None:
+            self._tell(news)
 
     # -- one user
 
@@ -222,12 +236,19 @@ class UserKeeper:
             status["reason"] = OWNER_LOST
             # Never over what a new owner has written since.
             metadata["resourceVersion"] = (self._book.get(name) or record).version
+        elif record.listening is None and verdicts[0].status == "False":
+            # No pod has anything to say of the user yet, and perhaps none ever will: kubectl get shows why.
+            status["reason"] = verdicts[0].reason
+            metadata["resourceVersion"] = (self._book.get(name) or record).version
         await self._write("status")
         body = {"metadata": metadata, "status": status}
         answer = await self._kube.apply(
             resources.PUSH_USER, name.namespace, body, manager=names.OPERATOR_MANAGER, subresource="status"
         )
+        news = decision_news(name, record, verdicts[0]) if verdicts[0].type == "Accepted" else None
         self._book.take(answer)
+        if news is not None:
+            self._tell(news)
 
     async def _put_finalizer(self, name: UserName, record: UserRecord, wanted: bool | None) -> None:
         record = self._book.get(name) or record  # with what was written to it just now

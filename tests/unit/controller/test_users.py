@@ -157,3 +157,15 @@ def test_a_user_that_our_models_refuse_is_passed_over() -> None:
     body["spec"]["userId"] = 0
     it.feed("ADDED", body)
     assert it.book.count(MAIN) == 0
+
+
+def test_users_who_are_denied_are_counted_by_reason() -> None:
+    it = Book()
+    book, changed = it.book, it.feed
+    for number, reason in ((3, "Suspended"), (4, "Suspended"), (5, "ClientNotAllowed")):
+        body = push_user(number) | {"status": {"conditions": [said("Accepted", "False", reason)]}}
+        changed("ADDED", body)
+    assert dict(book.denied(MAIN)) == {"Suspended": 2, "ClientNotAllowed": 1}
+    changed("MODIFIED", push_user(4, "11") | {"status": {"conditions": [said("Accepted", "True", "Accepted")]}})
+    changed("DELETED", push_user(5, "12"))
+    assert dict(book.denied(MAIN)) == {"Suspended": 1}

@@ -1,0 +1,204 @@
+"""Kubernetes Events (events.k8s.io/v1) on what has changed: for `kubectl describe` and whoever watches.
+
+Events are hints, conditions are the truth: what cannot be told now is dropped and counted, never queued for long. What
+is told again within ten minutes raises the count of the Event that is there.
+"""
+
+import asyncio
+import time
+import uuid
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import structlog
+
+from mailpush import names
+from mailpush.controller import metrics
+from mailpush.kube import resources
+from mailpush.kube.client import Kube, Object
+from mailpush.kube.errors import KubeError, NotFoundError
+
+CONTROLLER: Final = f"{names.GROUP}/operator"
+NORMAL: Final = "Normal"
+WARNING: Final = "Warning"
+LONGEST_NOTE: Final = 1024
+PER_SECOND: Final = 5.0
+BURST: Final = 50.0
+WAITING: Final = 200
+SAME_SECONDS: Final = 600.0
+REMEMBERED: Final = 4096
+TOLD: Final = ("ConfigurationValid", "Ready")
+"""Conditions of a MailPushConfig whose changes are told; the others only say how it is on its way."""
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """The object that an Event is about."""
+
+    kind: str
+    namespace: str
+    name: str
+    uid: str
+    api_version: str = names.API_VERSION
+
+    def reference(self) -> Object:
+        return {
+            "apiVersion": self.api_version,
+            "kind": self.kind,
+            "namespace": self.namespace,
+            "name": self.name,
+            "uid": self.uid,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Happening:
+    """One thing to tell. `note` is a sentence as it stands in a condition: never with a secret."""
+
+    subject: Subject
+    type: str
+    reason: str
+    action: str
+    note: str
+
+
+@dataclass(slots=True)
+class Told:
+    """An Event that was written: by which name, when last, how often."""
+
+    name: str
+    at: float
+    count: int = 1
+
+
+class Events:
+    """Takes happenings at once and writes them in the background, while this process leads."""
+
+    def __init__(self, kube: Kube, instance: str, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._kube = kube
+        self._instance = instance[:128]
+        self._clock = clock
+        self._queue: asyncio.Queue[Happening] = asyncio.Queue(WAITING)
+        self._told: OrderedDict[tuple[str, str, str], Told] = OrderedDict()
+        self._tokens = BURST
+        self._filled = clock()
+
+    def tell(self, *happenings: Happening) -> None:
+        """Never blocks."""
+        for happening in happenings:
+            try:
+                self._queue.put_nowait(happening)
+            except asyncio.QueueFull:
+                metrics.EVENTS.labels("dropped").inc()
+
+    async def run(self) -> None:
+        """Until cancelled. An Event that cannot be written is not tried again."""
+        while True:
+            happening = await self._queue.get()
+            await self._turn()
+            try:
+                await self._write(happening)
+                metrics.EVENTS.labels("written").inc()
+            except KubeError as error:
+                metrics.EVENTS.labels("failed").inc()
+                log.debug("event_not_written", reason=happening.reason, error=str(error))
+
+    async def _turn(self) -> None:
+        """A change of settings may concern every user: etcd shall not hold an Event for each."""
+        now = self._clock()
+        self._tokens = min(BURST, self._tokens + (now - self._filled) * PER_SECOND)
+        self._filled = now
+        self._tokens -= 1
+        if self._tokens < 0:
+            await asyncio.sleep(-self._tokens / PER_SECOND)
+
+    async def _write(self, happening: Happening) -> None:
+        place = (happening.subject.uid, happening.reason, happening.note)
+        now = self._clock()
+        told = self._told.pop(place, None)
+        if told is not None and now - told.at < SAME_SECONDS:
+            try:
+                await self._again(happening, told)
+            except NotFoundError:
+                pass  # it is past its hour; a new one
+            else:
+                self._remember(place, told, now)
+                return
+        event = new_event(happening, self._instance, datetime.now(UTC))
+        await self._kube.create(resources.EVENT, happening.subject.namespace, event)
+        self._remember(place, Told(event["metadata"]["name"], now), now)
+
+    async def _again(self, happening: Happening, told: Told) -> None:
+        series = {"count": told.count + 1, "lastObservedTime": micro_time(datetime.now(UTC))}
+        await self._kube.merge_patch(resources.EVENT, happening.subject.namespace, told.name, {"series": series})
+        told.count += 1
+
+    def _remember(self, place: tuple[str, str, str], told: Told, now: float) -> None:
+        told.at = now
+        self._told[place] = told
+        while len(self._told) > REMEMBERED:
+            self._told.popitem(last=False)
+
+
+def new_event(happening: Happening, instance: str, now: datetime) -> Object:
+    """The Event object."""
+    subject = happening.subject
+    return {
+        "apiVersion": resources.EVENT.api_version,
+        "kind": resources.EVENT.kind,
+        "metadata": {"name": f"{subject.name[:200]}.{uuid.uuid4().hex[:16]}", "namespace": subject.namespace},
+        "eventTime": micro_time(now),
+        "reportingController": CONTROLLER,
+        "reportingInstance": instance,
+        "action": happening.action,
+        "type": happening.type,
+        "reason": happening.reason[:128],
+        "note": shortened(happening.note),
+        "regarding": subject.reference(),
+    }
+
+
+def shortened(note: str) -> str:
+    """At most 1 kB, as the API server takes it, without half a character."""
+    return note.encode()[:LONGEST_NOTE].decode(errors="ignore")
+
+
+def micro_time(moment: datetime) -> str:
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def condition_changes(
+    subject: Subject, before: Iterable[Mapping[str, Any]], after: Iterable[Mapping[str, Any]]
+) -> list[Happening]:
+    """What to tell of a MailPushConfig whose conditions have changed. Progress alone is not told."""
+    known = {condition["type"]: condition for condition in before}
+    happenings = []
+    for condition in after:
+        old = known.get(condition["type"])
+        if condition["type"] not in TOLD or condition["status"] == "Unknown":
+            continue
+        if old is not None and (old["status"], old["reason"]) == (condition["status"], condition["reason"]):
+            continue
+        good = condition["status"] == "True"
+        if old is None and not good and condition["type"] == "Ready":
+            continue  # it has only just begun
+        type_ = NORMAL if good or condition["reason"] in PROGRESS else WARNING
+        reason = condition["reason"] if not good else GOOD[condition["type"]]
+        happenings.append(Happening(subject, type_, reason, condition["type"], condition["message"]))
+    # What keeps it from being Ready is most often what is wrong with it: once is enough.
+    told: dict[tuple[str, str], Happening] = {}
+    for happening in happenings:
+        told.setdefault((happening.reason, happening.note), happening)
+    return list(told.values())
+
+
+GOOD: Final = {"ConfigurationValid": "ConfigurationValid", "Ready": "Ready"}
+PROGRESS: Final = frozenset(
+    {"NoneCapable", "Assigning", "Restoring", "NoReplicas", "ListenersScaledToZero", "Unregistering"}
+)
+"""Reasons that pass by themselves or that somebody wished for."""
