@@ -4,7 +4,7 @@
 BIN := .venv/bin
 PYTEST_ARGS ?=
 
-.PHONY: help setup demo demo-down test check lint types layers crds schema golden format locks clean unit cluster nodes
+.PHONY: help setup demo demo-down test check lint types layers crds schema golden docs format locks clean unit cluster nodes
 
 help:
 	@echo "make demo       the main job on a real Kubernetes on this machine (Debian 12, root)"
@@ -14,6 +14,7 @@ help:
 	@echo "make cluster    the tests on a real control plane, with Dovecot and Redis"
 	@echo "make nodes      the tests on real nodes (root)"
 	@echo "make crds       write crds/ and the chart's schema anew after a change of the models"
+	@echo "make docs       write docs/configuration.md anew after a change of the models"
 	@echo "make golden     write the golden property files anew"
 	@echo "make locks      resolve the locked packages anew"
 
@@ -41,6 +42,7 @@ nodes: setup
 check: lint types layers
 	@$(BIN)/mail-push crds crds --check
 	@$(BIN)/python charts/generate.py --check
+	@$(BIN)/python docs/generate.py --check
 
 lint: setup
 	@test ! -e operator/__init__.py || { echo "operator/__init__.py would shadow the standard library's operator"; exit 1; }
@@ -56,6 +58,9 @@ layers: setup
 crds schema: setup
 	@$(BIN)/mail-push crds crds
 	@$(BIN)/python charts/generate.py
+
+docs: setup
+	@$(BIN)/python docs/generate.py
 
 golden: setup
 	@$(BIN)/python -m tests.golden

@@ -63,7 +63,7 @@ class MailNotifyMechanism(Model):
     udp_listen_host: Annotated[str, Field(pattern=r"^[A-Za-z0-9.:_-]+$", max_length=253)] = "localhost"
     """com.openexchange.push.mail.notify.udp_listen_host. The address to bind, or the multicast group."""
     udp_listen_port: Port = 23420
-    """com.openexchange.push.mail.notify.udp_listen_port"""
+    """com.openexchange.push.mail.notify.udp_listen_port. The UDP port."""
     imap_login_delimiter: Annotated[str, Field(min_length=1, max_length=16)] | None = None
     """com.openexchange.push.mail.notify.imap_login_delimiter. The mailbox name is cut at the first one. Default: it is
     not cut."""
