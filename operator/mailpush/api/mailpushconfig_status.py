@@ -52,9 +52,13 @@ class ConfigHashPods(StatusModel):
     """Pods by the configuration that they run."""
 
     hash: Text
-    """Hash of the rendered configuration."""
+    """Hash of the rendered configuration, without what takes a restart."""
+    boot_hash: Text | None = None
+    """Hash of what takes a restart to change, as these pods were started with it."""
     pods: Annotated[int, Field(ge=0)]
     """How many pods run it."""
+    names: Annotated[list[Name], Field(max_length=16)] = []
+    """The first of them by name."""
 
 
 class MailPushConfigStatus(StatusModel):
@@ -63,9 +67,11 @@ class MailPushConfigStatus(StatusModel):
     observed_generation: Annotated[int, Field(ge=0)] | None = None
     """The metadata.generation that this status was made from."""
     conditions: Annotated[list[Condition], Field(max_length=32, json_schema_extra=list_map("type"))] = []
-    """Ready, ConfigurationValid, ListenersAvailable, Balanced and warnings."""
+    """Ready, ConfigurationValid, ConfigurationRolledOut, ListenersAvailable, Balanced and warnings."""
     config_hash: Text | None = None
-    """Hash of the rendered configuration."""
+    """Hash of the rendered configuration, without what takes a restart."""
+    boot_hash: Text | None = None
+    """Hash of what takes a restart to change; a change of it rolls the pods."""
     config_pods: Annotated[list[ConfigHashPods], Field(max_length=64)] = []
     """Which pods run which configuration."""
     packages: Annotated[list[PackageStatus], Field(max_length=256)] = []

@@ -22,8 +22,9 @@ from mailpush.controller.lookout import Lookout, Sighting
 from mailpush.controller.losses import Losses
 from mailpush.controller.mapviews import map_view, shard_map_status
 from mailpush.controller.owner import Owner
+from mailpush.controller.podview import PodView
 from mailpush.controller.shardmaps import ShardMaps
-from mailpush.controller.status import MapView, PodView, config_status, same_status
+from mailpush.controller.status import MapView, config_status, same_status
 from mailpush.controller.world import ConfigState, Pod, World
 from mailpush.kube import resources
 from mailpush.kube.client import Kube

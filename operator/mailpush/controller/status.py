@@ -8,39 +8,12 @@ from typing import Any, Final
 from mailpush import names
 from mailpush.controller.conditions import Verdict, conditions
 from mailpush.controller.evaluation import UNREGISTER_ANNOTATION
-from mailpush.controller.world import ConfigState, Pod
+from mailpush.controller.podview import PodView
+from mailpush.controller.rollout import config_pods, rolled_out
+from mailpush.controller.world import ConfigState
 from mailpush.packages import PackageState
-from mailpush.sharding.death import PodLife
-from mailpush.sharding.leases import LeaseState
 
 NAMED_PODS: Final = 5
-
-
-@dataclass(frozen=True, slots=True)
-class PodView:
-    """A pod and what its Lease says."""
-
-    pod: Pod
-    lease: LeaseState | None
-    life: PodLife
-
-    @property
-    def capable(self) -> bool:
-        return self.why_not() is None
-
-    def why_not(self) -> str | None:
-        """Why it cannot take users, None where it can."""
-        if self.pod.deleting:
-            return "is ending"
-        if self.lease is None or not self.lease.held_by(self.pod.ref.uid):
-            return "has not taken its Lease yet"
-        if self.life is not PodLife.ALIVE:
-            return "has not renewed its Lease lately"
-        if self.lease.draining:
-            return "is draining"
-        if not self.lease.capable:
-            return f"is not capable ({self.lease.reason or 'starting'})"
-        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +44,8 @@ def config_status(
     if state.evaluation is not None:
         status["configHash"] = state.evaluation.rendered.config_hash
         status["packages"] = [_package(package) for package in state.evaluation.packages]
-    hashes = Counter(view.lease.config_hash for view in pods if view.lease is not None and view.lease.config_hash)
-    status["configPods"] = [{"hash": hash_, "pods": count} for hash_, count in sorted(hashes.items())][:64]
+        status["bootHash"] = state.evaluation.rendered.boot_hash
+    status["configPods"] = config_pods(state.owner.name, pods)
     return status
 
 
@@ -80,8 +53,8 @@ def _verdicts(state: ConfigState, pods: tuple[PodView, ...], shard_map: MapView)
     valid = _valid(state)
     available = _available(state, pods)
     verdicts = [_ready(state, valid, available, pods, shard_map), valid, available, _balanced(shard_map)]
-    if (rolled_out := _rolled_out(state, pods)) is not None:
-        verdicts.append(rolled_out)
+    if (rolled_out_ := rolled_out(state, pods)) is not None:
+        verdicts.append(rolled_out_)
     if state.evaluation is not None and (warnings := state.evaluation.warnings):
         text = _joined(warning.message for warning in warnings)
         verdicts.append(Verdict("Warning", "True", warnings[0].reason, text))
@@ -164,18 +137,6 @@ def _balanced(shard_map: MapView) -> Verdict:
         text = f"{shard_map.moving} slots are on their way to another pod"
         return Verdict("Balanced", "False", "Moving", text)
     return Verdict("Balanced", "True", "Balanced", f"the fullest pod has {shard_map.imbalance:.2f} times the mean")
-
-
-def _rolled_out(state: ConfigState, pods: tuple[PodView, ...]) -> Verdict | None:
-    """Only where pods have been told of a configuration at all."""
-    if state.evaluation is None or not pods:
-        return None
-    wanted = state.evaluation.rendered.config_hash
-    behind = [view.pod.ref.name for view in pods if view.capable and view.lease and view.lease.config_hash != wanted]
-    if behind:
-        text = f"{len(behind)} pods run another configuration than {wanted}: {', '.join(behind[:NAMED_PODS])}"
-        return Verdict("ConfigurationRolledOut", "False", "PodsBehind", text)
-    return Verdict("ConfigurationRolledOut", "True", "AllPods", f"every capable pod runs configuration {wanted}")
 
 
 def _listeners(state: ConfigState, pods: tuple[PodView, ...], denied: Mapping[str, int]) -> dict[str, Any]:

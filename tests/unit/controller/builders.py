@@ -6,7 +6,7 @@ from mailpush.api.mailpushconfig import MailPushConfigSpec
 from mailpush.controller.environment import OperatorSettings
 from mailpush.controller.evaluation import Evaluation, evaluate
 from mailpush.controller.owner import Owner
-from mailpush.controller.status import PodView
+from mailpush.controller.podview import PodView
 from mailpush.controller.world import ConfigState, Pod
 from mailpush.properties.secrets import MASTER_PASSWORD, ResolvedSecrets
 from mailpush.sharding.death import PodLife

@@ -6,7 +6,8 @@ import pytest
 
 from mailpush.api.mailpushconfig_status import MailPushConfigStatus
 from mailpush.controller.conditions import find
-from mailpush.controller.status import MapView, PodView, config_status, same_status
+from mailpush.controller.podview import PodView
+from mailpush.controller.status import MapView, config_status, same_status
 from mailpush.controller.world import ConfigState
 from mailpush.properties.secrets import MASTER_PASSWORD, ResolvedSecrets
 from mailpush.sharding.death import PodLife
@@ -123,20 +124,6 @@ def test_the_annotation_before_an_uninstall_is_told() -> None:
     said = condition(state(evaluation(unregister=True)), "Ready", view(0), view(1))
     assert said[:2] == ("False", "Unregistering")
     assert "mailpush.dev/unregister" in said[2]
-
-
-def test_pods_that_run_another_configuration_are_told_and_counted_by_hash() -> None:
-    found = state()
-    assert found.evaluation is not None
-    wanted = found.evaluation.rendered.config_hash
-    pods = (view(0, config_hash=wanted), view(1, config_hash="old"))
-    assert condition(found, "ConfigurationRolledOut", *pods)[:2] == ("False", "PodsBehind")
-    status = config_status(found, pods, SETTLED, {}, NOW)
-    assert status["configHash"] == wanted
-    assert status["configPods"] == sorted(
-        [{"hash": wanted, "pods": 1}, {"hash": "old", "pods": 1}], key=lambda it: str(it["hash"])
-    )
-    assert condition(found, "ConfigurationRolledOut", view(0, config_hash=wanted))[0] == "True"
 
 
 def test_counts_are_those_of_the_pods_that_hold_their_leases() -> None:
