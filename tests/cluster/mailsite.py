@@ -48,6 +48,11 @@ class MailSite:
     def __init__(self, namespace: Namespace, *, replicas: int = 3) -> None:
         self.namespace = namespace
         self.replicas = replicas
+        self.spec: dict[str, Any] = {}
+        """Further fields of the MailPushConfig, set before `install`."""
+        self.values: dict[str, Any] = {}
+        """Further values of the chart."""
+        self.operator_environment: dict[str, str] = {}
         self.group = Group("mail-push-site")
         self.network = f"127.{random.randint(2, 250)}.{random.randint(1, 250)}"
         self.pods: dict[str, PodProcess] = {}
@@ -76,6 +81,7 @@ class MailSite:
             "crds": {"install": False},
             "fullnameOverride": f"mp-{self.namespace.name}",
             "image": {"registry": "docker.io", "repository": "mail-push/mail-push", "tag": "test"},
+            **self.values,
         }
         run.quiet(
             binaries.path("helm4"),
@@ -110,6 +116,7 @@ class MailSite:
                 "MAILPUSH_LISTEN": "127.0.0.1",
                 "MAILPUSH_HEALTH_PORT": "0",
                 "KUBECONFIG": str(token),
+                **self.operator_environment,
             },
         )
 
@@ -151,6 +158,7 @@ class MailSite:
                     ]
                 },
                 "listeners": {"replicas": self.replicas},
+                **self.spec,
             },
         }
 
