@@ -96,6 +96,9 @@ def allowed(plane: ControlPlane, account: str, *what: str, namespace: str = NAME
         (OPERATOR, ("create", "shardmaps.mailpush.dev"), True),
         (OPERATOR, ("create", "statefulsets.apps"), True),
         (OPERATOR, ("create", "leases.coordination.k8s.io"), True),
+        (OPERATOR, ("create", "events.events.k8s.io"), True),
+        (OPERATOR, ("patch", "events.events.k8s.io"), True),
+        (OPERATOR, ("delete", "events.events.k8s.io"), False),
         (OPERATOR, ("delete", "pushusers.mailpush.dev"), False),
         (OPERATOR, ("delete", "mailpushconfigs.mailpush.dev"), False),
         (OPERATOR, ("create", "pods"), False),
@@ -239,6 +242,7 @@ def test_the_operator_works_with_the_rights_of_its_own_service_account(plane: Co
                 ("lease", "mail-push-second-1", "{.metadata.name}"),
                 ("pushuser", "second-1-3", '{.status.conditions[?(@.type=="Accepted")].status}'),
                 ("pushuser", "second-1-3", "{.metadata.labels.mailpush\\.dev/slot}"),
+                ("events.events.k8s.io", "--field-selector=reason=Accepted", "{.items[*].regarding.name}"),
             ):
                 wait(process, log, lambda: value(plane, kind, name, path), f"{kind} {name}: {path}")  # noqa: B023
             found = plane.kubectl(

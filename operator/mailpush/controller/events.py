@@ -19,7 +19,7 @@ from mailpush import names
 from mailpush.controller import metrics
 from mailpush.kube import resources
 from mailpush.kube.client import Kube, Object
-from mailpush.kube.errors import KubeError, NotFoundError
+from mailpush.kube.errors import ForbiddenError, KubeError, NotFoundError
 
 CONTROLLER: Final = f"{names.GROUP}/operator"
 NORMAL: Final = "Normal"
@@ -106,7 +106,8 @@ class Events:
                 metrics.EVENTS.labels("written").inc()
             except KubeError as error:
                 metrics.EVENTS.labels("failed").inc()
-                log.debug("event_not_written", reason=happening.reason, error=str(error))
+                say = log.warning if isinstance(error, ForbiddenError) else log.debug
+                say("event_not_written", reason=happening.reason, error=str(error))
 
     async def _turn(self) -> None:
         """A change of settings may concern every user: etcd shall not hold an Event for each."""

@@ -84,7 +84,9 @@ def explanation(evidence: Evidence) -> Explanation:
     mechanisms: tuple[str, ...] = ()
     exists = "Does the user's MailPushConfig exist?"
     if evidence.config is None:
-        message = f'there is no MailPushConfig "{evidence.config_name}": create it'
+        namespace = evidence.user["metadata"].get("namespace")
+        where = f" in namespace {namespace}" if namespace else ""
+        message = f'there is no MailPushConfig "{evidence.config_name}"{where}: create it'
         rows = (Row("config_exists", REFUSED, message, CONFIG_NOT_FOUND, None, exists),)
         spawn, reason, code = False, CONFIG_NOT_FOUND, None
     else:

@@ -1,0 +1,238 @@
+"""The execution flow on a real API server: each refusal as `kubectl mailpush explain` and `kubectl get` show it.
+
+One site for all tests of this file, in their order: the MailPushConfig `main` with listener processes, and others that
+need none, because it is the operator who says there why nobody is listened for.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dev.controlplane import ControlPlane
+from mailpush import names
+from mailpush.packages import IMAPIDLE
+from mailpush.sharding.shardmap import ShardMap
+from tests.cluster.conftest import Namespace
+from tests.cluster.mailsite import CLIENT, MailSite, condition
+
+KUBECTL_MAILPUSH = Path(sys.executable).parent / "kubectl-mailpush"
+LISTENED = 3
+ZERO, ONE = "mail-push-main-0", "mail-push-main-1"
+
+CONFIGS: dict[str, dict[str, Any]] = {
+    "off": {"allowPermanentPush": False},
+    "bare": {"packages": {"status": {}}},
+    "idle": {"packages": {"status": {IMAPIDLE: "enabled"}}},
+    "stopped": {"mechanisms": {"dovecot": {"enabled": False}}},
+    "blind": {"mailAccess": None},
+    "keyless": {
+        "mailAccess": {
+            "passwordSource": "global",
+            "masterPasswordSecretRef": {"name": "no-such-secret", "key": "password"},
+            "servers": [{"host": "dovecot"}],
+        }
+    },
+    "own": {
+        "mailAccess": {
+            "passwordSource": "session",
+            "userSecrets": {"enabled": True},
+            "servers": [{"host": "dovecot"}],
+        }
+    },
+}
+
+REFUSED: tuple[tuple[str, int, dict[str, Any], str, str, str | None], ...] = (
+    ("gone", 10, {}, "config_exists", "ConfigNotFound", None),
+    ("off", 11, {}, "permanent_push_allowed", "PermanentPushDisabled", None),
+    ("bare", 12, {}, "package_enabled", "NoPushPackage", None),
+    ("idle", 13, {}, "package_supports_permanent", "PermanentNotSupported", None),
+    ("main", 14, {"clients": []}, "client_registered", "NotRegistered", None),
+    ("main", 15, {"clients": ["some-other-client"]}, "client_allowed", "ClientNotAllowed", None),
+    ("main", 16, {"suspend": True}, "user_active", "Suspended", None),
+    ("stopped", 17, {}, "mechanism_enabled", "MechanismDisabled", None),
+    ("blind", 18, {}, "mail_access_configured", "MailAccessMissing", None),
+    ("main", 19, {"server": "elsewhere"}, "server_known", "ServerUnknown", None),
+    ("own", 20, {"credentialsSecretRef": {"name": "not-for-this"}}, "secret_permitted", "SecretNotPermitted", None),
+    ("own", 21, {}, "password_available", "PasswordMissing", "PUSH-0006"),
+    ("keyless", 22, {}, "password_available", "MasterPasswordMissing", "PUSH-0005"),
+    ("main", 23, {"login": None}, "login_known", "LoginMissing", "PUSH-0007"),
+)
+
+
+@pytest.fixture(scope="module")
+def site(control_plane: ControlPlane) -> Iterator[MailSite]:
+    control_plane.kubectl("create", "namespace", "flow", check=True)
+    site = MailSite(Namespace(control_plane, "flow"), replicas=2)
+    try:
+        site.install()
+        site.start_pods()
+        opaque = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "not-for-this"}, "stringData": {"a": "b"}}
+        configs = [other_config(site, name, changes) for name, changes in CONFIGS.items()]
+        users = [push_user(config, number, spec) for config, number, spec, *_ in REFUSED]
+        site.namespace.apply(*(json.dumps(one) for one in (opaque, *configs, *users, push_user("main", LISTENED, {}))))
+        site.wait_listening(LISTENED)
+        yield site
+    finally:
+        site.close()
+        control_plane.kubectl("delete", "namespace", "flow", "--wait=false")
+
+
+def other_config(site: MailSite, name: str, changes: dict[str, Any]) -> dict[str, Any]:
+    """As `main`, but without pods: replicas is 0."""
+    main = site.manifest()
+    spec = {**main["spec"], "listeners": {"replicas": 0}, **changes}
+    return {**main, "metadata": {"name": name}, "spec": {key: one for key, one in spec.items() if one is not None}}
+
+
+def push_user(config: str, number: int, changes: dict[str, Any]) -> dict[str, Any]:
+    spec = {"configRef": {"name": config}, "contextId": 1, "userId": number, "clients": [CLIENT], "login": f"u{number}"}
+    return {
+        "apiVersion": names.API_VERSION,
+        "kind": "PushUser",
+        "metadata": {"name": names.push_user_name(config, 1, number)},
+        "spec": {key: one for key, one in (spec | changes).items() if one is not None},
+    }
+
+
+def explain(site: MailSite, *arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [KUBECTL_MAILPUSH, "explain", "-n", site.namespace.name, *map(str, arguments)],
+        env={**os.environ, "KUBECONFIG": str(site.namespace.plane.kubeconfig)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def printed(site: MailSite) -> dict[str, str]:
+    """REASON of each user as kubectl prints it."""
+    rows = site.namespace.kubectl("get", "pushusers", "-o", "custom-columns=N:.metadata.name,R:.status.reason")
+    return {words[0]: words[1] for line in rows.splitlines()[1:] if (words := line.split())}
+
+
+@pytest.mark.parametrize(("config", "number", "row"), [(*case[:2], case[3:]) for case in REFUSED])
+def test_a_refused_user_has_the_same_reason_everywhere(
+    site: MailSite, config: str, number: int, row: tuple[str, str, str | None]
+) -> None:
+    check, reason, code = row
+    name = names.push_user_name(config, 1, number)
+    site.wait_for(f"{name} says {reason}", lambda: printed(site).get(name) == reason)
+    done = explain(site, 1, number, "-o", "json")
+    assert done.returncode == 1, done.stderr
+    answer = json.loads(done.stdout)
+    refused = [one for one in answer["rows"] if one["outcome"] == "refused"]
+    assert [(one["check"], one["reason"], one["code"]) for one in refused] == [(check, reason, code)]
+    status = (site.namespace.get("pushuser", name) or {})["status"]
+    accepted = next(one for one in status["conditions"] if one["type"] == "Accepted")
+    assert (accepted["status"], accepted["reason"]) == ("False", reason)
+    assert accepted["message"] == answer["message"] + (f" ({code})" if code else "")
+    assert not [note for note in answer["notes"] if "the operator's last word" in note], answer["notes"]
+
+
+def test_a_user_who_is_listened_for_passes_every_row(site: MailSite) -> None:
+    done = explain(site, 1, LISTENED)
+    assert done.returncode == 0, done.stdout + done.stderr
+    pod = site.users()[LISTENED]["pod"]
+    assert f"owned by {pod}" in done.stdout
+    assert "Listening=True Registered" in done.stdout
+    assert " NO " not in done.stdout
+
+
+def test_a_user_who_is_not_there_is_trouble_with_the_names_that_are_near(site: MailSite) -> None:
+    done = explain(site, 1, 155)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "there is no PushUser <config>-1-155; near it: main-1-15" in done.stderr
+
+
+def test_a_cluster_without_our_resources_is_named(site: MailSite, control_plane: ControlPlane) -> None:
+    done = explain(site, 1, LISTENED, "--context", "no-such-context")
+    assert done.returncode == 2
+    assert "no-such-context" in done.stderr
+
+
+def test_the_config_counts_the_denied_by_reason(site: MailSite) -> None:
+    expected = {reason: 1 for config, _, _, _, reason, _ in REFUSED if config == "main"}
+
+    def counts() -> bool:
+        status = (site.namespace.get("mailpushconfig", "main") or {}).get("status", {})
+        denied = {one["reason"]: one["count"] for one in status.get("listeners", {}).get("denied", [])}
+        return denied == expected
+
+    site.wait_for(f"denied {expected}", counts)
+
+
+def events(site: MailSite, name: str) -> list[dict[str, Any]]:
+    found = site.namespace.list("events.events.k8s.io")
+    return [
+        one for one in found if one["regarding"].get("name") == name and "mailpush.dev" in one["reportingController"]
+    ]
+
+
+def test_decisions_are_told_as_events_once(site: MailSite) -> None:
+    name = names.push_user_name("main", 1, 15)
+    site.wait_for("an Event", lambda: events(site, name))
+    (event,) = events(site, name)
+    assert (event["type"], event["reason"]) == ("Warning", "ClientNotAllowed")
+    assert event["note"].startswith("none of the registered clients some-other-client matches allowedClients")
+    described = site.namespace.kubectl("describe", "pushuser", name)
+    assert "ClientNotAllowed" in described.partition("Events:")[2]
+    valid = [one["reason"] for one in events(site, "main") if one["action"] == "ConfigurationValid"]
+    assert valid == ["ConfigurationValid"]
+    assert "SecretNotFound" in [one["reason"] for one in events(site, "keyless")]
+
+
+def test_changing_the_allowed_clients_changes_users_and_restarts_nothing(site: MailSite) -> None:
+    uids = {name: pod.uid for name, pod in site.pods.items()}
+    change(site, allowedClients=["some-other-*"])
+    site.wait_for(
+        "the two change places",
+        lambda: [condition(site.users()[one], "Listening") for one in (LISTENED, 15)] == ["False", "True"],
+    )
+    assert printed(site)[names.push_user_name("main", 1, LISTENED)] == "ClientNotAllowed"
+    assert explain(site, 1, 15).returncode == 0
+    change(site, allowedClients=[f"{CLIENT}*"])
+    site.wait_for(
+        "and back",
+        lambda: [condition(site.users()[one], "Listening") for one in (LISTENED, 15)] == ["True", "False"],
+    )
+    assert all(site.runs(pod) for pod in site.pods.values())
+    found = {pod["metadata"]["name"]: pod["metadata"]["uid"] for pod in site.namespace.list("pods")}
+    assert {name: found[name] for name in uids} == uids
+
+
+def change(site: MailSite, **spec: Any) -> None:
+    site.namespace.kubectl("patch", "mailpushconfig", "main", "--type=merge", "-p", json.dumps({"spec": spec}))
+
+
+def available(site: MailSite) -> str | None:
+    return condition((site.namespace.get("mailpushconfig", "main") or {})["status"], "ListenersAvailable")
+
+
+def owners(site: MailSite) -> set[str]:
+    """Pods that own slots."""
+    spec = (site.namespace.get("shardmap", "main") or {})["spec"]
+    return {owner.name for owner in ShardMap.from_spec(spec).owner_refs() if owner is not None}
+
+
+def test_a_pod_that_may_take_no_listeners_gives_away_what_it_has_and_gets_it_back(site: MailSite) -> None:
+    site.wait_for("both pods own slots", lambda: owners(site) == {ZERO, ONE})
+    numbers = range(30, 40)
+    site.register(*numbers)
+    site.wait_listening(*numbers)
+    change(site, listeners={"podOverrides": [{"ordinal": 1, "allowPermanentPush": False}]})
+    site.wait_for("everything is on the other", lambda: owners(site) == {ZERO})
+    site.wait_listening(*numbers, without=frozenset({ONE}))
+    lease = (site.namespace.get("lease", ONE) or {})["metadata"]["annotations"]
+    assert (lease["mailpush.dev/capable"], lease["mailpush.dev/reason"]) == ("false", "PodExcluded")
+    site.wait_for("it is not missed", lambda: available(site) == "True")
+    change(site, listeners={"podOverrides": []})
+    site.wait_for("both have slots again", lambda: owners(site) == {ZERO, ONE})
+    site.wait_listening(*numbers)
+    assert all(site.runs(pod) for pod in site.pods.values())
