@@ -54,6 +54,15 @@ class Doveadm(Model):
     """Dovecot's doveadm HTTP API. doveadm.properties (not supported yet: a MailPushConfig with it says
     NotYetSupported)"""
 
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            (
+                "!self.enabled || size(self.endpoints) > 0",
+                "mailAccess.doveadm.enabled is true, so mailAccess.doveadm.endpoints needs at least one",
+            )
+        )
+    )
+
     enabled: bool = False
     """com.openexchange.dovecot.doveadm.enabled. True: use doveadm."""
     endpoints: Annotated[
