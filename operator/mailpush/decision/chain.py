@@ -115,6 +115,7 @@ def package_supports_permanent(user: UserFacts, site: SiteFacts) -> Refusal | st
         "PermanentNotSupported",
         "open-xchange-push-imapidle is not allowed to run permanent listeners: set "
         "mechanisms.imapidle.supportsPermanentListeners to true, or enable open-xchange-push-dovecot",
+        "PUSH-0009",
     )
 
 
@@ -122,7 +123,7 @@ def client_registered(user: UserFacts, site: SiteFacts) -> Refusal | str:
     """Is a client of the user registered?"""
     if user.clients:
         return f"registered clients: {', '.join(user.clients)}"
-    return Refusal("NotRegistered", "no client is registered: add its id to spec.clients")
+    return Refusal("NotRegistered", "no client is registered: add its id to spec.clients", "PUSH-0008")
 
 
 def client_allowed(user: UserFacts, site: SiteFacts) -> Refusal | str:
@@ -211,8 +212,9 @@ def login_known(user: UserFacts, site: SiteFacts) -> Refusal | str:
     if login_by(site.login_source, user.login, user.mail):
         return f"the login is the user's {site.login_source}"
     needed = "spec.login" if site.login_source == "login" else "spec.mail"
+    proxy = "; authProxyDelimiter is set, which needs a login as well" if site.auth_proxy else ""
     return Refusal(
-        "LoginMissing", f"loginSource is {site.login_source}, but the user has no {needed}: set it", "PUSH-0007"
+        "LoginMissing", f"loginSource is {site.login_source}, but the user has no {needed}: set it{proxy}", "PUSH-0007"
     )
 
 

@@ -73,6 +73,8 @@ class SiteFacts:
     """False: the first server is everybody's (`mailServerSource` global)."""
     password_source: str = "session"  # noqa: S105 - OX's word
     login_source: str = "login"
+    auth_proxy: bool = False
+    """Whether mail is reached through a proxy that takes the login apart (`authProxyDelimiter`)."""
     has_master_password: bool = False
     user_secrets: bool = False
     credential_storage: bool = False
@@ -95,6 +97,7 @@ def site_facts(settings: Settings) -> SiteFacts:
         server_per_user=mail is None or mail.server_source == "user",
         password_source=mail.password_source if mail else "session",
         login_source=mail.login_source if mail else "login",
+        auth_proxy=mail is not None and mail.auth_proxy_delimiter is not None,
         has_master_password=mail is not None and bool(mail.master_password),
         user_secrets=mail is not None and mail.user_secrets,
         credential_storage=settings.credential_storage.enabled,

@@ -70,8 +70,8 @@ ROWS: tuple[tuple[dict[str, Any], dict[str, Any], tuple[dict[str, Any], ...], st
     ({"allowPermanentPush": False}, {}, (), "permanent_push_allowed", "PermanentPushDisabled", None),
     ({"packages": {"status": {}}}, {}, (), "package_enabled", "NoPushPackage", None),
     ({"packages": {"status": {IMAPIDLE: "enabled"}}}, {}, (), "package_supports_permanent", "PermanentNotSupported",
-     None),
-    ({}, {"clients": []}, (), "client_registered", "NotRegistered", None),
+     "PUSH-0009"),
+    ({}, {"clients": []}, (), "client_registered", "NotRegistered", "PUSH-0008"),
     ({"allowedClients": ["other*"]}, {}, (), "client_allowed", "ClientNotAllowed", None),
     ({}, {"suspend": True}, (), "user_active", "Suspended", None),
     ({"mechanisms": {"dovecot": {"enabled": False}}}, {}, (), "mechanism_enabled", "MechanismDisabled", None),
@@ -171,6 +171,7 @@ def live(said: dict[str, Any] | None = None, *, generation: int = 1, **changes: 
         (live({"status": "Unknown", "reason": "OwnerLost"}), True, "Accepted", "not known"),
         (live(), True, "Accepted", "not known"),
         (live({"status": "False", "reason": "NoMetadata"}), False, "NoMetadata", "refused"),
+        (live({"status": "False", "reason": "AuthenticationFailed"}), False, "AuthenticationFailed", "refused"),
         (live({"status": "False", "reason": "Suspended"}, generation=2), True, "Accepted", "not known"),
         (live({"status": "True", "reason": "Registered"}, shard_map=None), False, "NotAssigned", "not reached"),
         (
@@ -191,6 +192,7 @@ def test_a_cluster_says_where_the_user_is_and_whether_it_works(
     assert (found.spawn, found.reason, found.rows[-1].outcome) == (spawn, reason, last)
     owner = "no pod" if reason == "NotAssigned" else "mail-push-main-0"
     assert f"slot {slot_of(1, 3)}, owned by {owner}" in lines(found)
+    assert found.code == ("PUSH-0010" if reason == "AuthenticationFailed" else None)
 
 
 def test_an_operator_that_says_otherwise_is_quoted() -> None:

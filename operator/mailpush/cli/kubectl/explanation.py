@@ -22,6 +22,7 @@ from mailpush.sharding.shardmap import ShardMap, ShardMapError
 from mailpush.sharding.slots import slot_of
 
 CONFIG_NOT_FOUND: Final = "ConfigNotFound"
+AUTHENTICATION_CODE: Final = "PUSH-0010"
 STATUS_FIELDS: Final = ("pod", "mechanism", "permanent", "reason", "ownerEpoch")
 
 
@@ -104,7 +105,7 @@ def explanation(evidence: Evidence) -> Explanation:
             heard = _heard(evidence, spawn)
             rows = (*rows, heard)
             if heard.outcome == REFUSED:
-                spawn, reason, message, code = False, heard.reason or "", heard.message, None
+                spawn, reason, message, code = False, heard.reason or "", heard.message, heard.code
         notes += _beside(evidence, decision.reason)
     if spec.suspend and reason != "Suspended":
         notes.append("the user is suspended as well")
@@ -195,7 +196,9 @@ def _heard(evidence: Evidence, spawn: bool) -> Row:
     outcome = {"True": PASSED, "False": REFUSED}.get(str(said.get("status")), "not known")
     if outcome == REFUSED and said.get("observedGeneration") != evidence.user["metadata"].get("generation"):
         outcome = "not known"  # said of the user as it was before the last change
-    return Row("listening", outcome, text, str(said.get("reason", "")), None, question)
+    reason = str(said.get("reason", ""))
+    code = AUTHENTICATION_CODE if reason == "AuthenticationFailed" else None
+    return Row("listening", outcome, text.removesuffix(f" ({code})"), reason, code, question)
 
 
 def _beside(evidence: Evidence, reason: str) -> Iterator[str]:

@@ -40,7 +40,7 @@ class MechanismError(Exception):
         self.reason = reason
 
 
-_RIGHT_LOGIN: Final = "; put the right password into the Secret"
+_RIGHT_LOGIN: Final = "; put the right password into the Secret (PUSH-0010)"
 _RIGHT_AUTHORITY: Final = "; set caSecretRef of the server to its authority, or serverName to the certificate's name"
 
 # The first row that fits counts: subclasses stand above their classes.
