@@ -14,7 +14,7 @@ help:
 	@echo "make cluster    the tests on a real control plane, with Dovecot and Redis"
 	@echo "make nodes      the tests on real nodes (root)"
 	@echo "make crds       write crds/ and the chart's schema anew after a change of the models"
-	@echo "make docs       write docs/configuration.md anew after a change of the models"
+	@echo "make docs       write the generated parts of docs/ anew after a change of models or checks"
 	@echo "make golden     write the golden property files anew"
 	@echo "make locks      resolve the locked packages anew"
 
@@ -43,6 +43,7 @@ check: lint types layers
 	@$(BIN)/mail-push crds crds --check
 	@$(BIN)/python charts/generate.py --check
 	@$(BIN)/python docs/generate.py --check
+	@$(BIN)/python docs/decision.py --check
 
 lint: setup
 	@test ! -e operator/__init__.py || { echo "operator/__init__.py would shadow the standard library's operator"; exit 1; }
@@ -61,6 +62,7 @@ crds schema: setup
 
 docs: setup
 	@$(BIN)/python docs/generate.py
+	@$(BIN)/python docs/decision.py
 
 golden: setup
 	@$(BIN)/python -m tests.golden
