@@ -34,11 +34,15 @@ def main() -> int:
 class Demo:
     """One run: chapter by chapter, remembering what the figures need."""
 
+    def __init__(self) -> None:
+        self.wrong: list[str] = []
+
     def play(self) -> None:
         self.build()
         self.install()
         self.register()
         self.mails = Mails((self.site.address("dovecot"), 24), f"http://{self.site.address('webhook-receiver')}:8080/")
+        self.ask_pushusers()
         self.first_round()
         self.lose_a_node()
         self.second_round()
@@ -77,6 +81,25 @@ class Demo:
         text("\n" + self.site.kubectl("get", "mailpushconfigs,shardmaps"))
         self.spread = self.listeners_by_pod("main")
         text(f"users per pod of main: {self.spread}")
+
+    def ask_pushusers(self) -> None:
+        chapter("pushusers, as on an OX node: the operator tells of all listeners, a listener pod of its own")
+        operator, pod = "deployment/mail-push", "mail-push-main-0"
+        everybody = self.pushusers(operator, "--list")
+        self.pushusers(pod, "--list")
+        self.pushusers(operator, "-l")
+        self.pushusers(operator, "-r", "-c", "1", "-u", "3", "-i", users.TABLET)
+        wait_for("the user is listened for, as another client is left", self.everybody_listens, 60)
+        if everybody.count("true") != len(users.LISTENING):
+            self.wrong.append(f"pushusers does not list {len(users.LISTENING)} listeners")
+        if users.TABLET in self.pushusers(operator, "-l"):
+            self.wrong.append("pushusers lists a client that it has deleted")
+
+    def pushusers(self, pod: str, *args: str) -> str:
+        text(f"\n{pod} $ pushusers {' '.join(args)}")
+        printed = self.site.pushusers(pod, *args)
+        text(printed)
+        return printed
 
     def first_round(self) -> None:
         chapter(f"{MAILS_A_ROUND} mails by LMTP, and two that must stay silent")
@@ -133,6 +156,7 @@ class Demo:
     def faults(self) -> list[str]:
         """What was not as promised, in words."""
         return [
+            *self.wrong,
             *(f"{one.subject} to {one.user.name} was never told" for one in self.told if not one.notifications),
             *(f"{one.subject} to {one.user.name} was told twice" for one in self.told if len(one.notifications) > 1),
             *(f"{one.subject} to {one.user.name} was told" for one in self.silent if one.notifications),

@@ -18,6 +18,8 @@ from dev.pki import Authority
 HERE = Path(__file__).parent / "site"
 ROOT = Path(__file__).resolve().parents[2]
 NAMESPACE = "mail"
+ADMIN = "oxadmin"
+PUSHUSERS = "/opt/open-xchange/sbin/pushusers"
 
 
 class Cluster(Protocol):
@@ -50,11 +52,13 @@ class Site:
         authority = Authority.new("Demo CA")
         dovecot = authority.issue("dovecot", names=("dovecot", f"dovecot.{NAMESPACE}", f"dovecot.{NAMESPACE}.svc"))
         master = secrets.token_urlsafe(16)
+        self.admin_password = secrets.token_urlsafe(16)
         passwords = {user: secrets.token_urlsafe(12) for user in users.USERS}
         self.apply(
             secret("dovecot-ca", {"ca.crt": authority.pair.certificate.decode()}),
             secret("dovecot-tls", {"tls.crt": dovecot.certificate.decode(), "tls.key": dovecot.key.decode()}),
             secret("mail-master", {"password": master}),
+            secret("admin", {"login": ADMIN, "password": self.admin_password}),
             secret("webhook", {"secret": "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()}),
             secret(
                 "dovecot-accounts",
@@ -109,6 +113,11 @@ class Site:
 
     def register(self) -> None:
         self.kubectl("apply", "--validate=strict", "-f", "-", input=users.manifests())
+
+    def pushusers(self, pod: str, *args: str) -> str:
+        """What the command prints in a pod (or `deployment/...`); the password goes by standard input."""
+        command = (PUSHUSERS, *args, "-A", ADMIN, "--adminpass-file", "-")
+        return self.kubectl("exec", "-i", pod, "--", *command, input=self.admin_password)
 
     def ready(self, deployment: str) -> None:
         self.kubectl("rollout", "status", f"deployment/{deployment}", "--timeout=120s")

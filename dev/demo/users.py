@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import yaml
 
 CLIENT = "open-xchange-mobile-api-facade"
+TABLET = "USM-EAS-tablet"
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,8 @@ class DemoUser:
 
 
 USERS = (
-    *(DemoUser("main", number) for number in range(3, 13)),
+    DemoUser("main", 3, clients=(CLIENT, TABLET)),
+    *(DemoUser("main", number) for number in range(4, 13)),
     DemoUser("main", 13, clients=("some-other-client",)),
     DemoUser("main", 14, suspended=True),
     *(DemoUser("idle", number, own_password=True) for number in range(21, 24)),

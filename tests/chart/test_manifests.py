@@ -24,6 +24,13 @@ EVERYTHING: Values = {
         "enabled": True,
         "callbackFrom": [{"podSelector": {"matchLabels": {"app": "dovecot"}}}],
         "metricsFrom": [{"namespaceSelector": {"matchLabels": {"name": "monitoring"}}}],
+        "adminFrom": [{"podSelector": {"matchLabels": {"app": "admins"}}}],
+    },
+    "admin": {
+        "enabled": True,
+        "existingSecret": "admin",
+        "tls": {"existingSecret": "admin-tls"},
+        "service": {"annotations": {"a": "b"}, "labels": {"c": "d"}},
     },
     "metrics": {"service": {"enabled": True, "annotations": {"a": "b"}, "labels": {"c": "d"}}},
     "commonLabels": {"team": "mail"},
@@ -157,6 +164,31 @@ def test_the_operator_binds_the_one_role_that_it_is_told_of(helm: Helm) -> None:
     rules = one(manifests, "Role", "mail-push")["rules"]
     assert [rule["resourceNames"] for rule in rules if "bind" in rule["verbs"]] == [[role]]
     assert not [rule for rule in rules if "escalate" in rule["verbs"] or "*" in rule["verbs"] + rule["resources"]]
+
+
+def test_the_admin_endpoint_is_off_and_with_it_the_right_to_delete_push_users(helm: Helm) -> None:
+    def deletes(manifests: list[Manifest]) -> bool:
+        rules = one(manifests, "Role", "mail-push")["rules"]
+        return any("pushusers" in rule["resources"] and "delete" in rule["verbs"] for rule in rules)
+
+    def variables(manifests: list[Manifest]) -> set[str]:
+        return {entry["name"] for entry in container_of(one(manifests, "Deployment", "mail-push"))["env"]}
+
+    off = helm.render()
+    assert not deletes(off)
+    assert not [name for name in variables(off) if "ADMIN" in name]
+    assert "mail-push-admin" not in {item["metadata"]["name"] for item in off if item["kind"] == "Service"}
+    on = helm.render({"admin": {"enabled": True, "existingSecret": "admin"}})
+    assert deletes(on)
+    assert {name for name in variables(on) if "ADMIN" in name} == {"MAILPUSH_ADMIN_PORT", "MAILPUSH_ADMIN_DIRECTORY"}
+    assert one(on, "Service", "mail-push-admin")["spec"]["ports"] == [
+        {"name": "admin", "port": 1099, "targetPort": "admin"}
+    ]
+    volumes = one(on, "Deployment", "mail-push")["spec"]["template"]["spec"]["volumes"]
+    # A Secret that is missing keeps nobody from starting: without it nobody is let in.
+    assert [volume["secret"] for volume in volumes if "secret" in volume] == [
+        {"secretName": "admin", "defaultMode": 0o440, "optional": True}
+    ]
 
 
 def test_nothing_has_a_right_beyond_the_namespaces(helm: Helm) -> None:

@@ -99,7 +99,7 @@ def allowed(plane: ControlPlane, account: str, *what: str, namespace: str = NAME
         (OPERATOR, ("create", "events.events.k8s.io"), True),
         (OPERATOR, ("patch", "events.events.k8s.io"), True),
         (OPERATOR, ("delete", "events.events.k8s.io"), False),
-        (OPERATOR, ("delete", "pushusers.mailpush.dev"), False),
+        (OPERATOR, ("delete", "pushusers.mailpush.dev"), True),  # admin.enabled, as in the example
         (OPERATOR, ("delete", "mailpushconfigs.mailpush.dev"), False),
         (OPERATOR, ("create", "pods"), False),
         (OPERATOR, ("list", "namespaces"), False),
@@ -226,6 +226,7 @@ def test_the_operator_works_with_the_rights_of_its_own_service_account(plane: Co
             "POD_NAME": "mail-push-operator",
             "POD_NAMESPACE": NAMESPACE,
             "MAILPUSH_HEALTH_PORT": "0",
+            "MAILPUSH_ADMIN_PORT": "0",
             "MAILPUSH_LISTEN": "127.0.0.1",
             "KUBECONFIG": str(plane.kubeconfig_for_service_account(NAMESPACE, "mail-push")),
         }
@@ -268,7 +269,7 @@ def second_installation() -> list[dict[str, Any]]:
     spec["listeners"] = {"replicas": 2}
     spec["packages"] = {"status": {"open-xchange-push-dovecot": "enabled"}}
     del spec["mailAccess"]["servers"][0]["caSecretRef"]
-    secrets = {"mail-master": "password", "webhook": "secret"}
+    secrets = {"mail-master": ["password"], "webhook": ["secret"], "admin": ["login", "password"]}
     user = {"configRef": {"name": "second"}, "contextId": 1, "userId": 3, "login": "anton"}
     ours = "mailpush.dev/v1alpha1"
     return [
@@ -277,9 +278,9 @@ def second_installation() -> list[dict[str, Any]]:
                 "apiVersion": "v1",
                 "kind": "Secret",
                 "metadata": {"name": name, "labels": {"mailpush.dev/use": "true"}},
-                "stringData": {key: "whsec_c2VjcmV0c2VjcmV0c2VjcmV0"},
+                "stringData": dict.fromkeys(keys, "whsec_c2VjcmV0c2VjcmV0c2VjcmV0"),
             }
-            for name, key in secrets.items()
+            for name, keys in secrets.items()
         ),
         {"apiVersion": ours, "kind": "MailPushConfig", "metadata": {"name": "second"}, "spec": spec},
         {
