@@ -42,6 +42,8 @@ class Demo:
         self.install()
         self.register()
         self.mails = Mails((self.site.address("dovecot"), 24), f"http://{self.site.address('webhook-receiver')}:8080/")
+        self.explain()
+        self.change_allowed_clients()
         self.ask_pushusers()
         self.first_round()
         self.lose_a_node()
@@ -81,6 +83,32 @@ class Demo:
         text("\n" + self.site.kubectl("get", "mailpushconfigs,shardmaps"))
         self.spread = self.listeners_by_pod("main")
         text(f"users per pod of main: {self.spread}")
+
+    def explain(self) -> None:
+        chapter("kubectl mailpush explain: why a user is not listened for, and why another is")
+        for user, spawn in ((users.DENIED, 1), (users.USERS[0], 0)):
+            text(f"\n$ kubectl mailpush explain {user.context_id} {user.user_id}")
+            code, printed = self.site.explain(user.context_id, user.user_id)
+            text(printed)
+            if code != spawn:
+                self.wrong.append(f"explain says of {user.name} what is not so (exit code {code})")
+
+    def change_allowed_clients(self) -> None:
+        chapter(f"allowedClients is changed: {users.DENIED.name} is listened for, and then not any more")
+        before = self.site.lives()
+        allowed = self.site.get("mailpushconfig", "main")["spec"]["allowedClients"]
+        for patterns, listens in (([*allowed, *users.DENIED.clients], True), (allowed, False)):
+            self.site.change({"allowedClients": patterns})
+
+            def changed(wanted: bool = listens) -> bool:
+                return listening(self.site.push_users()[users.DENIED.name]) is wanted
+
+            seconds = wait_for(f"the user {'listens' if listens else 'is denied'}", changed, 60)
+            text(f"allowedClients: {', '.join(patterns)}: the user has changed after {seconds:.1f} s")
+            if seconds > 5:
+                self.wrong.append(f"a change of allowedClients took {seconds:.1f} s, more than 5")
+        if self.site.lives() != before:
+            self.wrong.append("a change of allowedClients has restarted pods")
 
     def ask_pushusers(self) -> None:
         chapter("pushusers, as on an OX node: the operator tells of all listeners, a listener pod of its own")

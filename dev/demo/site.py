@@ -3,6 +3,7 @@
 import base64
 import json
 import secrets
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -119,6 +120,17 @@ class Site:
         command = (PUSHUSERS, *args, "-A", ADMIN, "--adminpass-file", "-")
         return self.kubectl("exec", "-i", pod, "--", *command, input=self.admin_password)
 
+    def explain(self, context_id: int, user_id: int) -> tuple[int, str]:
+        """Exit code and text of `kubectl mailpush explain`."""
+        command = Path(sys.executable).with_name("kubectl-mailpush")
+        arguments = ("explain", "-n", NAMESPACE, str(context_id), str(user_id))
+        done = run.quiet(command, *arguments, check=False, env=self._environment())
+        return done.returncode, done.stdout + done.stderr
+
+    def change(self, spec: dict[str, Any]) -> None:
+        """Changes fields of the MailPushConfig `main`."""
+        self.kubectl("patch", "mailpushconfig", "main", "--type=merge", "-p", json.dumps({"spec": spec}))
+
     def ready(self, deployment: str) -> None:
         self.kubectl("rollout", "status", f"deployment/{deployment}", "--timeout=120s")
 
@@ -133,6 +145,13 @@ class Site:
     def listener_pods(self) -> dict[str, dict[str, Any]]:
         found = self.get("pods", "-l", "app.kubernetes.io/component=listener")["items"]
         return {item["metadata"]["name"]: item for item in found}
+
+    def lives(self) -> dict[str, tuple[str, int]]:
+        """UID and restarts of each listener pod."""
+        return {
+            name: (pod["metadata"]["uid"], sum(one["restartCount"] for one in pod["status"]["containerStatuses"]))
+            for name, pod in self.listener_pods().items()
+        }
 
     def _environment(self) -> dict[str, str]:
         return {"KUBECONFIG": str(self.kubeconfig)}

@@ -1,6 +1,7 @@
 """The demo's push users."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import yaml
 
@@ -14,6 +15,7 @@ class DemoUser:
 
     config: str
     user_id: int
+    context_id: ClassVar[int] = 1
     clients: tuple[str, ...] = (CLIENT,)
     suspended: bool = False
     own_password: bool = False
@@ -24,7 +26,7 @@ class DemoUser:
 
     @property
     def name(self) -> str:
-        return f"{self.config}-1-{self.user_id}"
+        return f"{self.config}-{self.context_id}-{self.user_id}"
 
     @property
     def listens(self) -> bool:
@@ -33,7 +35,7 @@ class DemoUser:
     def manifest(self) -> dict[str, object]:
         spec: dict[str, object] = {
             "configRef": {"name": self.config},
-            "contextId": 1,
+            "contextId": self.context_id,
             "userId": self.user_id,
             "clients": list(self.clients),
             "login": self.login,
@@ -58,6 +60,7 @@ USERS = (
     DemoUser("main", 14, suspended=True),
     *(DemoUser("idle", number, own_password=True) for number in range(21, 24)),
 )
+DENIED = next(user for user in USERS if not user.listens and not user.suspended)
 LISTENING = tuple(user for user in USERS if user.listens)
 SILENT = tuple(user for user in USERS if not user.listens)
 
