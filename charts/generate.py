@@ -171,8 +171,9 @@ def _spec() -> Schema:
     """The MailPushConfig's spec. Toggles are the templates' business: they can name the key and the value."""
     spec = closed_spec_schema()
     spec.pop("$schema", None)
-    for kind in ("packages", "features"):
-        spec["properties"][kind] = _closed({"status": {"type": "object"}})
+    spec["properties"]["features"] = _closed({"status": {"type": "object"}})
+    # The templates say which list is wrong, and where.
+    spec["properties"]["packages"] = _closed({"status": {"type": "object"}, "whitelist": {}})
     return spec
 
 

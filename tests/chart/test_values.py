@@ -93,6 +93,35 @@ def test_the_block_and_the_spec_must_not_contradict_each_other(helm: Helm) -> No
     assert "mailPushConfig.spec.packages.status.open-xchange-push-dovecot is disabled" in said
 
 
+DOVECOT = "open-xchange-push-dovecot"
+WHITELIST: Values = {"core-mw": {"packages": {"whitelist": [DOVECOT, "open-xchange-core"]}}}
+
+
+@pytest.mark.parametrize(
+    "values", [WHITELIST, {"appsuite": WHITELIST}, {"mailPushConfig": {"spec": WHITELIST["core-mw"]}}]
+)
+def test_a_whitelist_with_a_push_package_makes_a_mail_push_config(helm: Helm, values: Values) -> None:
+    assert spec(helm, values) == {"packages": {"whitelist": [DOVECOT, "open-xchange-core"]}}
+
+
+def test_a_whitelist_and_a_status_are_both_passed_on(helm: Helm) -> None:
+    packages = {**PAGE["core-mw"]["packages"], **WHITELIST["core-mw"]["packages"]}
+    assert spec(helm, {"core-mw": {"packages": packages}}) == {"packages": packages}
+
+
+def test_a_whitelist_of_others_packages_makes_none(helm: Helm) -> None:
+    values = {"core-mw": {"packages": {"whitelist": ["open-xchange-core"]}}}
+    assert mail_push_config(helm.render(values)) is None
+
+
+def test_a_whitelist_that_is_no_list_or_stands_twice_and_differs_is_refused(helm: Helm) -> None:
+    said = helm.refusal({"core-mw": {"packages": {"whitelist": DOVECOT}}})
+    assert f'core-mw.packages.whitelist must be a list of packages, not "{DOVECOT}"' in said
+    own = {"packages": {"whitelist": ["open-xchange-push-imapidle"]}}
+    said = helm.refusal({**WHITELIST, "mailPushConfig": {"spec": own}})
+    assert "core-mw.packages.whitelist and mailPushConfig.spec.packages.whitelist differ" in said
+
+
 @pytest.mark.parametrize(
     ("create", "values", "made"),
     [
@@ -130,7 +159,7 @@ def test_other_values_of_app_suite_s_chart_are_left_alone(helm: Helm) -> None:
         ({"replicasCount": 2}, "replicasCount"),
         ({"image": {"repo": "x"}}, "repo"),
         ({"mailPushConfig": {"specs": {}}}, "specs"),
-        ({"mailPushConfig": {"spec": {"allowedClient": ["x"]}}}, "allowedClient"),
+        ({"mailPushConfig": {"spec": {"allowedCients": ["x"]}}}, "allowedCients"),
         ({"mailPushConfig": {"spec": {"mailAccess": {"server": []}}}}, "server"),
         ({"mailPushConfig": {"spec": {"listeners": {"replica": 1}}}}, "replica"),
         ({"mailPushConfig": {"spec": {"transports": {"webhooks": [{"name": "a", "uri": "http://x/"}]}}}}, "uri"),

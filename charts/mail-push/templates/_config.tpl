@@ -62,6 +62,30 @@ The MailPushConfig from the page's block and mailPushConfig.spec.
 {{- merge (dict) $own $page | toJson -}}
 {{- end -}}
 
+{{/* packages.whitelist of the page's block or of the spec, as a JSON list. Argument: root context. */}}
+{{- define "mail-push.whitelist" -}}
+{{- $found := list -}}
+{{- $from := "" -}}
+{{- range $place := list
+    (dict "root" .Values "keys" (list "core-mw" "packages" "whitelist"))
+    (dict "root" .Values "keys" (list "appsuite" "core-mw" "packages" "whitelist"))
+    (dict "root" .Values "keys" (list "mailPushConfig" "spec" "packages" "whitelist")) -}}
+{{- $path := join "." $place.keys -}}
+{{- $here := (include "mail-push.valueAt" (merge $place (dict "path" $path)) | fromJson).value -}}
+{{- if $here -}}
+{{- if not (kindIs "slice" $here) -}}
+{{- fail (printf "%s must be a list of packages, not %q" $path (toString $here)) -}}
+{{- end -}}
+{{- if and $found (ne (toJson $found) (toJson $here)) -}}
+{{- fail (printf "%s and %s differ: keep one of them, or make them the same" $from $path) -}}
+{{- end -}}
+{{- $found = $here -}}
+{{- $from = $path -}}
+{{- end -}}
+{{- end -}}
+{{- $found | toJson -}}
+{{- end -}}
+
 {{/* "true" where a MailPushConfig is to be applied, else nothing. */}}
 {{- define "mail-push.createConfig" -}}
 {{- $packages := include "mail-push.toggles" (dict "context" . "kind" "packages") | fromJson -}}
@@ -69,6 +93,9 @@ The MailPushConfig from the page's block and mailPushConfig.spec.
 {{- $create := .Values.mailPushConfig.create -}}
 {{- if kindIs "invalid" $create -}}
 {{- $create = or $packages $features .Values.mailPushConfig.spec -}}
+{{- range include "mail-push.whitelist" . | fromJsonArray -}}
+{{- $create = or $create (hasPrefix "open-xchange-push-" (toString .)) -}}
+{{- end -}}
 {{- end -}}
 {{- if $create -}}
 {{- $namespace := include "mail-push.namespace" . -}}
@@ -83,8 +110,11 @@ true
 {{- $spec := deepCopy (default dict .Values.mailPushConfig.spec) -}}
 {{- range $kind := list "packages" "features" -}}
 {{- with include "mail-push.toggles" (dict "context" $ "kind" $kind) | fromJson -}}
-{{- $_ := set $spec $kind (dict "status" .) -}}
+{{- $_ := set $spec $kind (merge (dict "status" .) (default dict (index $spec $kind))) -}}
 {{- end -}}
+{{- end -}}
+{{- with include "mail-push.whitelist" . | fromJsonArray -}}
+{{- $_ := set $spec "packages" (merge (dict "whitelist" .) (default dict $spec.packages)) -}}
 {{- end -}}
 apiVersion: mailpush.dev/v1alpha1
 kind: MailPushConfig
