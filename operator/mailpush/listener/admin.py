@@ -59,6 +59,10 @@ class PodAdmin:
     def __init__(self, users: PodUsers, settings: Settings) -> None:
         self._server = AdminServer(users, _access(settings), MISSING)
 
+    @property
+    def port(self) -> int:
+        return self._server.port
+
     async def start(self, host: str, port: int) -> None:
         try:
             await self._server.start(host, port)

@@ -1,6 +1,7 @@
 """The operator's small parts: queue, election, health, events, environment."""
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -252,10 +253,18 @@ def test_the_environment_says_where_and_with_which_image() -> None:
     assert OperatorSettings.from_environment({"MAILPUSH_IMAGE": "i", "POD_NAMESPACE": "own"}).namespaces == ("own",)
 
 
+def test_there_is_an_admin_endpoint_only_where_its_port_is_named() -> None:
+    assert OperatorSettings.from_environment({"MAILPUSH_IMAGE": "i"}).admin_port is None
+    given = {"MAILPUSH_IMAGE": "i", "MAILPUSH_ADMIN_PORT": "1099", "MAILPUSH_ADMIN_DIRECTORY": "/etc/admin"}
+    found = OperatorSettings.from_environment(given)
+    assert (found.admin_port, found.admin_directory, found.admin_tls_directory) == (1099, Path("/etc/admin"), None)
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
         {},
+        {"MAILPUSH_IMAGE": "i", "MAILPUSH_ADMIN_PORT": "rmi"},
         {"MAILPUSH_IMAGE": "i", "MAILPUSH_HEALTH_PORT": "http"},
         {"MAILPUSH_IMAGE": "i", "MAILPUSH_IMAGE_PULL_POLICY": "Sometimes"},
     ],

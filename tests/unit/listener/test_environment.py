@@ -16,6 +16,7 @@ NEEDED = {
 def test_what_is_not_said_is_as_in_a_pod() -> None:
     env = Environment.read(NEEDED)
     assert (env.callback_port, env.internal_port, env.health_port, env.listen) == (8009, 8010, 8080, "0.0.0.0")
+    assert env.admin_port == 1099
     assert str(env.properties_dir) == "/opt/open-xchange/etc"
     assert env.peer_url("mail-push-main-3") == "http://mail-push-main-3.mail-push-main-pods.mail.svc:8010"
 
