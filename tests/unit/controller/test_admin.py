@@ -1,16 +1,25 @@
 """What the operator's admin endpoint answers, and what it changes."""
 
+import asyncio
 import copy
+from dataclasses import replace
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from structlog.testing import capture_logs
 
+from dev.pki import Authority
 from mailpush import names
+from mailpush.admin.routes import LISTENERS
 from mailpush.admin.server import AdminError
-from mailpush.controller.admin import ClusterUsers
+from mailpush.cli.pushusers.client import ServerError, Target
+from mailpush.controller import admin
+from mailpush.controller.admin import ClusterUsers, OperatorAdmin
 from mailpush.controller.userbook import UserBook
 from mailpush.kube.client import Kube
 from mailpush.kube.errors import ConflictError, NotFoundError, UnreachableError
+from tests.unit.controller.builders import OPERATOR
 
 
 def push_user(number: int, *clients: str, config: str = "main", **more: Any) -> dict[str, Any]:
@@ -143,3 +152,57 @@ async def test_nothing_is_told_before_all_is_known_nor_promised_while_the_api_is
     scene.api.down = True
     with pytest.raises(AdminError, match="operator's log"):
         await scene.users.unregister(1, 3, "a")
+
+
+async def test_the_operators_endpoint_takes_a_changed_secret_and_opens_once_its_certificate_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(admin, "LOOK_SECONDS", 0.01)
+    login, tls = tmp_path / "login", tmp_path / "tls"
+    login.mkdir()
+    (login / "login").write_text("oxadmin\n")
+    (login / "password").write_text("first\n")
+    settings = replace(OPERATOR, listen="127.0.0.1", admin_port=0, admin_directory=login, admin_tls_directory=tls)
+    kube = cast("Kube", Api())
+    book = UserBook(kube, ("mail",), lambda _: None, lambda _: None)
+    next(book.reflectors()).listed.set()
+    authority = Authority.new("ours")
+    pair = authority.issue("operator", names=("127.0.0.1",))
+    with capture_logs() as logs:
+        running = asyncio.create_task(OperatorAdmin(kube, settings, book).run())
+        try:
+            await said(logs, "admin_cannot_serve")
+            tls.mkdir()
+            (tls / "tls.key").write_bytes(pair.key)
+            (tls / "tls.crt").write_bytes(pair.certificate)
+            (tmp_path / "ca").write_bytes(authority.pair.certificate)
+            port = (await said(logs, "admin_serves"))["port"]
+            target = Target("127.0.0.1", port, "oxadmin", "first", 10, tls=True, ca_file=str(tmp_path / "ca"))
+            assert await asyncio.to_thread(target.request, "GET", LISTENERS) == {"listeners": []}
+            (login / "password").write_text("second\n")
+            target = replace(target, password="second")
+            await answered(target)
+        finally:
+            running.cancel()
+            await asyncio.wait([running])
+    # Once, although it was tried again and again; or twice, where it was looked at between the two files.
+    assert len([line for line in logs if line["event"] == "admin_cannot_serve"]) <= 2
+
+
+async def said(logs: list[Any], event: str) -> Any:
+    async with asyncio.timeout(30):
+        while True:
+            if found := next((line for line in logs if line["event"] == event), None):
+                return found
+            await asyncio.sleep(0.01)
+
+
+async def answered(target: Target) -> None:
+    async with asyncio.timeout(30):
+        while True:
+            try:
+                await asyncio.to_thread(target.request, "GET", LISTENERS)
+            except ServerError:
+                await asyncio.sleep(0.01)
+            else:
+                return
