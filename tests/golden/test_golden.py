@@ -1,11 +1,16 @@
 """What a MailPushConfig is rendered into, compared word by word and read back by three readers."""
 
-import pytest
+from pathlib import Path
 
+import pytest
+import yaml
+
+from mailpush.api.mailpushconfig import MailPushConfigSpec
 from mailpush.properties.admin import AdminSettings
 from mailpush.properties.format import load
 from mailpush.properties.patterns import ClientPatterns
 from mailpush.properties.read import config_hash_of, read
+from mailpush.properties.render import RenderedConfig
 from mailpush.properties.settings import (
     CallbackSettings,
     CredentialStorageSettings,
@@ -22,6 +27,8 @@ from mailpush.properties.settings import (
 )
 from tests.golden import javaproperties, jvm
 from tests.golden.cases import CASES, CERTIFICATE, PASSWORD, Case
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
 DEFAULTS = Settings(
     allow_permanent_push=True,
@@ -183,9 +190,18 @@ def test_a_second_reader_finds_the_same_properties(case: Case) -> None:
         assert javaproperties.read(text) == load(text), name
 
 
+def examples() -> list[RenderedConfig]:
+    """The MailPushConfigs of examples/, with every secret that they name; in values.yaml it is the chart's."""
+    documents = list(yaml.safe_load_all((EXAMPLES / "mailpushconfig.yaml").read_text()))
+    values = yaml.safe_load((EXAMPLES / "values.yaml").read_text())
+    specs = [*(document["spec"] for document in documents), values["mailPushConfig"]["spec"]]
+    return [Case(EXAMPLES, "main", MailPushConfigSpec.model_validate(spec)).rendered() for spec in specs]
+
+
 @pytest.mark.skipif(not jvm.available(), reason="no java here: install a JRE to compare with Java itself")
 def test_java_finds_the_same_properties() -> None:
-    texts = [text for case in CASES for text in case.rendered().directory.values()]
+    configs = [*(case.rendered() for case in CASES), *examples()]
+    texts = [text for config in configs for text in config.directory.values()]
     assert jvm.read(texts) == [load(text) for text in texts]
 
 

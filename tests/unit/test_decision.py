@@ -327,3 +327,10 @@ def test_every_combination_is_decided_with_a_known_reason(site: SiteFacts, user:
     assert decision.reason in (REASONS if not decision.spawn else {ACCEPTED})
     assert decision.spawn is (decision.mechanism is not None)
     assert len(decision.trail) == len(CHECKS)
+
+
+def test_with_a_global_mail_server_it_does_not_matter_which_one_the_user_names() -> None:
+    decision = decide(replace(USER, server="gone"), replace(SITE, server_per_user=False))
+    assert decision.spawn
+    (row,) = [row for row in decision.trail if row.check == "server_known"]
+    assert row.message == "server default, everybody's (mailServerSource is global)"

@@ -5,8 +5,11 @@ from typing import Any
 import pytest
 
 from mailpush.api.mailpushconfig import MailPushConfigSpec
-from mailpush.decision import config_problems, config_warnings
+from mailpush.decision import config_problems, config_warnings, property_problems
 from mailpush.packages import DOVECOT, MAILNOTIFY, REST
+from mailpush.properties.read import read
+from mailpush.properties.render import render
+from mailpush.properties.secrets import ResolvedSecrets
 
 SPEC: dict[str, Any] = {
     "packages": {"status": {DOVECOT: "enabled"}},
@@ -48,6 +51,11 @@ def test_the_block_of_the_page_alone_says_which_values_to_add() -> None:
         ),
         ({"mailAccess": {**SPEC["mailAccess"], "oauth": {"enabled": True}}}, ["NotYetSupported"]),
         ({"mailAccess": {**SPEC["mailAccess"], "doveadm": {"enabled": True}}}, ["NotYetSupported"]),
+        ({"mechanisms": {"dovecot": {"preferDoveadmForMetadata": True}}}, ["NotYetSupported"]),
+        ({"mechanisms": {"imapidle": {"accountId": 1}}}, ["NotYetSupported"]),
+        ({"packages": {"status": {REST: "disabled"}, "whitelist": [DOVECOT]}}, []),
+        ({"packages": {"status": {DOVECOT: "enabled"}, "whitelist": ["open-xchange-core"]}}, ["NoPushPackage"]),
+        ({"packages": {"whitelist": [DOVECOT, MAILNOTIFY]}}, ["NotYetSupported"]),
         ({"listeners": {"replicas": 0}}, ["ListenersScaledToZero"]),
         ({"allowPermanentPush": False}, ["PermanentPushDisabled"]),
         (
@@ -93,3 +101,38 @@ def test_what_may_not_be_meant_is_a_warning() -> None:
         "MailAccessInsecure",
     ]
     assert config_warnings(MailPushConfigSpec.model_validate(SPEC)) == ()
+
+
+def test_the_articles_spelling_is_a_warning_as_a_field_too_and_an_empty_list_of_it_allows_everybody() -> None:
+    spec = MailPushConfigSpec.model_validate(SPEC | {"allowedClient": ["a*"]})
+    assert [problem.reason for problem in config_warnings(spec)] == ["AllowedClientSpelling"]
+    spec = MailPushConfigSpec.model_validate(SPEC | {"allowedClient": []})
+    assert [problem.reason for problem in config_warnings(spec)] == ["AllowedClientSpelling", "EveryClientAllowed"]
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "reason"),
+    [
+        ("com.openexchange.push.allowPermanentPush", "false", "PermanentPushDisabled"),
+        ("com.openexchange.dovecot.doveadm.enabled", "true", "NotYetSupported"),
+        ("com.openexchange.push.dovecot.preferDoveadmForMetadata", "true", "NotYetSupported"),
+        ("com.openexchange.push.imapidle.accountId", "3", "NotYetSupported"),
+    ],
+)
+def test_what_properties_switches_counts_like_the_field(key: str, value: str, reason: str) -> None:
+    spec = MailPushConfigSpec.model_validate(SPEC | {"properties": {key: value}})
+    settings = read(render(spec, ResolvedSecrets(b"key"), "main").directory)
+    (problem,) = property_problems(spec, settings)
+    assert problem.reason == reason
+    assert key in problem.message
+    assert config_problems(spec) == ()
+
+
+def test_what_a_field_says_already_is_not_said_twice() -> None:
+    changes = {
+        "allowPermanentPush": False,
+        "properties": {"com.openexchange.push.allowPermanentPush": "false"},
+        "mechanisms": {"imapidle": {"accountId": 1}},
+    }
+    spec = MailPushConfigSpec.model_validate(SPEC | changes)
+    assert property_problems(spec, read(render(spec, ResolvedSecrets(b"key"), "main").directory)) == ()

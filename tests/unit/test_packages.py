@@ -67,6 +67,39 @@ def test_a_disabled_requirement_is_a_conflict_that_says_what_to_change() -> None
     )
 
 
+@pytest.mark.parametrize(
+    ("features", "packages", "whitelist", "expected"),
+    [
+        ({}, {DOVECOT: ON}, [IMAPIDLE], {IMAPIDLE}),
+        ({IMAPIDLE: OFF}, {IMAPIDLE: OFF}, [IMAPIDLE], {IMAPIDLE}),
+        ({}, {}, [DOVECOT], {DOVECOT, REST}),
+        ({}, {REST: OFF}, [DOVECOT], {DOVECOT, REST}),
+        ({}, {DOVECOT: ON}, ["open-xchange-core"], {"open-xchange-core"}),
+        ({"a": ON}, {"b": ON}, [DOVECOT, "b"], {DOVECOT, REST, "b"}),
+        ({}, {DOVECOT: ON}, [], {DOVECOT, REST}),
+    ],
+)
+def test_a_whitelist_enables_exactly_what_it_names_and_what_that_needs(
+    features: dict[str, str], packages: dict[str, str], whitelist: list[str], expected: set[str]
+) -> None:
+    assert in_effect(effective(features, packages, whitelist=whitelist)) == expected
+
+
+def test_with_a_whitelist_each_reason_names_it() -> None:
+    states = {state.name: state.reason for state in effective({}, {IMAPIDLE: ON}, whitelist=[DOVECOT])}
+    assert states == {
+        DOVECOT: "packages.whitelist names it",
+        IMAPIDLE: "packages.whitelist does not name it",
+        MAILNOTIFY: "packages.whitelist does not name it",
+        REST: "open-xchange-push-dovecot needs it",
+    }
+
+
+def test_a_wrong_value_is_refused_beside_a_whitelist_as_well() -> None:
+    with pytest.raises(PackageError, match="only"):
+        effective({}, {"x": "on"}, whitelist=[DOVECOT])
+
+
 @pytest.mark.parametrize("value", ["true", "Enabled", "", "on"])
 def test_any_other_value_is_refused_with_its_key(value: str) -> None:
     with pytest.raises(PackageError, match=rf'^packages\.status\.x is "{value}"; only "enabled" and "disabled"'):
