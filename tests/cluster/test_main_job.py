@@ -9,6 +9,7 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -111,6 +112,41 @@ def test_the_config_says_that_it_is_ready_and_how_many_listen(site: MailSite) ->
         )
 
     site.wait_for("Ready and counts", status)
+
+
+def test_a_change_is_taken_by_all_pods_without_a_restart_and_the_status_says_when(site: MailSite) -> None:
+    def status() -> dict[str, Any]:
+        return dict((site.namespace.get("mpc", "main") or {})["status"])
+
+    def rolled_out() -> bool:
+        found = status()
+        (entry,) = found["configPods"] if len(found["configPods"]) == 1 else [{}]
+        said = next(one for one in found["conditions"] if one["type"] == "ConfigurationRolledOut")
+        return (
+            entry.get("hash") == found["configHash"]
+            and entry.get("bootHash") == found["bootHash"]
+            and entry.get("names") == sorted(site.pods)
+            and said["status"] == "True"
+            and found["configHash"] in said["message"]
+        )
+
+    site.wait_for("the configuration is rolled out", rolled_out)
+    before, processes = status(), {name: pod.pid for name, pod in site.pods.items()}
+    change = site.manifest()
+    change["spec"]["notification"] = {"content": "none"}
+    site.namespace.apply(json.dumps(change))
+    site.wait_for("the change is rolled out", lambda: status()["configHash"] != before["configHash"] and rolled_out())
+    assert status()["bootHash"] == before["bootHash"]
+    site.dovecot.deliver("u3", subject="a subject that is not told")
+    site.wait_for(
+        "a notification without a subject",
+        lambda: any(b"subject" not in one.body for one in site.receiver.received),
+    )
+    assert {name: pod.pid for name, pod in site.pods.items() if site.runs(pod)} == processes
+    site.namespace.apply(json.dumps(site.manifest()))
+    site.wait_for(
+        "the first configuration again", lambda: status()["configHash"] == before["configHash"] and rolled_out()
+    )
 
 
 def test_callbacks_are_answered_as_ox_answers_and_never_crash_a_pod(site: MailSite) -> None:

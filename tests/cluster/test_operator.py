@@ -2,7 +2,10 @@
 
 import base64
 import json
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -194,10 +197,69 @@ def test_a_setting_that_needs_a_restart_rolls_the_pods_and_the_old_boot_config_m
 ) -> None:
     before = boot_config_map(site)
     site.config(redis={"url": "redis://redis:6379/0"})
-    wait_for("another boot ConfigMap", lambda: boot_config_map(site) != before)
+    changed = wait_for("another boot ConfigMap", lambda: boot if (boot := boot_config_map(site)) != before else None)
     assert site.namespace.get("configmap", before) is not None
+    wait_for("the status tells it", lambda: changed.endswith(f"-boot-{status_of(site)['bootHash']}"))
     site.config()
     wait_for("the first one again", lambda: boot_config_map(site) == before)
+
+
+def status_of(site: OperatorSite, name: str = "main") -> dict[str, Any]:
+    found: dict[str, Any] = (site.namespace.get("mpc", name) or {}).get("status", {})
+    return found
+
+
+def test_what_becomes_of_packages_is_told_with_the_reason_of_each_in_status_and_describe(site: OperatorSite) -> None:
+    dovecot, rest = "open-xchange-push-dovecot", "open-xchange-rest"
+    site.config("conflict", packages={"status": {dovecot: "enabled", rest: "disabled"}})
+    said = site.wait_condition("mpc", "conflict", "Ready", status="False", reason="PackageConflict")
+    why = f"it needs {rest}, but packages.status.{rest} is disabled; enable {rest} or disable {dovecot}"
+    assert why in said["message"]
+    assert site.condition("mpc", "conflict", "ConfigurationValid")["reason"] == "PackageConflict"
+    states = {one["name"]: (one["status"], one["reason"]) for one in status_of(site, "conflict")["packages"]}
+    assert states[dovecot] == ("disabled", why)
+    assert states[rest] == ("disabled", f"packages.status.{rest} is disabled")
+    described = " ".join(site.namespace.kubectl("describe", "mpc", "conflict").split())
+    assert f"Name: {dovecot} Reason: {why} Status: disabled" in described
+    site.config("conflict", packages={"status": {rest: "disabled"}, "whitelist": [dovecot]})
+    site.wait_condition("mpc", "conflict", "ConfigurationValid", status="True")
+    states = {one["name"]: (one["status"], one["reason"]) for one in status_of(site, "conflict")["packages"]}
+    assert states[dovecot] == ("enabled", "packages.whitelist names it")
+    assert states[rest] == ("enabled", f"{dovecot} needs it")
+    site.namespace.kubectl("delete", "mpc", "conflict")
+
+
+def test_kubectl_mailpush_render_prints_what_the_listeners_are_given_and_no_secret(
+    site: OperatorSite, tmp_path: Path
+) -> None:
+    config_map = site.namespace.get("configmap", "mail-push-main-properties") or {}
+    printed = render(site, "main")
+    for name, text in config_map["data"].items():
+        assert f"==> {name} <==\n{text}" in printed.stdout
+    assert "com.openexchange.mail.masterPassword=<Secret master, key password>" in printed.stdout
+    assert "the-master-password" not in printed.stdout + printed.stderr
+    assert "the listeners run by another" not in printed.stderr
+
+    render(site, "main", "-o", str(tmp_path))
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()}.keys() == {
+        *config_map["data"],
+        names.BOOT_PROPERTIES,
+    }
+    render(site, "main", "-o", str(tmp_path), "--with-secrets")
+    secret = tmp_path / names.SECRET_PROPERTIES
+    assert load(secret.read_text())["com.openexchange.mail.masterPassword"] == "the-master-password"
+    assert secret.stat().st_mode & 0o077 == 0
+
+    missing = render(site, "mian", code=2)
+    assert f"there is no MailPushConfig mian in namespace {site.namespace.name} (there: main" in missing.stderr
+
+
+def render(site: OperatorSite, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
+    command = [str(Path(sys.executable).parent / "kubectl-mailpush"), "render", *arguments, "-n", site.namespace.name]
+    kubeconfig = ["--kubeconfig", str(site.namespace.plane.kubeconfig)]
+    done = subprocess.run([*command, *kubeconfig], capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == code, done.stderr
+    return done
 
 
 CONDITIONS: tuple[tuple[dict[str, Any], str, str], ...] = (
