@@ -4,6 +4,7 @@ import asyncio
 import base64
 import binascii
 import os
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import yaml
@@ -19,11 +20,26 @@ from mailpush.kube.errors import ForbiddenError, KubeError, NotFoundError, Unrea
 Files = dict[str, str]
 
 
+@dataclass(frozen=True, slots=True)
+class Installation:
+    """A MailPushConfig as it is in a cluster.
+
+    Attributes:
+        running: the files of its ConfigMap; None where there is none yet.
+        readable: False where whoever asks may not read ConfigMaps; then `running` is None, too.
+        secret_files: those of its Secret; None where they were not asked for.
+    """
+
+    document: Object
+    running: Files | None
+    readable: bool
+    secret_files: Files | None = field(default=None, repr=False)
+
+
 def installation(
     name: str, *, with_secrets: bool, namespace: str | None, kubeconfig: str | None, context: str | None
-) -> tuple[Object, Files | None, Files | None]:
-    """The MailPushConfig, the files of its ConfigMap (None where there is none yet), and those of its Secret, which is
-    only asked for `with_secrets`.
+) -> Installation:
+    """What there is of a MailPushConfig. Its Secret is only asked for `with_secrets`.
 
     Raises:
         Trouble: no cluster, no such MailPushConfig, or no right to read it.
@@ -46,25 +62,28 @@ def installation(
 
 async def _read(
     kubeconfig: Path | None, context: str | None, namespace: str, name: str, with_secrets: bool
-) -> tuple[Object, Files | None, Files | None]:
+) -> Installation:
     async with await Kube.connect(kubeconfig, context=context) as kube:
         try:
             document = await kube.get(resources.MAIL_PUSH_CONFIG, namespace, name)
         except NotFoundError:
             raise Trouble(await _others(kube, namespace, name)) from None
         running: Files | None = None
+        readable = True
         try:
             config_map = await kube.get(resources.CONFIG_MAP, namespace, names.properties_configmap_name(name))
             running = dict(config_map.get("data") or {})
         except NotFoundError:
             pass
+        except ForbiddenError:
+            readable = False
         if not with_secrets:
-            return document, running, None
+            return Installation(document, running, readable)
         try:
             secret = await kube.get(resources.SECRET, namespace, names.secrets_name(name))
         except NotFoundError:
             raise Trouble(f"there is no Secret {names.secrets_name(name)}: the operator has not made it yet") from None
-        return document, running, _decoded(secret)
+        return Installation(document, running, readable, _decoded(secret))
 
 
 async def _others(kube: Kube, namespace: str, name: str) -> str:

@@ -5,7 +5,7 @@ Secrets are never printed: placeholders stand for them, and name the Secret and 
 
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -38,7 +38,7 @@ class Rendered:
     name: str
     config: RenderedConfig
     notes: tuple[str, ...]
-    secret_files: Mapping[str, str]
+    secret_files: Mapping[str, str] = field(repr=False)
 
 
 def run(
@@ -178,16 +178,11 @@ def _live(
 ) -> Rendered:
     from mailpush.cli.kubectl.installation import installation
 
-    document, running, secret_files = installation(
-        name, with_secrets=with_secrets, namespace=namespace, kubeconfig=kubeconfig, context=context
-    )
-    found = rendered(document)
-    return Rendered(
-        found.name,
-        found.config,
-        (*found.notes, *_differences(name, found.config.files, running)),
-        found.secret_files if secret_files is None else secret_files,
-    )
+    there = installation(name, with_secrets=with_secrets, namespace=namespace, kubeconfig=kubeconfig, context=context)
+    found = rendered(there.document)
+    notes = _differences(name, found.config.files, there.running) if there.readable else []
+    secret_files = found.secret_files if there.secret_files is None else there.secret_files
+    return Rendered(found.name, found.config, (*found.notes, *notes), secret_files)
 
 
 def _differences(name: str, files: Mapping[str, str], running: Mapping[str, Any] | None) -> list[str]:
