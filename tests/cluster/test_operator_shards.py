@@ -91,9 +91,16 @@ def test_a_pod_that_falls_silent_gets_no_callbacks_then_loses_its_slots_and_come
     assert fenced.holder is None
     assert fenced.floor > before.floor
     assert callback_label(site, ZERO) == names.CALLBACK_OPEN
+    wait_for("an Event tells of it", lambda: lost_pods(site) == [f"{ONE} has not renewed its Lease"])
     pods(site).silent.discard(ONE)
     wait_for("it has slots again", lambda: site.owners() == {ZERO, ONE})
     wait_for("callbacks come again", lambda: callback_label(site, ONE) == names.CALLBACK_OPEN)
+
+
+def lost_pods(site: OperatorSite) -> list[str]:
+    found = site.namespace.list("events.events.k8s.io")
+    lost = [one for one in found if one["reason"] == "PodLost" and one["regarding"]["kind"] == "MailPushConfig"]
+    return [one["note"].partition(" and ")[0] for one in lost]
 
 
 def test_where_every_pod_is_silent_callbacks_stay_open_and_users_are_told_that_their_owner_is_lost(

@@ -49,11 +49,15 @@ class LeaseWriter:
         log.info("lease_created", config=str(self.key), lease=lease.name, floor=lease.floor)
 
     async def fence(self, fence: Fence) -> bool:
-        """Empties the Lease by the resourceVersion last seen (P9). A conflict means: not dead; then it gives False."""
+        """Empties the Lease by the resourceVersion last seen (P9). A conflict means: not dead.
+
+        Gives whether a pod has lost it by this.
+        """
         sighting = self._sighting(fence.lease_name)
         if sighting.body is None or sighting.state is None:
             return False
         body = sighting.body
+        held = sighting.state.holder is not None
         fenced = sighting.state.fenced(fence.floor)
         annotations = {**(body["metadata"].get("annotations") or {}), **lease_annotations(fenced)}
         spec = {key: value for key, value in (body.get("spec") or {}).items() if key != "holderIdentity"}
@@ -72,7 +76,7 @@ class LeaseWriter:
         metrics.FENCES.labels("fenced").inc()
         self._lookout.saw(self.key.namespace, fence.lease_name, written)
         log.info("lease_fenced", config=str(self.key), lease=fence.lease_name, floor=fence.floor)
-        return sighting.state.holder is not None
+        return held
 
     async def keep_callbacks(self, pods: tuple[Pod, ...]) -> None:
         """Takes the label that the callback Service selects on off silent pods, and puts it back (design section 9)."""
