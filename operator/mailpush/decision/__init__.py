@@ -5,16 +5,14 @@ from mailpush.decision.chain import (
     CHECKS,
     NOT_REACHED,
     PASSED,
-    POD_EXCLUDED,
-    REASONS,
     REFUSED,
     Decision,
-    Refusal,
     Row,
     decide,
     name_of,
     question_of,
 )
+from mailpush.decision.checks import POD_EXCLUDED, REASONS, Refusal
 from mailpush.decision.facts import Placement, SecretFacts, SiteFacts, UserFacts, login_of, site_facts, user_facts
 from mailpush.decision.problems import Problem, config_problems, config_warnings, property_problems
 

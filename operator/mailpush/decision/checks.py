@@ -1,0 +1,247 @@
+"""The checks of the execution flow, one function each; what they ask stands in the first line of their docstrings.
+
+Codes `PUSH-00xx` are OX's.
+"""
+
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+from mailpush.decision.facts import SiteFacts, UserFacts, login_by
+from mailpush.packages import MECHANISMS, NOT_YET_SUPPORTED, mechanisms_of
+
+POD_EXCLUDED: Final = "PodExcluded"
+REASONS: Final = frozenset(
+    {
+        "PermanentPushDisabled",
+        "NoPushPackage",
+        "PermanentNotSupported",
+        "NotRegistered",
+        "ClientNotAllowed",
+        "NotAssigned",
+        "AssignedElsewhere",
+        "PodExcluded",
+        "Suspended",
+        "MechanismDisabled",
+        "MailAccessMissing",
+        "ServerUnknown",
+        "LoginMissing",
+        "MasterPasswordMissing",
+        "PasswordMissing",
+        "SecretNotPermitted",
+        "NotYetSupported",
+    }
+)
+"""Every reason of a refusal."""
+
+
+class Refusal(NamedTuple):
+    """Why a check says no."""
+
+    reason: str
+    """A stable word in CamelCase, one of `REASONS`."""
+    message: str
+    """A sentence for an administrator: what is the case and what to do."""
+    code: str | None = None
+    """OX's code for it, where there is one."""
+
+
+Check = Callable[[UserFacts, SiteFacts], Refusal | str]
+"""Refuses, or says in a sentence why it passes. The first line of its docstring is the question that it asks."""
+
+
+def permanent_push_allowed(user: UserFacts, site: SiteFacts) -> Refusal | str:
+    """Does allowPermanentPush let any pod run permanent listeners?"""
+    if site.allow_permanent_push:
+        return "allowPermanentPush is true"
+    where = " in every pod, by listeners.podOverrides" if site.pod_overrides else ""
+    return Refusal(
+        "PermanentPushDisabled", f"allowPermanentPush is false{where}: set it to true to run permanent listeners"
+    )
+
+
+def package_enabled(user: UserFacts, site: SiteFacts) -> Refusal | str:
+    """Is a push package enabled?"""
+    enabled = [package for package in MECHANISMS if package in site.packages]
+    if not enabled:
+        return Refusal(
+            "NoPushPackage", f"no push package is enabled: enable one of {', '.join(MECHANISMS)} in packages.status"
+        )
+    if set(enabled) <= NOT_YET_SUPPORTED:
+        return Refusal("NotYetSupported", f"{', '.join(enabled)} is not supported yet: enable another push package")
+    return f"enabled: {', '.join(enabled)}"
+
+
+def package_supports_permanent(user: UserFacts, site: SiteFacts) -> Refusal | str:
+    """Does an enabled package support permanent listeners?"""
+    if found := supporting(site):
+        return f"permanent listeners are supported by {', '.join(found)}"
+    return Refusal(
+        "PermanentNotSupported",
+        "open-xchange-push-imapidle is not allowed to run permanent listeners: set "
+        "mechanisms.imapidle.supportsPermanentListeners to true, or enable open-xchange-push-dovecot",
+        "PUSH-0009",
+    )
+
+
+def client_registered(user: UserFacts, site: SiteFacts) -> Refusal | str:
+    """Is a client of the user registered?"""
+    if user.clients:
+        return f"registered clients: {', '.join(user.clients)}"
+    return Refusal("NotRegistered", "no client is registered: add its id to spec.clients", "PUSH-0008")
+
+
+def client_allowed(user: UserFacts, site: SiteFacts) -> Refusal | str:
+    """Does allowedClients take one of the registered clients?"""
+    allowed = [client for client in user.clients if site.allowed_clients.match(client)]
+    if allowed:
+        return f"allowed clients: {', '.join(allowed)}"
+    return Refusal(
+        "ClientNotAllowed",
+        f"none of the registered clients {', '.join(user.clients)} matches allowedClients "
+        f"({site.allowed_clients.source}); add a pattern or register an allowed client",
+    )
+
+
+def user_active(user: UserFacts, site: SiteFacts) -> Refusal | str:
+    """Is the user active, that is, not suspended?"""
+    if not user.suspended:
+        return "the user is not suspended"
+    return Refusal("Suspended", "the user is suspended: set spec.suspend to false to listen again")
+
+
+def mechanism_enabled(user: UserFacts, site: SiteFacts) -> Refusal | str:
+    """Is a mechanism switched on?"""
+    if enabled := usable_mechanisms(site):
+        return f"enabled: {', '.join(enabled)}"
+    switches = " or ".join(f"mechanisms.{mechanism}.enabled" for mechanism in supporting(site))
+    return Refusal("MechanismDisabled", f"every mechanism is switched off: set {switches} to true")
+
+
+def mail_access_configured(user: UserFacts, site: SiteFacts) -> Refusal | str:
+    """Does the MailPushConfig name an IMAP server?"""
+    if site.mail_access and site.servers:
+        return f"IMAP servers: {', '.join(site.servers)}"
+    return Refusal("MailAccessMissing", "the MailPushConfig names no IMAP server: set mailAccess.servers")
+
+
+def server_known(user: UserFacts, site: SiteFacts) -> Refusal | str:
+    """Is the user's IMAP server one of them?"""
+    if not site.server_per_user:
+        return f"server {site.servers[0]}, everybody's (mailServerSource is global)"
+    if user.server is None:
+        return f"server {site.servers[0]}, the default"
+    if user.server in site.servers:
+        return f"server {user.server}"
+    return Refusal(
+        "ServerUnknown",
+        f'spec.server is "{user.server}", but mailAccess.servers has only {", ".join(site.servers)}',
+    )
+
+
+def secret_permitted(user: UserFacts, site: SiteFacts) -> Refusal | str:
+    """May the user's Secret be used?"""
+    if not _uses_secret(user, site):
+        return "no Secret of the user is used"
+    if user.secret is None or not user.secret.found or user.secret.permitted:
+        return f"Secret {user.secret_name} is not refused"
+    return Refusal(
+        "SecretNotPermitted",
+        f"Secret {user.secret_name} may not be used for mail access: give it the type mailpush.dev/credentials "
+        "or the label mailpush.dev/use",
+    )
+
+
+def password_available(user: UserFacts, site: SiteFacts) -> Refusal | str:
+    """Is there a password, the master password or the user's own?"""
+    if site.password_source == "global":  # noqa: S105 - OX's word
+        return _master_password(site)
+    if _uses_secret(user, site):
+        return _password_in_secret(user)
+    if site.user_secrets:
+        return Refusal("PasswordMissing", "the user has no password: set spec.credentialsSecretRef", "PUSH-0006")
+    if site.credential_storage:
+        return Refusal("NotYetSupported", "the credential storage is not supported yet: use mailAccess.userSecrets")
+    return Refusal(
+        "PasswordMissing",
+        "passwordSource is session and there is nowhere to take a user's password from: "
+        "set mailAccess.userSecrets.enabled to true, or passwordSource to global",
+        "PUSH-0006",
+    )
+
+
+def login_known(user: UserFacts, site: SiteFacts) -> Refusal | str:
+    """Is the user's login known?"""
+    if _uses_secret(user, site) and user.secret is not None and user.secret.has_login:
+        return f"the login stands in Secret {user.secret_name}"
+    if login_by(site.login_source, user.login, user.mail):
+        return f"the login is the user's {site.login_source}"
+    needed = "spec.login" if site.login_source == "login" else "spec.mail"
+    proxy = "; authProxyDelimiter is set, which needs a login as well" if site.auth_proxy else ""
+    return Refusal(
+        "LoginMissing", f"loginSource is {site.login_source}, but the user has no {needed}: set it{proxy}", "PUSH-0007"
+    )
+
+
+def assigned(user: UserFacts, site: SiteFacts) -> Refusal | str:
+    """Has the balancer given the user to a pod, and to this one where a pod asks?"""
+    place = user.placement
+    if place is None:
+        return "the shard map says which pod has the user"
+    if place.owner is None:
+        return Refusal(
+            "NotAssigned",
+            f"slot {place.slot} has no owner at the moment: see the conditions of the MailPushConfig, and whether "
+            "listener pods run",
+        )
+    if place.here is not None and place.here != place.owner:
+        return Refusal("AssignedElsewhere", f"slot {place.slot} is {place.owner}'s, which listens for the user")
+    return f"slot {place.slot} is {place.owner}'s"
+
+
+def pod_allowed(user: UserFacts, site: SiteFacts) -> Refusal | str:
+    """Does allowPermanentPush let that pod run permanent listeners?"""
+    place = user.placement
+    if place is None or place.owner is None:
+        return "the balancer gives users only to pods that may run permanent listeners"
+    if place.allowed:
+        return f"{place.owner} may run permanent listeners"
+    return Refusal(
+        POD_EXCLUDED,
+        f"allowPermanentPush is false for {place.owner} (listeners.podOverrides): its users move to other pods as soon "
+        "as one can take them",
+    )
+
+
+def supporting(site: SiteFacts) -> tuple[str, ...]:
+    """Mechanisms whose package is in effect, exists, and may run permanent listeners, in the order of trying."""
+    present = mechanisms_of(site.packages - NOT_YET_SUPPORTED)
+    usable = [mechanism for mechanism in present if mechanism != "imapidle" or site.imapidle_permanent]
+    # A mechanism that the order leaves out comes last rather than never: its package was enabled.
+    rank = {mechanism: index for index, mechanism in enumerate(site.mechanisms_order)}
+    return tuple(sorted(usable, key=lambda mechanism: rank.get(mechanism, len(rank))))
+
+
+def usable_mechanisms(site: SiteFacts) -> tuple[str, ...]:
+    return tuple(mechanism for mechanism in supporting(site) if site.mechanisms_enabled.get(mechanism, True))
+
+
+def _uses_secret(user: UserFacts, site: SiteFacts) -> bool:
+    return site.user_secrets and user.secret_name is not None
+
+
+def _master_password(site: SiteFacts) -> Refusal | str:
+    if site.has_master_password:
+        return "the master password is set"
+    return Refusal(
+        "MasterPasswordMissing",
+        "passwordSource is global, but there is no master password: set mailAccess.masterPasswordSecretRef",
+        "PUSH-0005",
+    )
+
+
+def _password_in_secret(user: UserFacts) -> Refusal | str:
+    if user.secret is None or not user.secret.found:
+        return Refusal("PasswordMissing", f"Secret {user.secret_name} does not exist: create it", "PUSH-0006")
+    if not user.secret.has_password:
+        return Refusal("PasswordMissing", f"Secret {user.secret_name} has no key password: add it", "PUSH-0006")
+    return f"the password stands in Secret {user.secret_name}"
