@@ -16,7 +16,7 @@ import pytest
 
 from dev.controlplane import ControlPlane
 from mailpush import names
-from mailpush.packages import IMAPIDLE
+from mailpush.packages import DOVECOT, IMAPIDLE
 from mailpush.sharding.shardmap import ShardMap
 from tests.cluster.conftest import Namespace
 from tests.cluster.mailsite import CLIENT, MailSite, condition
@@ -205,6 +205,22 @@ def test_changing_the_allowed_clients_changes_users_and_restarts_nothing(site: M
     assert all(site.runs(pod) for pod in site.pods.values())
     found = {pod["metadata"]["name"]: pod["metadata"]["uid"] for pod in site.namespace.list("pods")}
     assert {name: found[name] for name in uids} == uids
+
+
+def test_the_first_mechanism_of_the_order_listens_and_a_new_order_is_taken_without_a_restart(site: MailSite) -> None:
+    both = {"status": {DOVECOT: "enabled", IMAPIDLE: "enabled"}}
+    mechanisms = {"imapidle": {"supportsPermanentListeners": True}}
+    change(site, packages=both, mechanisms={**mechanisms, "order": ["imapidle", "dovecot"]})
+    site.wait_for("imapidle listens", lambda: listens_by(site) == ("imapidle", "Idling"))
+    assert json.loads(explain(site, 1, LISTENED, "-o", "json").stdout)["mechanisms"] == ["imapidle", "dovecot"]
+    change(site, mechanisms={**mechanisms, "order": ["dovecot", "imapidle"]})
+    site.wait_for("dovecot listens", lambda: listens_by(site) == ("dovecot", "Registered"))
+    assert all(site.runs(pod) for pod in site.pods.values())
+
+
+def listens_by(site: MailSite) -> tuple[str | None, str | None]:
+    status = site.users()[LISTENED]
+    return status.get("mechanism"), status.get("reason")
 
 
 def change(site: MailSite, **spec: Any) -> None:
