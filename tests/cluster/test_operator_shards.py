@@ -10,7 +10,6 @@ from mailpush import names
 from mailpush.sharding.leases import LeaseState, parse_lease
 from tests.cluster.conftest import Namespace, wait_for
 from tests.cluster.operatorsite import OperatorSite, Pods
-from tests.cluster.test_operator import listener_says
 
 ZERO, ONE, TWO = (f"mail-push-main-{ordinal}" for ordinal in range(3))
 
@@ -101,7 +100,7 @@ def test_where_every_pod_is_silent_callbacks_stay_open_and_users_are_told_that_t
 ) -> None:
     site.register(39)
     site.wait_condition("pu", "main-1-39", "Accepted", status="True")
-    listener_says(site, 39, "True", "Registered")
+    site.listener_says(39, "True", "Registered")
     pods(site).silent.update((ZERO, ONE))
     site.wait_condition("pu", "main-1-39", "Listening", status="Unknown", reason="OwnerLost")
     assert (site.namespace.get("pu", "main-1-39") or {})["status"]["reason"] == "OwnerLost"
@@ -109,7 +108,7 @@ def test_where_every_pod_is_silent_callbacks_stay_open_and_users_are_told_that_t
     site.wait_condition("mpc", "main", "Ready", status="False")
     pods(site).silent.clear()
     site.wait_condition("mpc", "main", "Ready", status="True")
-    listener_says(site, 39, "True", "Registered")
+    site.listener_says(39, "True", "Registered")
     site.wait_condition("pu", "main-1-39", "Listening", status="True", reason="Registered")
     site.wait_condition("pu", "main-1-39", "Accepted", status="True")
 
