@@ -58,13 +58,14 @@ def test_a_killed_operator_that_comes_back_moves_nobody(site: OperatorSite) -> N
     wait_for("the new one leads", lambda: leads(site, again))
     site.register(4)
     site.wait_condition("pu", "main-1-4", "Accepted", status="True")
-    # It has judged and found nothing to do: every Lease was seen renewed, which takes longer than the first step.
+    assert site.epoch() == epoch
+    # Only a new pod gives it something to do, and by then it has judged the others.
     site.config(listeners={"replicas": 3})
     wait_for("the third pod gets its share", lambda: site.owners() == {ZERO, ONE, TWO})
     changes = (site.namespace.get("shardmap", "main") or {})["status"]["changes"]
     since = [change for change in changes if change["epoch"] > epoch]
-    assert {change["reason"] for change in since} <= {"Rebalanced", "Moved"}
-    assert all(TWO in change["message"] for change in since), since
+    first = [change["message"] for change in since if change["epoch"] == epoch + 1]
+    assert any(TWO in message for message in first), since
 
 
 def test_a_standby_leads_at_once_when_the_leader_ends_and_nothing_moves(site: OperatorSite) -> None:
