@@ -48,12 +48,18 @@ class LeaseWriter:
         self._lookout.saw(self.key.namespace, lease.name, created)
         log.info("lease_created", config=str(self.key), lease=lease.name, floor=lease.floor)
 
-    async def fence(self, fence: Fence) -> None:
-        """Empties the Lease by the resourceVersion last seen (P9). A conflict means: not dead."""
+    async def fence(self, fence: Fence, judged: str | None) -> None:
+        """Empties the Lease by the resourceVersion that it was `judged` dead by (P9). A conflict means: not dead.
+
+        What the watch has brought since then is not what the judgement was about, so it is no ground for a fence.
+        """
         sighting = self._sighting(fence.lease_name)
         if sighting.body is None or sighting.state is None:
             return
         body = sighting.body
+        if body["metadata"]["resourceVersion"] != judged:
+            metrics.FENCES.labels("changed").inc()
+            return
         fenced = sighting.state.fenced(fence.floor)
         annotations = {**(body["metadata"].get("annotations") or {}), **lease_annotations(fenced)}
         spec = {key: value for key, value in (body.get("spec") or {}).items() if key != "holderIdentity"}

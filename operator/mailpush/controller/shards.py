@@ -6,8 +6,8 @@ counts on the one before: a conflict ends the step, and the next one observes an
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 import structlog
@@ -64,6 +64,8 @@ class Outlook:
     orphans: tuple[OrphanLease, ...]
     weights_version: int
     replicas: int
+    lease_versions: Mapping[str, str | None] = field(compare=False)
+    """The resourceVersions of the Leases that the judgements are about; a renewal alone changes no plan."""
 
 
 class ShardLoop:
@@ -172,6 +174,10 @@ class ShardLoop:
             orphans=orphans,
             weights_version=self._users.version(self.key),
             replicas=state.wanted_replicas,
+            lease_versions={
+                name: self._sighting(name).observer.resource_version
+                for name in (*(observation.ref.name for observation in observations), *(one.name for one in orphans))
+            },
         )
 
     def _observation(self, pod: Pod, revision: str | None, now: float) -> PodObservation:
@@ -236,7 +242,7 @@ class ShardLoop:
         planned = plan(observed)
         self._overweight_since = planned.new_overweight_since
         for fence in planned.fences:
-            await self._writer.fence(fence)
+            await self._writer.fence(fence, outlook.lease_versions.get(fence.lease_name))
             acted = True
         if planned.next_map is not None:
             await self.maps.write(planned.next_map, planned.changes)
