@@ -77,7 +77,7 @@ class Site:
         )
         self.kubectl("apply", "-f", "-", input=(HERE / "site.yaml").read_text().replace("@TESTBED@", testbed))
 
-    def install(self, image: str) -> None:
+    def install(self, image: str, *more: str, release: str = "mail-push") -> None:
         """Helm install with examples/values.yaml and an overlay of image and place only."""
         repository, tag = image.rsplit(":", 1)
         registry, repository = repository.split("/", 1)
@@ -89,7 +89,7 @@ class Site:
             binaries.path("helm4"),
             "upgrade",
             "--install",
-            "mail-push",
+            release,
             ROOT / "charts" / "mail-push",
             "--namespace",
             NAMESPACE,
@@ -100,6 +100,7 @@ class Site:
             "--wait",
             "--timeout",
             "180s",
+            *more,
             input=yaml.safe_dump(overlay),
             env=self._environment(),
         )
@@ -108,7 +109,7 @@ class Site:
         self.kubectl("apply", "--validate=strict", "-f", str(HERE / "second.yaml"))
 
     def register(self) -> None:
-        self.kubectl("apply", "--validate=strict", "-f", "-", input=users.manifests())
+        self.kubectl("apply", "--validate=strict", "-f", "-", input=users.manifests_of(users.USERS))
 
     def ready(self, deployment: str) -> None:
         self.kubectl("rollout", "status", f"deployment/{deployment}", "--timeout=120s")

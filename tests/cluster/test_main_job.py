@@ -167,7 +167,7 @@ def test_a_pod_deleted_by_force_while_its_process_runs_never_notifies_beside_its
     site.wait_for("the new one takes users", lambda: new.name in {site.users()[number]["pod"] for number in USERS})
     site.wait_listening(*USERS)
     told_once(site, deliver(site, "after", *USERS))
-    # Its token died with its Pod object: unless it still saw the new holder it knows of nothing, until a kubelet ends it.
+    # Its token died with its Pod object: unless it still saw the new holder, only a kubelet ends it.
     if site.runs(old):
         os.kill(old.pid, signal.SIGTERM)
     site.wait_for("the old process ends", lambda: not site.runs(old))

@@ -133,6 +133,13 @@ def test_cleanup_has_everybody_unregistered_deletes_what_the_chart_made_and_keep
     assert site.namespace.get("mpc", "own") is not None
     assert site.namespace.get("pu", "main-1-3") is not None
     assert finalizers(site, "main-1-3") == []
+    # The next install finds all as it was.
+    again = mail_push(site, "apply", "-f", write(tmp_path))
+    assert "mailpushconfig.mailpush.dev/own is listened for again" in again.stdout
+    for name in ("main", "own"):
+        assert names.UNREGISTER_ANNOTATION not in (site.namespace.get("mpc", name) or {})["metadata"].get(
+            "annotations", {}
+        )
 
 
 def told_to_unregister(site: OperatorSite) -> bool:

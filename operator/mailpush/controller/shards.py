@@ -48,6 +48,9 @@ class Users(Protocol):
     def weights(self, key: ConfigKey) -> Sequence[int]:
         """Users of each slot who are to be listened for."""
 
+    def owner_epoch(self, key: ConfigKey) -> int:
+        """The highest epoch under which a pod has written a user's status."""
+
     def version(self, key: ConfigKey) -> int:
         """Changes whenever the weights do."""
 
@@ -234,6 +237,7 @@ class ShardLoop:
             overweight_since=self._overweight_since,
             orphans=outlook.orphans,
             copy=self.maps.copy,
+            remembered_epoch=0 if self.maps.map else self._users.owner_epoch(self.key),
         )
         acted = False
         for lease in missing_leases(observed):

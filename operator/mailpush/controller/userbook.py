@@ -59,6 +59,7 @@ class UserRecord:
     mechanism: str | None
     deleting: bool
     finalizers: tuple[str, ...]
+    owner_epoch: int = 0
     weighs: bool = True
     """Whether a listener is to run: the others do not count when users are spread."""
 
@@ -88,6 +89,7 @@ class UserRecord:
             mechanism=status.get("mechanism"),
             deleting="deletionTimestamp" in metadata,
             finalizers=tuple(metadata.get("finalizers") or ()),
+            owner_epoch=status.get("ownerEpoch") or 0,
         )
 
 
@@ -131,6 +133,10 @@ class UserBook:
     def weights(self, key: ConfigKey) -> Sequence[int]:
         """Users of each slot who are to be listened for."""
         return self._weights.get(key) or array("l", bytes(8 * SLOTS))
+
+    def owner_epoch(self, key: ConfigKey) -> int:
+        """The highest epoch under which a pod has written a status, also one of a former installation."""
+        return max((self._records[name].owner_epoch for name in self.names_of(key)), default=0)
 
     def version(self, key: ConfigKey) -> int:
         """Changes whenever the weights do."""
