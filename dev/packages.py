@@ -15,6 +15,7 @@ DOVECOT: Final = ("dovecot-imapd", "dovecot-lmtpd")
 REDIS: Final = ("redis-server",)
 NODES: Final = (
     "iproute2", "nftables", "iptables", "conntrack", "containerd", "runc", "containernetworking-plugins",
+    "procps", "mount", "util-linux",  # sysctl, mount and nsenter: a minimal Debian lacks the first
 )  # fmt: skip
 IMAGES: Final = ("buildah", "mmdebstrap", "catatonit", "ca-certificates")
 

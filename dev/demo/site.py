@@ -82,7 +82,7 @@ class Site:
         )
         self.kubectl("apply", "-f", "-", input=(HERE / "site.yaml").read_text().replace("@TESTBED@", testbed))
 
-    def install(self, image: str) -> None:
+    def install(self, image: str, *more: str, release: str = "mail-push") -> None:
         """Helm install with examples/values.yaml and an overlay of image and place only."""
         repository, tag = image.rsplit(":", 1)
         registry, repository = repository.split("/", 1)
@@ -94,7 +94,7 @@ class Site:
             binaries.path("helm4"),
             "upgrade",
             "--install",
-            "mail-push",
+            release,
             ROOT / "charts" / "mail-push",
             "--namespace",
             NAMESPACE,
@@ -105,6 +105,7 @@ class Site:
             "--wait",
             "--timeout",
             "180s",
+            *more,
             input=yaml.safe_dump(overlay),
             env=self._environment(),
         )
@@ -113,7 +114,7 @@ class Site:
         self.kubectl("apply", "--validate=strict", "-f", str(HERE / "second.yaml"))
 
     def register(self) -> None:
-        self.kubectl("apply", "--validate=strict", "-f", "-", input=users.manifests())
+        self.kubectl("apply", "--validate=strict", "-f", "-", input=users.manifests_of(users.USERS))
 
     def pushusers(self, pod: str, *args: str) -> str:
         """What the command prints in a pod (or `deployment/...`); the password goes by standard input."""

@@ -1,5 +1,6 @@
 """The demo's push users."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -65,5 +66,6 @@ LISTENING = tuple(user for user in USERS if user.listens)
 SILENT = tuple(user for user in USERS if not user.listens)
 
 
-def manifests() -> str:
-    return yaml.safe_dump_all([user.manifest() for user in USERS], sort_keys=False)
+def manifests_of(users: Iterable[DemoUser]) -> str:
+    """For kubectl apply."""
+    return yaml.safe_dump_all([user.manifest() for user in users], sort_keys=False)

@@ -26,6 +26,12 @@ COMPONENT_LABEL: Final = "app.kubernetes.io/component"
 MANAGED_BY_LABEL: Final = "app.kubernetes.io/managed-by"
 MANAGED_BY: Final = "mail-push"
 
+# Annotation of a MailPushConfig: "true" has every user unregistered; so does the value that `mail-push cleanup` sets
+# before an uninstall, which the next install takes off again.
+UNREGISTER_ANNOTATION: Final = f"{GROUP}/unregister"
+UNREGISTER_WANTED: Final = "true"
+UNREGISTER_UNINSTALLED: Final = "uninstalled"
+
 # Annotations of children
 CONFIG_HASH_ANNOTATION: Final = f"{GROUP}/config-hash"
 SECRETS_HASH_ANNOTATION: Final = f"{GROUP}/secrets-hash"

@@ -11,9 +11,12 @@ import threading
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from dev.controlplane import ControlPlane
 from dev.processes import Group
 from mailpush import names
 from mailpush.kube import resources
@@ -211,6 +214,24 @@ class OperatorSite:
             },
         }
 
+    def listener_says(self, number: int, status: str, reason: str) -> None:
+        """As the owning pod writes it."""
+        condition = {
+            "type": "Listening",
+            "status": status,
+            "reason": reason,
+            "message": "as the pod says",
+            "lastTransitionTime": "2026-01-01T00:00:00Z",
+        }
+        body = {
+            "apiVersion": names.API_VERSION,
+            "kind": "PushUser",
+            "metadata": {"name": f"main-1-{number}"},
+            "status": {"conditions": [condition], "mechanism": "dovecot", "pod": "mail-push-main-0"},
+        }
+        manager = ("--server-side", "--force-conflicts", f"--field-manager={names.LISTENER_MANAGER}")
+        self.namespace.kubectl("apply", *manager, "--subresource=status", "-f", "-", input=json.dumps(body))
+
     def condition(self, kind: str, name: str, type_: str) -> dict[str, Any]:
         """A condition of an object, empty where it has none."""
         found = self.namespace.get(kind, name) or {}
@@ -256,3 +277,22 @@ class OperatorSite:
         if self.pods is not None:
             self.pods.close()
         self.group.close()
+
+
+@contextmanager
+def running(plane: ControlPlane, name: str) -> Iterator[OperatorSite]:
+    """An operator in a namespace of its own, with the MailPushConfig `main` reconciled."""
+    role = "mail-push-listener"
+    plane.kubectl("create", "clusterrole", role, "--verb=get", "--resource=pods")  # may be there
+    plane.kubectl("create", "namespace", name, check=True)
+    site = OperatorSite(Namespace(plane, name))
+    try:
+        site.secret("master", password="the-master-password")
+        site.operator = site.start()
+        site.config()
+        site.wait_condition("mpc", "main", "ConfigurationValid", status="True")
+        wait_for("the StatefulSet", lambda: site.namespace.get("statefulset", "mail-push-main"))
+        yield site
+    finally:
+        site.close()
+        plane.kubectl("delete", "namespace", name, "--wait=false")

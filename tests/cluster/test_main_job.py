@@ -255,3 +255,9 @@ def test_a_planned_stop_hands_over_and_loses_nothing(site: MailSite) -> None:
     site.start_pod(leaving.name)
     site.wait_listening(*USERS)
     told_once(site, deliver(site, "came back", *USERS))
+
+
+def test_the_rights_of_the_chart_were_enough_for_all_of_this(site: MailSite) -> None:
+    for log in site.group.folder.glob("*.log"):
+        refused = [line for line in log.read_text().splitlines() if "forbidden" in line.lower()]
+        assert not refused, log.name

@@ -13,7 +13,6 @@ import yaml
 from mailpush import names
 from tests.cluster.conftest import Namespace, wait_for
 from tests.cluster.operatorsite import MAIL_PUSH, OperatorSite
-from tests.cluster.test_operator import listener_says
 
 VALID: dict[str, Any] = {
     "apiVersion": names.API_VERSION,
@@ -111,7 +110,7 @@ def test_cleanup_has_everybody_unregistered_deletes_what_the_chart_made_and_keep
     site.config("own")  # somebody's, by kubectl
     site.register(3)
     site.wait_condition("pu", "main-1-3", "Accepted", status="True")
-    listener_says(site, 3, "True", "Registered")
+    site.listener_says(3, "True", "Registered")
     wait_for("the finalizer", lambda: finalizers(site, "main-1-3"))
     cleanup = subprocess.Popen(
         [MAIL_PUSH, "cleanup", "-n", site.namespace.name],
@@ -123,7 +122,7 @@ def test_cleanup_has_everybody_unregistered_deletes_what_the_chart_made_and_keep
         wait_for("the pods are told", lambda: told_to_unregister(site))
         assert cleanup.poll() is None, "it waits for the user"
         assert site.condition("mpc", "main", "Ready").get("status") == "False"
-        listener_says(site, 3, "False", "Unregistered")
+        site.listener_says(3, "False", "Unregistered")
         output, _ = cleanup.communicate(timeout=60)
     finally:
         cleanup.kill()
@@ -134,6 +133,13 @@ def test_cleanup_has_everybody_unregistered_deletes_what_the_chart_made_and_keep
     assert site.namespace.get("mpc", "own") is not None
     assert site.namespace.get("pu", "main-1-3") is not None
     assert finalizers(site, "main-1-3") == []
+    # The next install finds all as it was.
+    again = mail_push(site, "apply", "-f", write(tmp_path))
+    assert "mailpushconfig.mailpush.dev/own is listened for again" in again.stdout
+    for name in ("main", "own"):
+        assert names.UNREGISTER_ANNOTATION not in (site.namespace.get("mpc", name) or {})["metadata"].get(
+            "annotations", {}
+        )
 
 
 def told_to_unregister(site: OperatorSite) -> bool:

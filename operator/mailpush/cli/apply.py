@@ -10,6 +10,7 @@ from typing import Any, Final
 import yaml
 from kubernetes.aio.config import ConfigException
 
+from mailpush import names
 from mailpush.kube import resources
 from mailpush.kube.client import Kube
 from mailpush.kube.errors import ConflictError, KubeError, NotFoundError, UnreachableError
@@ -75,7 +76,19 @@ async def _apply(documents: list[dict[str, Any]], namespace: str, wait_seconds: 
                 sys.stderr.write(f'mail-push apply: MailPushConfig "{name}" is refused: {error.message}\n')
                 return 1
             sys.stdout.write(f"mailpushconfig.mailpush.dev/{name} applied\n")
+        await _register_again(kube, namespace)
     return 0
+
+
+async def _register_again(kube: Kube, namespace: str) -> None:
+    """Takes off what an uninstall has left on MailPushConfigs that the chart did not make (`mail-push cleanup`)."""
+    configs, _ = await kube.list(resources.MAIL_PUSH_CONFIG, namespace)
+    for config in configs:
+        metadata = config["metadata"]
+        if (metadata.get("annotations") or {}).get(names.UNREGISTER_ANNOTATION) == names.UNREGISTER_UNINSTALLED:
+            off = {"metadata": {"annotations": {names.UNREGISTER_ANNOTATION: None}}}
+            await kube.merge_patch(resources.MAIL_PUSH_CONFIG, namespace, metadata["name"], off)
+            sys.stdout.write(f"mailpushconfig.mailpush.dev/{metadata['name']} is listened for again\n")
 
 
 async def _apply_one(kube: Kube, document: dict[str, Any], namespace: str, end: float) -> None:

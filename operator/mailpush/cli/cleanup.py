@@ -20,7 +20,7 @@ from mailpush.kube import resources
 from mailpush.kube.client import Kube, Object
 from mailpush.kube.errors import ConflictError, KubeError, NotFoundError
 
-UNREGISTER: Final = {"metadata": {"annotations": {f"{names.GROUP}/unregister": "true"}}}
+UNREGISTER: Final = {"metadata": {"annotations": {names.UNREGISTER_ANNOTATION: names.UNREGISTER_UNINSTALLED}}}
 LOOK_SECONDS: Final = 1.0
 
 
@@ -106,6 +106,7 @@ async def _put_away(kube: Kube, namespace: str, config: Object) -> None:
         sys.stdout.write(f"mailpushconfig.mailpush.dev/{name} deleted\n")
     else:
         sys.stdout.write(
-            f"mailpushconfig.mailpush.dev/{name} stays, as the chart did not make it; its users are unregistered until "
-            f"its annotation is taken off: kubectl annotate mailpushconfig {name} {names.GROUP}/unregister-\n"
+            f"mailpushconfig.mailpush.dev/{name} stays, as the chart did not make it; its users stay unregistered "
+            f"until the chart is installed again or you say: kubectl annotate mailpushconfig {name} "
+            f"{names.UNREGISTER_ANNOTATION}-\n"
         )

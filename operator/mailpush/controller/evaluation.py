@@ -15,7 +15,6 @@ from mailpush.properties.render import RenderedConfig, render
 from mailpush.properties.secrets import ResolvedSecrets
 from mailpush.properties.settings import Settings
 
-UNREGISTER_ANNOTATION: Final = f"{names.GROUP}/unregister"
 UNREGISTER_PROPERTY: Final = "mailpush.unregister"
 SWITCHED_OFF: Final = frozenset({"ListenersScaledToZero", "PermanentPushDisabled"})
 """Problems that are an administrator's wish: the configuration is valid, but nobody is listened for."""
@@ -75,8 +74,9 @@ def parse(body: Mapping[str, Any]) -> MailPushConfigSpec:
 
 
 def wants_unregister(body: Mapping[str, Any]) -> bool:
-    """Whether the MailPushConfig carries `mailpush.dev/unregister: "true"`."""
-    return (body["metadata"].get("annotations") or {}).get(UNREGISTER_ANNOTATION) == "true"
+    """Whether the MailPushConfig carries `mailpush.dev/unregister`, by hand or since an uninstall."""
+    value = (body["metadata"].get("annotations") or {}).get(names.UNREGISTER_ANNOTATION)
+    return value in (names.UNREGISTER_WANTED, names.UNREGISTER_UNINSTALLED)
 
 
 def evaluate(name: str, spec: MailPushConfigSpec, resolved: ResolvedSecrets, *, unregister: bool = False) -> Evaluation:

@@ -48,15 +48,19 @@ class LeaseWriter:
         self._lookout.saw(self.key.namespace, lease.name, created)
         log.info("lease_created", config=str(self.key), lease=lease.name, floor=lease.floor)
 
-    async def fence(self, fence: Fence) -> bool:
-        """Empties the Lease by the resourceVersion last seen (P9). A conflict means: not dead.
+    async def fence(self, fence: Fence, judged: str | None) -> bool:
+        """Empties the Lease by the resourceVersion that it was `judged` dead by (P9). A conflict means: not dead.
 
+        What the watch has brought since then is not what the judgement was about, so it is no ground for a fence.
         Gives whether a pod has lost it by this.
         """
         sighting = self._sighting(fence.lease_name)
         if sighting.body is None or sighting.state is None:
             return False
         body = sighting.body
+        if body["metadata"]["resourceVersion"] != judged:
+            metrics.FENCES.labels("changed").inc()
+            return False
         held = sighting.state.holder is not None
         fenced = sighting.state.fenced(fence.floor)
         annotations = {**(body["metadata"].get("annotations") or {}), **lease_annotations(fenced)}

@@ -7,7 +7,7 @@ counts on the one before: a conflict ends the step, and the next one observes an
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 import structlog
@@ -50,6 +50,9 @@ class Users(Protocol):
     def weights(self, key: ConfigKey) -> Sequence[int]:
         """Users of each slot who are to be listened for."""
 
+    def owner_epoch(self, key: ConfigKey) -> int:
+        """The highest epoch under which a pod has written a user's status."""
+
     def version(self, key: ConfigKey) -> int:
         """Changes whenever the weights do."""
 
@@ -69,6 +72,8 @@ class Outlook:
     orphans: tuple[OrphanLease, ...]
     weights_version: int
     replicas: int
+    lease_versions: Mapping[str, str | None] = field(compare=False)
+    """The resourceVersions of the Leases that the judgements are about; a renewal alone changes no plan."""
 
 
 class ShardLoop:
@@ -179,6 +184,10 @@ class ShardLoop:
             orphans=orphans,
             weights_version=self._users.version(self.key),
             replicas=state.wanted_replicas,
+            lease_versions={
+                name: self._sighting(name).observer.resource_version
+                for name in (*(observation.ref.name for observation in observations), *(one.name for one in orphans))
+            },
         )
 
     def _observation(self, pod: Pod, revision: str | None, now: float) -> PodObservation:
@@ -235,6 +244,7 @@ class ShardLoop:
             overweight_since=self._overweight_since,
             orphans=outlook.orphans,
             copy=self.maps.copy,
+            remembered_epoch=0 if self.maps.map else self._users.owner_epoch(self.key),
         )
         acted = False
         for lease in missing_leases(observed):
@@ -243,7 +253,7 @@ class ShardLoop:
         planned = plan(observed)
         self._overweight_since = planned.new_overweight_since
         for fence in planned.fences:
-            if await self._writer.fence(fence):
+            if await self._writer.fence(fence, outlook.lease_versions.get(fence.lease_name)):
                 self._tell(self._pod_lost(fence))
             acted = True
         if planned.next_map is not None:

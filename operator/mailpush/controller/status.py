@@ -7,7 +7,6 @@ from typing import Any, Final
 
 from mailpush import names
 from mailpush.controller.conditions import Verdict, conditions
-from mailpush.controller.evaluation import UNREGISTER_ANNOTATION
 from mailpush.controller.podview import PodView
 from mailpush.controller.rollout import config_pods, rolled_out
 from mailpush.controller.world import ConfigState
@@ -127,7 +126,9 @@ def _refused(state: ConfigState) -> Verdict | None:
     if problems := state.evaluation.problems:
         return Verdict("Ready", "False", problems[0].reason, _joined(problem.message for problem in problems))
     if state.evaluation.unregister:
-        text = f"all users are being unregistered; take the annotation {UNREGISTER_ANNOTATION} off to listen again"
+        text = (
+            f"all users are being unregistered; take the annotation {names.UNREGISTER_ANNOTATION} off to listen again"
+        )
         return Verdict("Ready", "False", "Unregistering", text)
     return None
 

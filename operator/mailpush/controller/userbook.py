@@ -60,6 +60,7 @@ class UserRecord:
     mechanism: str | None
     deleting: bool
     finalizers: tuple[str, ...]
+    owner_epoch: int = 0
     weighs: bool = True
     """Whether a listener is to run: the others do not count when users are spread."""
 
@@ -89,6 +90,7 @@ class UserRecord:
             mechanism=status.get("mechanism"),
             deleting="deletionTimestamp" in metadata,
             finalizers=tuple(metadata.get("finalizers") or ()),
+            owner_epoch=status.get("ownerEpoch") or 0,
         )
 
 
@@ -146,6 +148,10 @@ class UserBook:
     def denied(self, key: ConfigKey) -> Mapping[str, int]:
         """Users whose condition Accepted is False, by reason."""
         return self._denied.get(key) or {}
+
+    def owner_epoch(self, key: ConfigKey) -> int:
+        """The highest epoch under which a pod has written a status, also one of a former installation."""
+        return max((self._records[name].owner_epoch for name in self.names_of(key)), default=0)
 
     def version(self, key: ConfigKey) -> int:
         """Changes whenever the weights do."""

@@ -125,6 +125,9 @@ class UserKeeper:
     def weights(self, key: ConfigKey) -> Sequence[int]:
         return self._book.weights(key)
 
+    def owner_epoch(self, key: ConfigKey) -> int:
+        return self._book.owner_epoch(key)
+
     def version(self, key: ConfigKey) -> int:
         return self._book.version(key)
 

@@ -49,6 +49,7 @@ class Observed:
         weights: users per slot, as a sequence or by slot.
         now: seconds of the operator's monotonic clock.
         overweight_since: what the last plan returned as `new_overweight_since`.
+        remembered_epoch: the highest `ownerEpoch` in a PushUser's status: of an installation that was removed, too.
     """
 
     map: ShardMap | None
@@ -61,6 +62,7 @@ class Observed:
     orphans: tuple[OrphanLease, ...] = ()
     copy: ShardMap | None = None
     slots: int = SLOTS
+    remembered_epoch: int = 0
 
     def weight_list(self) -> Sequence[int]:
         """Users of each slot, in order."""

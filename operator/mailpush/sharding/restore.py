@@ -20,7 +20,9 @@ def plan_without_map(observed: Observed) -> Plan:
     leases = [lease for _, _, lease, _ in _lives(observed) if lease is not None]
     highest = max((lease.threshold for lease in leases), default=0)
     if highest == 0 and observed.copy is None:
-        first = ShardMap(epoch=1, restoring=False, pods=(), owners=(NONE,) * observed.slots)
+        # Else no pod could say anything of users that a former installation has served: theirs would be the newer word.
+        epoch = observed.remembered_epoch + 1
+        first = ShardMap(epoch=epoch, restoring=False, pods=(), owners=(NONE,) * observed.slots)
         return Plan(next_map=first, changes=(Change("FirstMap", "the first map: nobody owns a slot yet"),))
     copy = observed.copy or ShardMap.empty(observed.slots)
     again = ShardMap(max(highest, copy.epoch) + JUMP, restoring=True, pods=copy.pods, owners=copy.owners)

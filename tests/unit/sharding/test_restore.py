@@ -31,6 +31,10 @@ def test_the_first_map_is_empty_so_that_pods_can_ack_it() -> None:
     assert plan(see(None)).next_map == todo.next_map
 
 
+def test_the_first_map_of_a_new_installation_begins_above_what_users_remember_of_a_former_one() -> None:
+    assert plan(see(None, pod(A), pod(B), remembered_epoch=12)).next_map == ShardMap(13, False, (), (NONE,) * 3)
+
+
 def test_before_all_leases_are_known_no_map_is_made() -> None:
     assert plan(see(None, pod(A), replace(pod(B), lease=None, life=PodLife.UNSEEN))).next_map is None
 
