@@ -11,8 +11,7 @@ import structlog
 import uvloop
 from kubernetes.aio.config import ConfigException
 
-from mailpush import __version__
-from mailpush.controller import logs
+from mailpush import __version__, logs
 from mailpush.controller.admin import OperatorAdmin
 from mailpush.controller.election import Election, LeadershipLostError
 from mailpush.controller.environment import OperatorSettings, SettingsProblem, current_namespace

@@ -10,8 +10,8 @@ import structlog
 import uvloop
 from kubernetes.aio.config import ConfigException
 
+from mailpush import logs
 from mailpush.kube.client import Kube
-from mailpush.listener import logs
 from mailpush.listener.environment import Environment, EnvironmentProblem
 from mailpush.listener.health import HealthServer, Liveness
 from mailpush.listener.process import EXIT_DONE, EXIT_FAULT, ListenerProcess

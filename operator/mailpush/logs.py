@@ -1,4 +1,4 @@
-"""Logs as JSON lines on stderr, also those of libraries."""
+"""Logs as JSON lines on stderr, those of libraries too."""
 
 import logging
 import sys
@@ -6,13 +6,14 @@ from typing import Final
 
 import structlog
 
-# kopf and aiohttp tell of every event and request below this.
-QUIET: Final = ("kopf", "aiohttp", "asyncio", "urllib3", "kubernetes")
+# Below this they tell of every request, with addresses in it.
+QUIET: Final = ("aiohttp", "asyncio", "httpx", "httpcore", "kopf", "kubernetes", "redis", "urllib3")
 
 
 def configure(level: int = logging.INFO) -> None:
     """One format for the whole process."""
     shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -23,6 +24,7 @@ def configure(level: int = logging.INFO) -> None:
         wrapper_class=structlog.make_filtering_bound_logger(level),
         cache_logger_on_first_use=True,
     )
+    # Without local variables: they may hold a password.
     formatter = structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=shared,
         processors=[
