@@ -249,16 +249,19 @@ class MailSite:
         volume = next(volume for volume in volumes if volume["name"] == name)
         for source in volume.get("projected", {}).get("sources", []) or [volume]:
             if "configMap" in source:
-                found = self.namespace.get("configmap", source["configMap"]["name"])
-                assert found is not None, source
+                found = self._mounted("configmap", source["configMap"]["name"])
                 for key, text in found["data"].items():
                     (directory / key).write_text(text)
             elif "secret" in source:
-                found = self.namespace.get("secret", source["secret"].get("name") or source["secret"]["secretName"])
-                assert found is not None, source
+                found = self._mounted("secret", source["secret"].get("name") or source["secret"]["secretName"])
                 for key, text in found["data"].items():
                     (directory / key).write_bytes(base64.b64decode(text))
         return directory
+
+    def _mounted(self, kind: str, name: str) -> dict[str, Any]:
+        """A kubelet waits for what it is to mount: others make it, and a new namespace's CA comes when it comes."""
+        found: dict[str, Any] = self.wait_for(f"{kind} {name}", lambda: self.namespace.get(kind, name))
+        return found
 
     # -- users and mail
 
