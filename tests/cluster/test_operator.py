@@ -157,12 +157,14 @@ def test_the_property_files_are_those_of_the_spec_and_hold_no_secret(site: Opera
     assert "the-master-password" not in json.dumps(config_map)
     secrets = load(base64.b64decode(secret["data"]["mail-push-secrets.properties"]).decode())
     assert secrets["com.openexchange.mail.masterPassword"] == "the-master-password"
-    status = (site.namespace.get("mpc", "main") or {})["status"]
-    assert status["configHash"] == config_map["metadata"]["annotations"][names.CONFIG_HASH_ANNOTATION]
+    written = written_hash(site)
+    # The status is written once a second at most, so it may still tell of the files before these.
+    wait_for("the status tells it", lambda: status_of(site).get("configHash") == written)
 
 
 def test_a_change_of_a_secret_or_of_the_spec_reaches_the_files(site: OperatorSite) -> None:
-    before = (site.namespace.get("mpc", "main") or {})["status"]["configHash"]
+    before = written_hash(site)
+    wait_for("the status tells it", lambda: not hash_other_than(site, before))
     boot = boot_config_map(site)
     site.secret("master", password="another")
     changed = wait_for("another hash", lambda: hash_other_than(site, before))
@@ -172,6 +174,12 @@ def test_a_change_of_a_secret_or_of_the_spec_reaches_the_files(site: OperatorSit
     site.config()
     site.secret("master", password="the-master-password")
     wait_for("the first hash", lambda: not hash_other_than(site, before))
+
+
+def written_hash(site: OperatorSite) -> str:
+    """The hash that the property files themselves carry: the status tells it a second later."""
+    config_map = wait_for("the files", lambda: site.namespace.get("configmap", "mail-push-main-properties"))
+    return str(config_map["metadata"]["annotations"][names.CONFIG_HASH_ANNOTATION])
 
 
 def hash_other_than(site: OperatorSite, hash_: str) -> str | None:
