@@ -17,6 +17,8 @@ lock=$(cat requirements-dev.txt dev/requirements-uv.txt pyproject.toml | sha256s
 say "installing the locked packages into .venv"
 .venv/bin/python -m pip install -q --disable-pip-version-check --require-hashes -r dev/requirements-uv.txt
 export VIRTUAL_ENV="$PWD/.venv"
+# The machine's own certificates, as pip uses them: a site's proxy may have an authority of its own.
+export UV_SYSTEM_CERTS=1
 .venv/bin/uv pip sync -q --require-hashes requirements-dev.txt
 .venv/bin/uv pip install -q --no-deps --no-build-isolation -e .
 echo "$lock" > .venv/lock
