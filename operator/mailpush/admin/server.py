@@ -99,7 +99,7 @@ class AdminServer:
         # Without a client nothing can fit, as in OX; so it is no error either.
         app.router.add_delete(REGISTRATIONS + "/{context:-?[0-9]{1,10}}/{user:-?[0-9]{1,10}}", self._unregister)
         app.router.add_delete(
-            REGISTRATIONS + "/{context:-?[0-9]{1,10}}/{user:-?[0-9]{1,10}}/{client}", self._unregister
+            REGISTRATIONS + "/{context:-?[0-9]{1,10}}/{user:-?[0-9]{1,10}}/{client:[^/]+}", self._unregister
         )
         self._runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1.0)
         self._site: web.TCPSite | None = None

@@ -11,7 +11,14 @@ from typing import Any, Final
 CONNECT_SECONDS: Final = 30.0
 """For a host that answers nothing at all; OX leaves that to the operating system."""
 READ_TIMED_OUT: Final = "Read timed out"
-_HOST: Final = re.compile(r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]|[0-9A-Fa-f]*:[0-9A-Fa-f:.]*")
+THIRD: Final = {"listeners": "permanent", "registrations": "client"}
+"""The third value of a row, by the name of the list."""
+TLS_EXPECTED: Final = "; if it talks TLS, add --ca-file or --tls"
+_HOST: Final = re.compile(
+    r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+(?:%[A-Za-z0-9._-]+)?\]|[0-9A-Fa-f]*:[0-9A-Fa-f:.]*(?:%[A-Za-z0-9._-]+)?"
+)
+_TLS_ALERT: Final = "\x15\x03"
+"""How a TLS server's refusal of plain HTTP begins."""
 
 
 class ServerError(Exception):
@@ -44,21 +51,38 @@ class Target:
             status, body = answer.status, answer.read()
         except TimeoutError:
             raise ServerError(READ_TIMED_OUT) from None
+        except http.client.RemoteDisconnected:
+            raise self.no_stub(TLS_EXPECTED) from None
+        except http.client.BadStatusLine as error:
+            raise self.no_stub(TLS_EXPECTED if str(error).startswith(_TLS_ALERT) else "") from None
         except http.client.HTTPException:
-            raise self._no_stub() from None
+            raise self.no_stub() from None
         except OSError as error:
             raise ServerError(f"Unable to connect to server: {error.strerror or type(error).__name__}") from None
         finally:
             connection.close()
         return self._read(status, body)
 
+    def rows(self, path: str, name: str) -> list[tuple[int, int, Any]]:
+        """Context, user and a third value of every row of the list that `GET path` answers.
+
+        Raises:
+            ServerError: as `request`; a list that is none of ours is no endpoint of ours.
+        """
+        content = self.request("GET", path)
+        try:
+            key = THIRD[name]
+            return [(int(row["context"]), int(row["user"]), row[key]) for row in content[name]]
+        except (KeyError, TypeError, ValueError, OverflowError):
+            raise self.no_stub() from None
+
     def _read(self, status: int, body: bytes) -> dict[str, Any]:
         try:
             content = json.loads(body)
-        except ValueError:
+        except (ValueError, RecursionError):
             content = None
         if not isinstance(content, dict):
-            raise self._no_stub()
+            raise self.no_stub()
         if status != 200:
             sentence = content.get("error")
             raise ServerError(sentence if isinstance(sentence, str) and sentence else "An error occurred.")
@@ -80,6 +104,7 @@ class Target:
         try:
             connection.connect()
         except ssl.SSLError as error:
+            connection.close()
             raise ServerError(f"Unable to connect to server: {_reason(error)}") from None
         except (OSError, UnicodeError):
             raise ServerError("Unable to connect to server") from None
@@ -89,11 +114,15 @@ class Target:
         pair = f"{self.login}:{self.password}".encode(errors="surrogateescape")
         return "Basic " + b64encode(pair).decode("ascii")
 
-    def _no_stub(self) -> ServerError:
-        return ServerError(f"Remote stub not found: {self.host}:{self.port} is no admin endpoint of Mail Push")
+    def no_stub(self, more: str = "") -> ServerError:
+        """Whatever answers there is no admin endpoint."""
+        hint = "" if self.tls else more
+        return ServerError(f"Remote stub not found: {self.host}:{self.port} is no admin endpoint of Mail Push{hint}")
 
 
 def _reason(error: OSError) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return str(error.verify_message)
+    if getattr(error, "reason", None) == "WRONG_VERSION_NUMBER":
+        return "it does not talk TLS (leave --tls and --ca-file away)"
     return str(getattr(error, "reason", None) or error.strerror or type(error).__name__)

@@ -6,6 +6,7 @@ Facts: OX's documentation of the tool and the behaviour of its 7.10 and 8 releas
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TextIO
 from urllib.parse import quote
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from mailpush.cli.pushusers.client import Target
 
 DEFAULT_PORT: Final = 1099
+LONGEST_TIMEOUT: Final = 2_147_483
+"""In seconds: what the operating system takes at most, in milliseconds."""
 EXIT_DONE: Final = 0
 EXIT_FAILED: Final = 1
 EXIT_NO_CREDENTIALS: Final = 255  # OX's -1
@@ -31,6 +34,9 @@ class UsageProblem(Exception):  # noqa: N818 - it reads as what it is
 
 def main() -> None:
     """The script's start; exits."""
+    # What the terminal's encoding does not have, or what is no text at all (`-i $'\\xff'`), must not end the program.
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         code = run(sys.argv[1:], os.environ, sys.stdout, sys.stderr)
         sys.stdout.flush()
@@ -82,8 +88,8 @@ def _target(line: CommandLine, environment: Mapping[str, str]) -> "Target | None
     if not 1 <= port <= 65535:
         raise UsageProblem(f"The port is out of range: {port} (1 to 65535)")
     timeout = _number(line, "responsetimeout", 0)
-    if timeout < 0:
-        raise UsageProblem("The response timeout must not be negative (0: none)")
+    if not 0 <= timeout <= LONGEST_TIMEOUT:
+        raise UsageProblem(f"The response timeout is out of range: {timeout} (0 to {LONGEST_TIMEOUT}; 0: none)")
     login = line.get("A") or environment.get(USER_VARIABLE)
     password = line.get("P") or _password_file(line.get("adminpass-file")) or environment.get(PASSWORD_VARIABLE)
     if not login or not password:
@@ -116,10 +122,12 @@ def _number(line: CommandLine, key: str, default: int) -> int:
     text = line.get(key)
     if text is None:
         return default
+    option = f"-{key}" if len(key) == 1 else f"--{key}"
     digits = text.strip().removeprefix("-")
-    if not (digits.isascii() and digits.isdigit() and len(digits) <= 10):
-        option = f"-{key}" if len(key) == 1 else f"--{key}"
+    if not (digits.isascii() and digits.isdigit()):
         raise UsageProblem(f"The value of {option} is not a number: {text}")
+    if len(digits) > 10:
+        raise UsageProblem(f"The value of {option} is too big: {text}")
     return int(text)
 
 
@@ -134,14 +142,15 @@ def _ask(line: CommandLine, target: "Target", out: TextIO, err: TextIO) -> int:
         else:
             _list_listeners(target, out)
     except ServerError as error:
-        err.write(f"{error}\n")
+        err.write(f"{_printable(str(error))}\n")
         return EXIT_FAILED
     return EXIT_DONE
 
 
 def _list_listeners(target: "Target", out: TextIO) -> None:
-    found = target.request("GET", LISTENERS)["listeners"]
-    rows = sorted({(int(one["context"]), int(one["user"]), bool(one["permanent"])) for one in found})
+    rows = sorted(
+        {(context, user, bool(permanent)) for context, user, permanent in target.rows(LISTENERS, "listeners")}
+    )
     if not rows:
         out.write("No running push users on this node.\n")
         return
@@ -151,8 +160,8 @@ def _list_listeners(target: "Target", out: TextIO) -> None:
 
 
 def _list_registrations(target: "Target", out: TextIO) -> None:
-    found = target.request("GET", REGISTRATIONS)["registrations"]
-    rows = sorted({(int(one["context"]), int(one["user"]), str(one["client"])) for one in found})
+    found = target.rows(REGISTRATIONS, "registrations")
+    rows = sorted({(context, user, _printable(str(client))) for context, user, client in found})
     if not rows:
         out.write("No registered push users.\n")
         return
@@ -164,7 +173,9 @@ def _unregister(line: CommandLine, target: "Target", out: TextIO) -> int:
     path = f"{REGISTRATIONS}/{context}/{user}"
     if client is not None:
         path += f"/{quote(client, safe='', errors='surrogateescape')}"
-    deleted = target.request("DELETE", path)["deleted"] is True
+    deleted = target.request("DELETE", path).get("deleted")
+    if not isinstance(deleted, bool):
+        raise target.no_stub()
     whose = f"for user {user} in context {context} for client '{'null' if client is None else client}'"
     if deleted:
         out.write(f"Push registration successfully deleted {whose}\n")
@@ -180,6 +191,11 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[Any]], out: TextIO) -> N
     for first, *others in cells:
         padded = [first.rjust(widths[0]), *(cell.ljust(width) for cell, width in zip(others, widths[1:], strict=True))]
         out.write(" ".join(padded) + "\n")
+
+
+def _printable(text: str) -> str:
+    """What a server says, without what a terminal would act on."""
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode("ascii") for one in text)
 
 
 def _where(error: BaseException) -> str:
