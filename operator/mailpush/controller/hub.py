@@ -8,7 +8,6 @@ from typing import Any, Final, Self
 
 from mailpush.controller.keys import ConfigKey
 from mailpush.controller.world import World
-from mailpush.properties.secrets import secret_references
 
 Body = Mapping[str, Any]
 
@@ -70,8 +69,8 @@ class Hub:
             self.reconcile(key)
         namespace, name = body["metadata"]["namespace"], body["metadata"]["name"]
         for config in [config for config in self.world.configs if config.namespace == namespace]:
-            evaluation = self.world.configs[config].evaluation
-            if evaluation is None or any(ref.name == name for _, ref in secret_references(evaluation.spec)):
+            secrets = self.world.configs[config].secrets
+            if secrets is None or name in secrets:
                 self.reconcile(config)
         self.secret_changed(namespace, name)
 
@@ -94,6 +93,7 @@ def _fingerprint(body: Body) -> int:
     parts["metadata"] = {key: value for key, value in body["metadata"].items() if key not in UNIMPORTANT}
     if body.get("kind") == "StatefulSet":
         status = body.get("status") or {}
-        # A finished rollout frees the former boot ConfigMap.
-        parts["revisions"] = (status.get("currentRevision"), status.get("updateRevision"), status.get("replicas"))
+        # A finished rollout frees the former boot ConfigMap, as does a template that is back before it began.
+        known = ("observedGeneration", "currentRevision", "updateRevision", "replicas")
+        parts["revisions"] = [status.get(key) for key in known]
     return hash(json.dumps(parts, sort_keys=True, default=str))

@@ -90,12 +90,14 @@ class LeaseWriter:
             for pod in pods
             if (lease := self._sighting(pod.ref.name).state) is not None and lease.held_by(pod.ref.uid)
         ]
-        # Where every pod is silent, the fault is elsewhere, and a Service without pods would help nobody.
+        # Where every pod is silent, the fault is elsewhere, and a Service without pods would help nobody. They fall
+        # silent one after the other, so those whose label was taken off before the last one did get it back.
         anybody = any(not stale for _, stale in held)
         for pod, stale in held:
-            if stale and pod.callback_open and anybody:
+            closed = stale and anybody
+            if closed and pod.callback_open:
                 await self._label(pod, None)
-            elif not stale and not pod.callback_open:
+            elif not closed and not pod.callback_open:
                 await self._label(pod, names.CALLBACK_OPEN)
 
     async def _label(self, pod: Pod, value: str | None) -> None:

@@ -32,6 +32,7 @@ from mailpush.kube.client import Kube
 from mailpush.kube.errors import ForbiddenError, InvalidError, KubeError, NotFoundError
 from mailpush.kube.resources import Resource
 from mailpush.packages import PackageError
+from mailpush.properties.secrets import secret_references
 
 log = structlog.get_logger(__name__)
 
@@ -83,17 +84,23 @@ class Reconciler:
         if body is None or "deletionTimestamp" in body["metadata"]:
             self._forget(key)
             return
-        state = self._state(key, body)
+        state, generation = self._state(key, body), body["metadata"]["generation"]
         try:
             spec = parse(body)
+            # Before they are read: an event of one that comes meanwhile must lead to another look.
+            state.secrets = frozenset(reference.name for _, reference in secret_references(spec))
             resolved = await self._secrets.resolve(state.owner, spec)
             evaluation = evaluate(key.name, spec, resolved, unregister=wants_unregister(body))
+            await self._apply(state, evaluation)
         except (InvalidSpecError, PackageError) as error:
-            state.fault = str(error)
+            state.fault, state.generation = str(error), generation
             self._on_change(key)
             return
-        await self._apply(state, evaluation)
-        state.evaluation, state.fault = evaluation, None
+        except (InvalidError, ForbiddenError):
+            state.generation = generation  # the fault that is told is one of this spec
+            raise
+        # Together: a status that is written meanwhile must not say of the new spec what holds of the old one.
+        state.evaluation, state.fault, state.generation = evaluation, None, generation
         site = site_facts(evaluation.settings) if evaluation.settings is not None else None
         changed, state.site = site != state.site, site
         self._on_change(key)
@@ -105,10 +112,9 @@ class Reconciler:
         state = self._world.configs.get(key)
         if state is None or state.owner.uid != metadata["uid"]:
             owner = Owner(key.namespace, key.name, metadata["uid"])
-            state = ConfigState(owner, metadata["generation"], body.get("status") or {})
+            state = ConfigState(owner, metadata["generation"], {})
             self._world.configs[key] = state
-        state.generation = metadata["generation"]
-        state.body_status = body.get("status") or {}
+        state.saw(body)
         return state
 
     def _forget(self, key: ConfigKey) -> None:
@@ -126,6 +132,8 @@ class Reconciler:
         )
         running = 0 if stateful_set is None else stateful_set["spec"].get("replicas", 0)
         replicas = wanted_replicas(evaluation, running, self._world.highest_owner.get(owner.key))
+        if owner.key not in self._world.highest_owner:
+            replicas = max(replicas, running)  # a new leader does not know yet who has to be drained
         desired = Desired(owner, evaluation.spec.listeners, replicas, evaluation.rendered)
         keep = evaluation.blocked and running > 0
         applied: dict[str, Manifest] = {}
@@ -161,6 +169,8 @@ class Reconciler:
     async def _collect_boot_config_maps(self, owner: Owner, stateful_set: Manifest, wanted: str) -> None:
         """Deletes those that no pod uses, once no pod of an old revision can be made again."""
         status = stateful_set.get("status") or {}
+        if status.get("observedGeneration") != stateful_set["metadata"]["generation"]:
+            return  # the revisions that it names are those of a former template
         if status.get("currentRevision") != status.get("updateRevision"):
             return
         used = {name for pod in self._world.pods_of(owner.key) for name in pod.config_maps}

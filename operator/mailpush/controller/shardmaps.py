@@ -51,7 +51,7 @@ class ShardMaps:
 
     def seen(self, resource_version: str | None) -> None:
         """A watch has shown it with this version, None where it was deleted."""
-        if resource_version == self.version:
+        if resource_version is not None and resource_version == self.version:
             return
         if resource_version is None or self.version is None or not older(resource_version, self.version):
             self.surprise()
@@ -64,6 +64,14 @@ class ShardMaps:
         """
         if self._known:
             return
+        self._known = True  # before it is read: a surprise that comes meanwhile must lead to another read
+        try:
+            await self._read()
+        except BaseException:
+            self.surprise()
+            raise
+
+    async def _read(self) -> None:
         try:
             body: Manifest | None = await self._kube.get(resources.SHARD_MAP, self._owner.namespace, self._owner.name)
         except NotFoundError:
@@ -72,7 +80,7 @@ class ShardMaps:
             # Of a former MailPushConfig of this name; the garbage collector takes it away.
             body = None
         if body is None:
-            self._body, self.map, self._known = None, None, True
+            self._body, self.map = None, None
             return
         try:
             seen = ShardMap.from_spec(body["spec"])
@@ -81,16 +89,16 @@ class ShardMaps:
                 raise
             log.warning("shard_map_broken", config=str(self._owner.key), error=str(error))
             await self._delete(body)
-            self._body, self.map, self._known = None, None, True
+            self._body, self.map = None, None
             return
         if self._tampered(seen, body):
             log.warning("shard_map_put_right", config=str(self._owner.key), epoch=seen.epoch)
             await self._delete(body)
-            self._body, self.map, self._known = None, None, True
+            self._body, self.map = None, None
             return
-        if self._body is None:
-            self._changes.extend(reversed((body.get("status") or {}).get("changes") or ()))
-        self._body, self.map, self.copy, self._known = body, seen, seen, True
+        if not self._changes:  # of a former leader, the newest first
+            self._changes.extend((body.get("status") or {}).get("changes") or ())
+        self._body, self.map, self.copy = body, seen, seen
         await self._mend_metadata(body)
 
     async def write(self, next_map: ShardMap, changes: Iterable[Change]) -> bool:

@@ -270,21 +270,23 @@ class ShardLoop:
         """What others do by the map: the StatefulSet shrinks behind the drain, users of lost slots are told of."""
         shard_map = self.maps.map
         if shard_map is None:
+            if self.key not in self._world.highest_owner:
+                self._note_highest(None)
             return
         lives = {observation.ref: observation for observation in outlook.pods}
         ordinals = [lives[ref].ordinal for ref in shard_map.pods if ref in lives]
         highest = max(ordinals, default=None)
-        if highest != self._world.highest_owner.get(self.key):
-            if highest is None:
-                self._world.highest_owner.pop(self.key, None)
-            else:
-                self._world.highest_owner[self.key] = highest
-            self._reconcile(self.key)
+        if self.key not in self._world.highest_owner or highest != self._world.highest_owner[self.key]:
+            self._note_highest(highest)
         lost = self._losses.lost(self._clock(), shard_map, lives)
         before = self._world.lost.get(self.key, frozenset())
         if lost != before:
             self._world.lost[self.key] = lost
             self._users.slots_lost(self.key, lost ^ before)
+
+    def _note_highest(self, ordinal: int | None) -> None:
+        self._world.highest_owner[self.key] = ordinal
+        self._reconcile(self.key)
 
     async def _report(self, state: ConfigState, pods: tuple[Pod, ...]) -> None:
         now = self._clock()
@@ -297,7 +299,8 @@ class ShardLoop:
         views = tuple(self._pod_view(pod, now) for pod in pods)
         status = config_status(state, views, self._view, self._users.denied(self.key), timestamp())
         if not same_status(state.body_status, status):
-            body = {"metadata": {"name": self.key.name}, "status": status}
+            # By uid: another MailPushConfig of this name is not what this is about.
+            body = {"metadata": {"name": self.key.name, "uid": self.owner.uid}, "status": status}
             answer = await self._kube.apply(
                 resources.MAIL_PUSH_CONFIG,
                 self.key.namespace,
@@ -305,9 +308,10 @@ class ShardLoop:
                 manager=names.OPERATOR_MANAGER,
                 subresource="status",
             )
-            before, state.body_status = state.body_status, answer.get("status") or {}
-            after = state.body_status.get("conditions") or ()
-            for happening in condition_changes(self._subject, before.get("conditions") or (), after):
+            before = state.body_status.get("conditions") or ()
+            state.saw(answer)
+            after = (answer.get("status") or {}).get("conditions") or ()
+            for happening in condition_changes(self._subject, before, after):
                 self._tell(happening)
         await self._report_map(now)
         metrics.EPOCH.labels(*self.key).set(self._view.epoch)

@@ -210,7 +210,9 @@ class UserKeeper:
             return kept[1]
         secret = await self._secrets.get(*place)
         facts = SecretFacts(found=False) if secret is None else user_secret(secret).facts
-        self._facts[place] = (self._clock() + SECRET_KEPT_SECONDS, facts)
+        if name in self._by_secret.get(place, ()):
+            # Else it has changed while it was read, and this may be what it was: the user is in the queue again.
+            self._facts[place] = (self._clock() + SECRET_KEPT_SECONDS, facts)
         return facts
 
     # -- writing

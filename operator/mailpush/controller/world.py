@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from mailpush import names
 from mailpush.controller.evaluation import Evaluation
-from mailpush.controller.keys import ConfigKey
+from mailpush.controller.keys import ConfigKey, older
 from mailpush.controller.owner import Manifest, Owner
 from mailpush.decision import SiteFacts
 from mailpush.sharding.shardmap import PodRef
@@ -17,6 +17,7 @@ class ConfigState:
 
     owner: Owner
     generation: int
+    """That of the spec that `evaluation` or `fault` is about: not of one that is only being looked at."""
     body_status: Manifest
     """The status as last read or written."""
     evaluation: Evaluation | None = None
@@ -24,6 +25,16 @@ class ConfigState:
     replicas: int = 0
     """Pods of the StatefulSet as it was last applied."""
     fault: str | None = None
+    status_version: str = ""
+    """The resourceVersion that `body_status` is of."""
+    secrets: frozenset[str] | None = None
+    """Names of the Secrets that the spec refers to, known before they are read; None: not known yet."""
+
+    def saw(self, body: Manifest) -> None:
+        """The object as a read or a write of ours has just shown it: the two may cross, and the newer one counts."""
+        version = body["metadata"]["resourceVersion"]
+        if not older(version, self.status_version):
+            self.status_version, self.body_status = version, body.get("status") or {}
 
     @property
     def wanted_replicas(self) -> int:
@@ -52,14 +63,15 @@ class World:
 
     `configs_listed`: every MailPushConfig has been read at least once, so that one that is not here does not exist.
     `revisions`: the StatefulSets' `status.updateRevision`. `highest_owner`: the highest ordinal of a pod that owns
-    slots. `lost`: slots whose pod is dead and that have had no new owner for too long.
+    slots, None where none does; not there before the shard loop has looked. `lost`: slots whose pod is dead and that
+    have had no new owner for too long.
     """
 
     configs: dict[ConfigKey, ConfigState] = field(default_factory=dict)
     configs_listed: bool = False
     pods: dict[ConfigKey, dict[str, Pod]] = field(default_factory=dict)
     revisions: dict[ConfigKey, str] = field(default_factory=dict)
-    highest_owner: dict[ConfigKey, int] = field(default_factory=dict)
+    highest_owner: dict[ConfigKey, int | None] = field(default_factory=dict)
     lost: dict[ConfigKey, frozenset[int]] = field(default_factory=dict)
 
     def pods_of(self, key: ConfigKey) -> Iterator[Pod]:

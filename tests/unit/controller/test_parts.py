@@ -175,7 +175,7 @@ def test_a_child_is_known_by_its_owner_when_its_label_is_gone_and_by_its_label_w
 
 def test_a_secret_wakes_those_that_refer_to_it() -> None:
     it = Events()
-    it.world.configs[MAIN] = state()
+    it.world.configs[MAIN] = state(secrets=frozenset({"master"}))
     for name in ("master", "another"):
         body = {"kind": "Secret", "metadata": {"namespace": "mail", "name": name, "resourceVersion": "1"}, "data": {}}
         it.hub.secret_event(body, deleted=False)

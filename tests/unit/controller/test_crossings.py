@@ -1,0 +1,288 @@
+"""What happens while the operator waits for an answer: what it has read may be old by then, and must not count."""
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from mailpush import names
+from mailpush.controller.hub import Hub
+from mailpush.controller.keys import ConfigKey
+from mailpush.controller.queue import WorkQueue
+from mailpush.controller.reconcile import Reconciler
+from mailpush.controller.shardmaps import ShardMaps
+from mailpush.controller.userbook import UserBook, UserName
+from mailpush.controller.users import UserKeeper
+from mailpush.controller.world import World
+from mailpush.kube.client import Object
+from mailpush.kube.errors import InvalidError, NotFoundError
+from mailpush.kube.resources import Resource
+from mailpush.sharding.observed import Change
+from mailpush.sharding.shardmap import PodRef, ShardMap
+from mailpush.sharding.slots import SLOTS
+from tests.unit.controller.builders import OPERATOR, OWNER, spec
+
+MAIN = ConfigKey("mail", "main")
+
+
+class Api:
+    """An API server that holds a few objects; `meanwhile` is called after an answer is made and before it arrives."""
+
+    def __init__(self, *bodies: Object) -> None:
+        self.objects = {(body["kind"], body["metadata"]["name"]): body for body in bodies}
+        self.meanwhile: dict[tuple[str, str], Callable[[], None]] = {}
+        self.reads: list[tuple[str, str]] = []
+        self.applied: dict[tuple[str, str], Object] = {}
+        self.deleted: list[str] = []
+        self.version = 100
+
+    def stamped(self, body: Object) -> Object:
+        self.version += 1
+        metadata = {"uid": "u", "generation": 1, **body["metadata"], "resourceVersion": str(self.version)}
+        return {**body, "metadata": metadata}
+
+    async def get(self, resource: Resource, _namespace: str, name: str) -> Object:
+        place = (resource.kind, name)
+        self.reads.append(place)
+        body = self.objects.get(place)
+        self.meanwhile.pop(place, lambda: None)()
+        if body is None:
+            raise NotFoundError(404, "NotFound", name)
+        return body
+
+    async def create(self, _resource: Resource, _namespace: str, body: Object) -> Object:
+        return self.stamped(body)
+
+    async def apply(self, resource: Resource, _namespace: str, body: Object, **_: Any) -> Object:
+        place = (resource.kind, body["metadata"]["name"])
+        self.applied[place] = body
+        self.meanwhile.pop(place, lambda: None)()
+        before = self.objects.get(place, {"metadata": {}, "status": {}})
+        return copy.deepcopy(self.stamped({**before, **body, "metadata": {**before["metadata"], **body["metadata"]}}))
+
+    async def merge_patch(self, resource: Resource, _namespace: str, name: str, body: Object) -> Object:
+        before = self.objects[resource.kind, name]
+        return copy.deepcopy(self.stamped({**before, "metadata": {**before["metadata"], **body["metadata"]}}))
+
+    async def list(self, resource: Resource, *_: Any, **__: Any) -> tuple[list[Object], str]:
+        return [copy.deepcopy(body) for (kind, _), body in self.objects.items() if kind == resource.kind], "1"
+
+    async def delete(self, _resource: Resource, _namespace: str, name: str, **_: Any) -> None:
+        self.deleted.append(name)
+
+
+def config(generation: int = 4, version: int = 10, status: Object | None = None, **changes: Any) -> Object:
+    return {
+        "kind": "MailPushConfig",
+        "metadata": {
+            "name": "main",
+            "namespace": "mail",
+            "uid": OWNER.uid,
+            "generation": generation,
+            "resourceVersion": str(version),
+        },
+        "spec": spec(**changes).model_dump(by_alias=True, exclude_none=True, mode="json"),
+        "status": status or {},
+    }
+
+
+def secret(name: str = "master") -> Object:
+    metadata = {"name": name, "namespace": "mail", "resourceVersion": "7", "labels": {names.USE_LABEL: "true"}}
+    return {"kind": "Secret", "metadata": metadata, "data": {"password": "eA=="}}
+
+
+def stateful_set(**status: Any) -> Object:
+    metadata = {**OWNER.metadata("mail-push-main"), "generation": 1, "resourceVersion": "8"}
+    return {"kind": "StatefulSet", "metadata": metadata, "spec": {"replicas": 3}, "status": status}
+
+
+class Site:
+    """A reconciler over such an API server, and what it asked for."""
+
+    def __init__(self, *bodies: Object) -> None:
+        self.api = Api(*bodies)
+        self.world = World(highest_owner={MAIN: None})
+        self.asked: list[ConfigKey] = []
+        self.hub = Hub(self.world, self.asked.append, lambda *_: None, lambda *_: None)
+        self.reconciler = Reconciler(
+            self.api,  # type: ignore[arg-type]
+            OPERATOR,
+            self.world,
+            on_change=lambda _: None,
+            on_site_change=lambda _: None,
+        )
+
+    async def reconcile(self) -> None:
+        await self.reconciler.reconcile(MAIN)
+
+
+async def test_a_status_that_was_written_while_the_object_was_read_stays_known() -> None:
+    site = Site(config(status={"epoch": 1}), secret())
+    await site.reconcile()
+    state = site.world.configs[MAIN]
+    written = config(version=12, status={"epoch": 2})
+    site.api.meanwhile["MailPushConfig", "main"] = lambda: state.saw(written)
+    await site.reconcile()
+    assert state.body_status == {"epoch": 2}
+    site.api.objects["MailPushConfig", "main"] = config(version=13, status={"epoch": 9})
+    await site.reconcile()
+    assert state.body_status == {"epoch": 9}, "somebody has edited it"
+
+
+async def test_the_generation_is_told_together_with_what_it_comes_to() -> None:
+    site = Site(config(4), secret())
+    await site.reconcile()
+    state = site.world.configs[MAIN]
+    told = []
+    site.api.objects["MailPushConfig", "main"] = config(5, listeners={"replicas": 4})
+    site.api.meanwhile["StatefulSet", "mail-push-main"] = lambda: told.append((state.generation, state.wanted_replicas))
+    site.api.meanwhile["Service", "mail-push-main"] = lambda: told.append((state.generation, state.wanted_replicas))
+    await site.reconcile()
+    before = spec().listeners.replicas
+    assert told == [(4, before), (4, before)]
+    assert (state.generation, state.wanted_replicas) == (5, 4)
+
+
+async def test_a_refused_child_is_a_fault_of_the_generation_that_made_it() -> None:
+    site = Site(config(4), secret())
+    await site.reconcile()
+
+    def refuse() -> None:
+        raise InvalidError(422, "Invalid", "no such thing")
+
+    site.api.objects["MailPushConfig", "main"] = config(5)
+    site.api.meanwhile["Service", "mail-push-main"] = refuse
+    with pytest.raises(InvalidError):
+        await site.reconcile()
+    state = site.world.configs[MAIN]
+    assert (state.generation, state.fault) == (5, "no such thing")
+
+
+async def test_a_secret_that_comes_while_the_first_spec_that_names_it_is_looked_at_leads_to_another_look() -> None:
+    site = Site(config(4), secret())
+    await site.reconcile()
+    late = {"url": "redis://redis/0", "passwordSecretRef": {"name": "late", "key": "password"}}
+    site.api.objects["MailPushConfig", "main"] = config(5, redis=late)
+    site.api.meanwhile["Secret", "late"] = lambda: site.hub.secret_event(secret("late"), deleted=False)
+    await site.reconcile()
+    assert ("Secret", "late") in site.api.reads
+    assert site.asked == [MAIN]
+
+
+async def test_a_new_leader_drains_nobody_before_it_knows_who_has_users() -> None:
+    site = Site(config(listeners={"replicas": 1}), secret(), stateful_set())
+    site.world.highest_owner.clear()
+    await site.reconcile()
+    assert site.api.applied["StatefulSet", "mail-push-main"]["spec"]["replicas"] == 3
+    site.world.highest_owner[MAIN] = 1
+    await site.reconcile()
+    assert site.api.applied["StatefulSet", "mail-push-main"]["spec"]["replicas"] == 2
+    site.world.highest_owner[MAIN] = None
+    await site.reconcile()
+    assert site.api.applied["StatefulSet", "mail-push-main"]["spec"]["replicas"] == 1
+
+
+@pytest.mark.parametrize(("observed", "deleted"), [(0, []), (1, ["mail-push-main-boot-old"])])
+async def test_a_boot_config_map_goes_only_when_the_stateful_set_has_seen_its_new_template(
+    observed: int, deleted: list[str]
+) -> None:
+    found = stateful_set(observedGeneration=observed, currentRevision="r1", updateRevision="r1")
+    old = {"kind": "ConfigMap", "metadata": {"name": "mail-push-main-boot-old", "uid": "x"}}
+    site = Site(config(), secret(), found, old)
+    await site.reconcile()
+    assert site.api.deleted == deleted
+
+
+# -- ShardMap
+
+
+def shard_map(epoch: int, version: int, changes: tuple[Object, ...] = ()) -> Object:
+    one = PodRef("mail-push-main-0", "uid-0")
+    return {
+        "kind": "ShardMap",
+        "metadata": {**OWNER.metadata("main"), "uid": "m", "resourceVersion": str(version), "generation": 1},
+        "spec": ShardMap(epoch, False, (one,), (0,) * SLOTS).to_spec(),
+        "status": {"changes": list(changes)},
+    }
+
+
+def maps(api: Api) -> ShardMaps:
+    return ShardMaps(api, OWNER)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("version", ["6", None])
+async def test_a_map_that_changes_while_it_is_read_is_read_again(version: str | None) -> None:
+    api = Api(shard_map(3, 5))
+    found = maps(api)
+    api.meanwhile["ShardMap", "main"] = lambda: found.seen(version)
+    await found.load()
+    await found.load()
+    await found.load()
+    assert api.reads == [("ShardMap", "main")] * 2
+
+
+async def test_a_map_that_could_not_be_read_is_read_again() -> None:
+    api = Api(shard_map(3, 5))
+    found = maps(api)
+
+    def fail() -> None:
+        raise InvalidError(422, "Invalid", "no")
+
+    api.meanwhile["ShardMap", "main"] = fail
+    with pytest.raises(InvalidError):
+        await found.load()
+    await found.load()
+    assert found.map is not None
+
+
+async def test_a_new_leader_puts_its_changes_before_those_of_the_former_and_drops_the_oldest(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    former = tuple({"epoch": epoch, "reason": "R", "message": "m"} for epoch in range(20, 0, -1))
+    api = Api(shard_map(20, 5, former))
+    found = maps(api)
+    await found.load()
+    assert found.map is not None
+
+    async def replace(_resource: Resource, _namespace: str, body: Object) -> Object:
+        return api.stamped(body)
+
+    monkeypatch.setattr(api, "replace", replace, raising=False)
+    await found.write(ShardMap(21, False, found.map.pods, found.map.owners), [Change("R", "m")])
+    api.objects["ShardMap", "main"] = shard_map(21, 6)
+    await found.report({})
+    told = api.applied["ShardMap", "main"]["status"]["changes"]
+    assert [change["epoch"] for change in told] == list(range(21, 1, -1))
+
+
+# -- users
+
+
+async def test_a_users_secret_that_changes_while_it_is_read_is_read_again() -> None:
+    access = {"passwordSource": "session", "userSecrets": {"enabled": True}, "servers": [{"host": "dovecot"}]}
+    user: Object = {
+        "kind": "PushUser",
+        "metadata": {"name": "main-1-3", "namespace": "mail", "uid": "u", "resourceVersion": "20", "generation": 1},
+        "spec": {
+            "configRef": {"name": "main"},
+            "contextId": 1,
+            "userId": 3,
+            "clients": ["c"],
+            "login": "u3",
+            "credentialsSecretRef": {"name": "own"},
+        },
+    }
+    site = Site(config(mailAccess=access), secret("own"), user)
+    await site.reconcile()
+    site.world.configs_listed = True
+    queue: WorkQueue[UserName] = WorkQueue("users")
+    book = UserBook(site.api, ("mail",), queue.add, lambda _: None)  # type: ignore[arg-type]
+    keeper = UserKeeper(site.api, site.world, book, queue)  # type: ignore[arg-type]
+    (reflector,) = book.reflectors()
+    await reflector._list()
+    name = UserName("mail", "main-1-3")
+    site.api.meanwhile["Secret", "own"] = lambda: keeper.secret_changed("mail", "own")
+    for _ in range(3):
+        await keeper.work(name)
+    assert site.api.reads.count(("Secret", "own")) == 2
