@@ -50,7 +50,7 @@ async def server(people: People) -> AsyncIterator[AdminServer]:
 
 
 async def ask(server: AdminServer, path: str = LISTENERS, *, method: str = "GET", **changes: Any) -> Any:
-    target = replace(Target("127.0.0.1", server.port, "oxadmin", "pä55:word", timeout=10), **changes)
+    target = replace(Target("127.0.0.1", server.port, "oxadmin", "pä55:word", timeout=60), **changes)
     return await to_thread(target.request, method, path)
 
 
@@ -60,7 +60,7 @@ async def status(server: AdminServer, path: str, header: str | None, method: str
 
     def send() -> int:
         try:
-            with urllib.request.urlopen(request, timeout=10) as answer:
+            with urllib.request.urlopen(request, timeout=60) as answer:
                 return int(answer.status)
         except urllib.error.HTTPError as error:
             return error.code

@@ -177,7 +177,7 @@ async def test_the_operators_endpoint_takes_a_changed_secret_and_opens_once_its_
             (tls / "tls.crt").write_bytes(pair.certificate)
             (tmp_path / "ca").write_bytes(authority.pair.certificate)
             port = (await said(logs, "admin_serves"))["port"]
-            target = Target("127.0.0.1", port, "oxadmin", "first", 10, tls=True, ca_file=str(tmp_path / "ca"))
+            target = Target("127.0.0.1", port, "oxadmin", "first", 60, tls=True, ca_file=str(tmp_path / "ca"))
             assert await asyncio.to_thread(target.request, "GET", LISTENERS) == {"listeners": []}
             (login / "password").write_text("second\n")
             target = replace(target, password="second")

@@ -58,7 +58,7 @@ async def changes(api: ScriptedApi) -> list[tuple[str, str]]:
         sleep=at_once,
     )
     task = asyncio.create_task(reflector.run())
-    await asyncio.wait_for(api.ended.wait(), 10)
+    await asyncio.wait_for(api.ended.wait(), 60)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task

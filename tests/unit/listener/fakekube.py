@@ -23,6 +23,8 @@ class FakeKube:
         self.on_replace: Callable[[], None] = lambda: None
         self.gate = asyncio.Event()
         self.gate.set()
+        self.at_gate = 0
+        """Applies that wait for the gate."""
         self._version = 0
 
     def put(self, resource: Resource, obj: Object) -> Object:
@@ -69,7 +71,9 @@ class FakeKube:
         manager: str,
         subresource: str | None = None,
     ) -> Object:
+        self.at_gate += 1
         await self.gate.wait()
+        self.at_gate -= 1
         await self._answer()
         self.applied.append({**body, "manager": manager, "subresource": subresource})
         return body
@@ -80,7 +84,7 @@ class FakeKube:
             raise self.fail
 
 
-async def until(condition: Callable[[], Any], seconds: float = 10) -> None:
+async def until(condition: Callable[[], Any], seconds: float = 60) -> None:
     """Lets the loop turn until `condition` holds; the bound only ends a broken test."""
     async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110 - what is waited for knows of no event

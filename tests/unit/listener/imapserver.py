@@ -34,7 +34,7 @@ class FakeImap:
     break_fetch: bool = False
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
     _writers: set[asyncio.StreamWriter] = field(default_factory=set)
-    _idling: int = 0
+    _idling: set[asyncio.StreamWriter] = field(default_factory=set)
     _server: asyncio.Server | None = None
 
     @property
@@ -59,6 +59,7 @@ class FakeImap:
         """Ends every connection, as a restart does."""
         for writer in self._writers:
             writer.close()
+        self._idling.clear()
 
     def deliver(self, *messages: Message) -> None:
         self.put(*messages)
@@ -71,7 +72,7 @@ class FakeImap:
 
     async def idling(self) -> None:
         """Waits until somebody is in IDLE."""
-        await until(lambda: self._idling > 0)
+        await until(lambda: self._idling)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writers.add(writer)
@@ -124,7 +125,7 @@ class FakeImap:
 
     async def _idle(self, tag: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"+ idling\r\n")
-        self._idling += 1
+        self._idling.add(writer)
         told = len(self.messages)
         done = asyncio.create_task(reader.readline())
         try:
@@ -137,7 +138,7 @@ class FakeImap:
                     told = len(self.messages)
                     writer.write(f"* {told} EXISTS\r\n".encode())
         finally:
-            self._idling -= 1
+            self._idling.discard(writer)
             done.cancel()
         writer.write(f"{tag} OK done\r\n".encode())
 

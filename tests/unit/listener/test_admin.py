@@ -46,7 +46,7 @@ def with_admin(**properties: str) -> Settings:
 
 
 async def ask(admin: PodAdmin, **changes: Any) -> dict[str, Any]:
-    target = Target("127.0.0.1", admin.port, "oxadmin", **{"password": "secret", "timeout": 10, **changes})
+    target = Target("127.0.0.1", admin.port, "oxadmin", **{"password": "secret", "timeout": 60, **changes})
     return await to_thread(target.request, "GET", LISTENERS)
 
 

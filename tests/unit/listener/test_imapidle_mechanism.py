@@ -38,7 +38,7 @@ async def make(imap: FakeImap, waits: Waits, mails: list[NewMail]) -> AsyncItera
     def listener(*, idle_seconds: float = 1000, push_mode: str = "always") -> ImapIdleListener:
         settings = replace(SETTINGS, push_mode=push_mode)
         mechanism = ImapIdleMechanism(
-            Surroundings(ConnectBudget(), timeout=10, sleep=waits.sleep), settings, idle_seconds
+            Surroundings(ConnectBudget(), timeout=60, sleep=waits.sleep), settings, idle_seconds
         )
         mailbox = Mailbox(1, 3, imap.address, imap.login())
         made.append(mechanism.listener(mailbox, lambda _user, _health: None, mails.append))
@@ -161,5 +161,5 @@ async def test_stopping_ends_the_connection(imap: FakeImap, make: Make) -> None:
     await listener.start()
     await imap.idling()
     await listener.stop()
-    await until(lambda: imap._idling == 0)
+    await until(lambda: not imap._idling)
     assert listener.health.state is State.STOPPED

@@ -64,16 +64,23 @@ def state(kube: FakeKube) -> LeaseState:
 
 
 @asynccontextmanager
-async def keeping(keeper: LeaseKeeper) -> AsyncIterator[asyncio.Task[None]]:
-    """Takes the Lease and keeps it, with a main loop that ticks once."""
+async def keeping(keeper: LeaseKeeper, *, hangs: bool = False) -> AsyncIterator[asyncio.Task[None]]:
+    """Takes the Lease and keeps it, with a main loop that ticks: once only where it `hangs`."""
+
+    async def tick() -> None:
+        while True:
+            keeper.right.ticked(keeper._clock())
+            await (asyncio.Event().wait() if hangs else asyncio.sleep(0.005))
+
     await keeper.take()
-    keeper.right.ticked(keeper._clock())
+    ticking = asyncio.create_task(tick())
     task = asyncio.create_task(keeper.keep())
     try:
         yield task
     finally:
         task.cancel()
-        await asyncio.wait({task})
+        ticking.cancel()
+        await asyncio.wait({task, ticking})
 
 
 async def test_it_waits_until_the_operator_has_made_the_lease() -> None:
@@ -126,8 +133,7 @@ async def test_the_right_counts_from_when_the_renewal_was_sent(kube: FakeKube) -
 async def test_another_holder_or_none_ends_it_for_good(kube: FakeKube, holder: str) -> None:
     one = keeper(kube)
     async with keeping(one) as task:
-        await until(lambda: kube.replaced > 2)
-        assert one.right.holds(one._clock())
+        await until(lambda: kube.replaced > 2 and one.right.holds(one._clock()))
         kube.put(LEASE, lease(holder=holder))
         with pytest.raises(LeaseLostError, match="lost the Lease"):
             await task
@@ -166,7 +172,7 @@ async def test_without_answers_it_goes_on_trying_and_the_right_runs_out(kube: Fa
 async def test_nothing_is_renewed_while_the_main_loop_hangs(kube: FakeKube) -> None:
     clock = Clock()
     one = keeper(kube, Right(renew_every=0.0), clock)
-    async with keeping(one):
+    async with keeping(one, hangs=True):
         await until(lambda: kube.replaced > 2)
         clock.now += 3.1
         replaced = kube.replaced

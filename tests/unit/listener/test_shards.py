@@ -215,7 +215,7 @@ async def test_retiring_stops_everything(scene: Scene) -> None:
     scene.shards.begin(LeaseState())
     scene.map(1, {5: 0})
     await until(lambda: scene.supervisor.running == {5})
-    assert await scene.shards.retire(5.0)
+    assert await scene.shards.retire(60.0)
     assert not scene.supervisor.running
     scene.map(2, {5: 0, 6: 0})
     await until(lambda: scene.acked() == 2)
@@ -227,7 +227,7 @@ async def test_draining_waits_until_the_operator_has_moved_all_away(scene: Scene
     scene.map(1, {5: 0})
     await until(lambda: scene.supervisor.running == {5})
     assert not await scene.shards.drain(0.01)
-    draining = asyncio.create_task(scene.shards.drain(5.0))
+    draining = asyncio.create_task(scene.shards.drain(60.0))
     scene.map(2, {5: 0}, Move(ME, OTHER, 2, frozenset({5})))
     assert await draining
 

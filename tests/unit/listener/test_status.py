@@ -118,12 +118,12 @@ async def test_it_is_applied_as_the_listeners_with_the_uid_of_the_object(scene: 
 async def test_what_was_not_written_yet_is_superseded(scene: Scene) -> None:
     scene.kube.gate.clear()
     scene.writer.submit(KEY, GOOD)
-    await asyncio.sleep(0.01)
+    await until(lambda: scene.kube.at_gate)
     for reason in ("One", "Two", "Three"):
         scene.writer.submit(KEY, replace(BAD, reason=reason))
     scene.kube.gate.set()
     await until(lambda: len(scene.written()) == 2)
-    await scene.writer.flush(5.0)
+    await scene.writer.flush(60.0)
     assert scene.written() == ["Registered", "Three"]
 
 
@@ -175,7 +175,7 @@ async def test_released_users_are_dropped_and_what_is_under_way_is_waited_for(sc
     scene.users[(1, 4)] = user(4)
     scene.kube.gate.clear()
     scene.writer.submit(KEY, GOOD)
-    await asyncio.sleep(0.01)
+    await until(lambda: scene.kube.at_gate)
     scene.writer.submit(KEY, BAD)
     dropping = asyncio.create_task(scene.writer.drop([KEY]))
     await asyncio.sleep(0.01)
@@ -198,7 +198,7 @@ async def test_trouble_with_the_api_is_waited_out(scene: Scene) -> None:
 async def test_a_user_that_is_another_object_by_now_is_let_go(scene: Scene) -> None:
     scene.kube.fail = ConflictError(409, "Conflict", "the UID differs")
     scene.writer.submit(KEY, GOOD)
-    await scene.writer.flush(5.0)
+    await scene.writer.flush(60.0)
     scene.kube.fail = None
     scene.users[(1, 4)] = user(4)
     scene.writer.submit((1, 4), GOOD)

@@ -43,6 +43,7 @@ async def test_so_many_at_a_time_in_the_order_in_which_they_came() -> None:
     scene = Scene(workers=2)
     for key in "abcd":
         scene.work.add(key)
+    await until(lambda: len(scene.began) >= 2)
     await asyncio.sleep(0.01)
     assert scene.began == ["a", "b"]
     scene.gate.set()

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from mailpush.notifications.backoff import Circuit
-from mailpush.notifications.claims import Claim, ClaimResult, ClaimsUnavailable, MemoryClaims
+from mailpush.notifications.claims import Claim, ClaimResult, ClaimsUnavailable, MemoryClaims, boottime
 from mailpush.notifications.dispatcher import Dispatcher
 from mailpush.notifications.notification import notification_id
 from mailpush.notifications.transports.base import Outcome, Refused, TryLater
@@ -202,15 +202,19 @@ async def test_nothing_is_sent_while_the_store_is_away(site: Site) -> None:
     await dispatcher.close(0)
 
 
-async def test_anothers_open_claim_is_waited_for(site: Site, dispatcher: Dispatcher) -> None:
-    id = notification_id("config-uid", mail(7), "t")
-    other = await site.claims.claim(id, "pod-1", 0.2)
+async def test_anothers_open_claim_is_waited_for(site: Site) -> None:
+    later = 0.0
+    site.claims = MemoryClaims(clock=lambda: boottime() + later)
+    dispatcher = site.open()
+    other = await site.claims.claim(notification_id("config-uid", mail(7), "t"), "pod-1", 1000)
     assert isinstance(other, Claim)
     dispatcher.dispatch(mail(7), CLIENTS)
     await until(lambda: site.count("mailpush_notification_tries_total", result="held"))
     assert site.recorder.ids == []
+    later = 1000.0
     await idle(dispatcher)
     assert len(site.recorder.ids) == 1
+    await dispatcher.close(0)
 
 
 async def test_an_acceptance_that_the_store_does_not_record_is_counted(
