@@ -4,16 +4,15 @@ Dovecot holds the LMTP delivery open until it has the answer, tries twice after 
 answer to. So nothing here waits for anybody: authorise, read, journal, answer.
 """
 
-import asyncio
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any
 
 import structlog
 from aiohttp import hdrs, web
 
 from mailpush import basicauth
 from mailpush.listener import metrics
-from mailpush.listener.web import WebServer
+from mailpush.listener.web import MalformedBodyError, WebServer, read_body
 from mailpush.names import CALLBACK_PATH
 from mailpush.notifications.callback import (
     MAX_BODY,
@@ -26,9 +25,6 @@ from mailpush.notifications.notification import NewMail
 from mailpush.properties.settings import CallbackSettings
 
 log = structlog.get_logger(__name__)
-
-BODY_SECONDS: Final = 5.0
-"""How long a sender may take for its body; Dovecot sends head and body at once."""
 
 
 class Ingress:
@@ -48,7 +44,7 @@ class Ingress:
         app.router.add_put(CALLBACK_PATH, self._callback)
         app.router.add_get("/readyz", self._ready)
         app.on_response_prepare.append(self._close_when_draining)
-        self._server = WebServer(app)
+        self._server = WebServer(app, malformed=metrics.CALLBACKS.labels("malformed").inc)
 
     @property
     def port(self) -> int:
@@ -80,11 +76,13 @@ class Ingress:
         if not authorized(request.headers.get(hdrs.AUTHORIZATION), self._settings()):
             return _answer("unauthorized", 401, "wrong login", {hdrs.WWW_AUTHENTICATE: 'Basic realm="mail-push"'})
         try:
-            return self._read(await _body(request))
+            return self._read(await read_body(request, MAX_BODY))
         except web.HTTPRequestEntityTooLarge:
             response = _answer("too_large", 413, f"more than {MAX_BODY} bytes")
         except TimeoutError:
             response = _answer("too_slow", 408, "the body did not come")
+        except MalformedBodyError:
+            response = _answer("malformed", 400, "the body is not what its head says")
         response.force_close()  # what is left of the body is not read
         return response
 
@@ -117,13 +115,6 @@ class Ingress:
 def authorized(header: str | None, settings: CallbackSettings) -> bool:
     """Whether `header` is the basic authentication (RFC 7617) of `settings`, in a time that says nothing about it."""
     return basicauth.authorized(header, settings.login, settings.password)
-
-
-async def _body(request: web.Request) -> bytes:
-    if (request.content_length or 0) > MAX_BODY:
-        raise web.HTTPRequestEntityTooLarge(MAX_BODY, request.content_length or 0)
-    async with asyncio.timeout(BODY_SECONDS):
-        return await request.read()
 
 
 def _answer(

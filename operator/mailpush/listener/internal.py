@@ -11,14 +11,14 @@ from mailpush.listener import metrics
 from mailpush.listener.handover import OwnerOf
 from mailpush.listener.peers import SIGNATURE_HEADER, TIMESTAMP_HEADER, HandoverKey, KeyUnavailableError, verify
 from mailpush.listener.take import Local, TakeResult
-from mailpush.listener.web import WebServer
+from mailpush.listener.web import MalformedBodyError, WebServer, read_body
 from mailpush.names import INTERNAL_EVENTS_PATH
 from mailpush.notifications.callback import MAX_BODY
 from mailpush.notifications.notification import NewMail
 from mailpush.sharding.slots import slot_of
 
-_ROOM_FOR_JSON: Final = 2
-"""A mail that came as a callback may be longer in our own JSON."""
+_MOST: Final = 2 * MAX_BODY
+"""Bytes: a mail that came as a callback may be longer in our own JSON."""
 
 _decode = msgspec.json.Decoder(NewMail, strict=True).decode
 
@@ -38,7 +38,7 @@ class InternalServer:
         self._owner_of = owner_of
         self._key = key
         self._now = now
-        app = web.Application(client_max_size=_ROOM_FOR_JSON * MAX_BODY)
+        app = web.Application(client_max_size=_MOST)
         app.router.add_post(INTERNAL_EVENTS_PATH, self._events)
         self._server = WebServer(app)
 
@@ -54,7 +54,10 @@ class InternalServer:
         await self._server.close()
 
     async def _events(self, request: web.Request) -> web.Response:
-        body = await request.read()
+        try:
+            body = await read_body(request, _MOST)
+        except (MalformedBodyError, TimeoutError):
+            return _answer("malformed", 400)
         try:
             keys = self._key.all()
         except KeyUnavailableError:

@@ -1,17 +1,67 @@
-"""A small HTTP server in the event loop: what the callback, internal and health ports have in common."""
+"""A small HTTP server in the event loop: what the callback, internal and health ports have in common.
+
+Whoever can reach a port can send it anything, also without a login. So a connection that does not come to the point is
+ended, and what cannot be read as HTTP is refused without a word of it in a log: it may hold a password.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Final
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.typedefs import Handler
 
-KEEP_ALIVE_SECONDS = 3600.0
+KEEP_ALIVE_SECONDS: Final = 3600.0
 """Long: Dovecot keeps a connection per LMTP process, and a request that meets our closing one costs the mail 0.1 s."""
+HEAD_SECONDS: Final = 10.0
+"""How long a sender may take from its first byte, or from connecting, to the end of a request's head."""
+BODY_SECONDS: Final = 5.0
+"""How long a sender may take for its body; Dovecot sends head and body at once."""
+
+
+class MalformedBodyError(Exception):
+    """The body broke off, or is not encoded as its head says."""
+
+
+async def read_body(request: web.Request, limit: int) -> bytes:
+    """The whole body, after its Content-Encoding.
+
+    Raises:
+        web.HTTPRequestEntityTooLarge: more than `limit` bytes; the application's `client_max_size` has to be the same.
+        TimeoutError: it did not come within BODY_SECONDS. MalformedBodyError.
+    """
+    if (request.content_length or 0) > limit:
+        raise web.HTTPRequestEntityTooLarge(limit, request.content_length or 0)
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            return await request.read()
+    except (web.RequestPayloadError, ConnectionError):
+        raise MalformedBodyError from None
 
 
 class WebServer:
-    """Serves `app` from `start` to `close`."""
+    """Serves `app` from `start` to `close`.
 
-    def __init__(self, app: web.Application) -> None:
+    Args:
+        malformed: called for each request that is no HTTP.
+        head_seconds: as HEAD_SECONDS.
+    """
+
+    def __init__(
+        self,
+        app: web.Application,
+        *,
+        malformed: Callable[[], None] = lambda: None,
+        head_seconds: float = HEAD_SECONDS,
+    ) -> None:
         self._app = app
+        self._malformed = malformed
+        self._head_seconds = head_seconds
         self._runner: web.AppRunner | None = None
+        self._connections: dict[object, _Connection] = {}
+        app.middlewares.append(self._note)
         self.port = 0
         """Where it listens, once started."""
 
@@ -24,13 +74,16 @@ class WebServer:
         runner = web.AppRunner(
             self._app,
             access_log=None,
+            logger=_logger(self._malformed),
             handle_signals=False,
             keepalive_timeout=KEEP_ALIVE_SECONDS,
             shutdown_timeout=1.0,
             lingering_time=1.0,
         )
         await runner.setup()
-        site = web.TCPSite(runner, host, port, backlog=1024)
+        server = runner.server
+        assert server is not None  # noqa: S101 - it was set up
+        site = _Site(runner, host, port, lambda: _Connection(server(), self._connections, self._head_seconds))
         try:
             await site.start()
         except OSError:
@@ -45,3 +98,113 @@ class WebServer:
         runner, self._runner = self._runner, None
         if runner is not None:
             await runner.cleanup()
+
+    @web.middleware
+    async def _note(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        connection = self._connections.get(request.protocol)
+        if connection is None:
+            return await handler(request)
+        connection.request_begins()
+        try:
+            return await handler(request)
+        finally:
+            connection.request_ends()
+
+
+class _Site(web.BaseSite):
+    """As aiohttp's TCPSite, whose connections have all the time in the world."""
+
+    def __init__(self, runner: web.AppRunner, host: str, port: int, connect: Callable[[], asyncio.Protocol]) -> None:
+        super().__init__(runner, backlog=1024)
+        self._place = (host, port)
+        self._connect = connect
+
+    @property
+    def name(self) -> str:
+        host, port = self._place
+        return f"http://{host}:{port}"
+
+    async def start(self) -> None:
+        await super().start()
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(self._connect, *self._place, backlog=self._backlog)
+
+
+class _Connection(asyncio.Protocol):
+    """Hands everything on to aiohttp's handler, and ends the connection where the head of a request does not end."""
+
+    __slots__ = ("_all", "_begun", "_handler", "_running", "_seconds", "_timer", "_transport")
+
+    def __init__(self, handler: web.RequestHandler, every: "dict[object, _Connection]", seconds: float) -> None:
+        self._handler = handler
+        self._all = every
+        self._seconds = seconds
+        self._begun = 0
+        self._running = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._transport: asyncio.BaseTransport | None = None
+
+    def request_begins(self) -> None:
+        """The head of a request is there."""
+        self._begun += 1
+        self._running += 1
+        self._cancel()
+
+    def request_ends(self) -> None:
+        self._running -= 1
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport
+        self._all[self._handler] = self
+        self._handler.connection_made(transport)
+        self._wait_for_head()
+
+    def data_received(self, data: bytes) -> None:
+        self._handler.data_received(data)
+        if self._timer is None and not self._running:
+            self._wait_for_head()
+
+    def eof_received(self) -> None:
+        self._handler.eof_received()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._cancel()
+        self._all.pop(self._handler, None)
+        self._handler.connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        self._handler.pause_writing()
+
+    def resume_writing(self) -> None:
+        self._handler.resume_writing()
+
+    def _wait_for_head(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(self._seconds, self._too_slow, self._begun)
+
+    def _cancel(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _too_slow(self, begun: int) -> None:
+        self._timer = None
+        if self._begun == begun and self._transport is not None:
+            self._transport.close()
+
+
+def _logger(malformed: Callable[[], None]) -> logging.Logger:
+    """aiohttp's errors without those that quote what a client has sent."""
+
+    class Quotes(logging.Filter):
+        def filter(self, record: logging.LogRecord) -> bool:
+            error = record.exc_info[1] if record.exc_info else None
+            if not isinstance(error, HttpProcessingError | web.RequestPayloadError):
+                return True
+            if isinstance(error, HttpProcessingError):
+                malformed()
+            return False
+
+    logger = logging.Logger("mailpush.http")  # not of the tree: each server counts its own
+    logger.parent = logging.getLogger()
+    logger.addFilter(Quotes())
+    return logger
