@@ -10,6 +10,7 @@ import yaml
 
 from dev import binaries, run
 from dev.controlplane import ControlPlane
+from dev.processes import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 CHART = ROOT / "charts" / "mail-push"
@@ -96,6 +97,18 @@ def mail_push_config(manifests: list[Manifest]) -> Manifest | None:
             found: Manifest = yaml.safe_load(item["data"]["mailpushconfig.yaml"])
             return found
     return None
+
+
+def allowed(plane: ControlPlane, account: str, *what: str, namespace: str) -> bool:
+    done = plane.kubectl("auth", "can-i", *what, "--as", account, "--namespace", namespace)
+    return done.stdout.strip() == "yes"
+
+
+def wait_until_allowed(plane: ControlPlane, account: str, *what: str, namespace: str) -> None:
+    """The API server's authorizer watches roles and bindings: it knows them a moment after they were made."""
+    wait_until(
+        lambda: allowed(plane, account, *what, namespace=namespace), f"{account} may {' '.join(what)}", timeout=120
+    )
 
 
 def process_environment() -> dict[str, str]:

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from dev.controlplane import ControlPlane
-from tests.chart.conftest import CHART, EXAMPLE, Helm, Values, process_environment
+from tests.chart.conftest import CHART, EXAMPLE, Helm, Values, process_environment, wait_until_allowed
 
 pytestmark = pytest.mark.cluster
 NAMESPACE = "mail"
@@ -60,6 +60,9 @@ class Site:
         return self._as_job(release, "cleanup", "--wait-seconds=0")
 
     def _as_job(self, release: str, *command: str) -> subprocess.CompletedProcess[str]:
+        account = f"system:serviceaccount:{NAMESPACE}:{release}-hooks"
+        for what in ("mailpushconfigs.mailpush.dev", "pushusers.mailpush.dev"):
+            wait_until_allowed(self.plane, account, "patch", what, namespace=NAMESPACE)
         kubeconfig = self.plane.kubeconfig_for_service_account(NAMESPACE, f"{release}-hooks")
         return subprocess.run(
             [Path(sys.executable).with_name("mail-push"), *command, f"--namespace={NAMESPACE}"],
