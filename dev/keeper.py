@@ -64,7 +64,9 @@ class Keeper:
             except subprocess.TimeoutExpired:
                 pass
         kill_session(process.pid)
-        return {"code": process.wait()}
+        code = process.wait()
+        wait_for_session(process.pid)  # what is to come back finds the ports free
+        return {"code": code}
 
     def poll(self, name: str) -> dict[str, Any]:
         """Its exit code, or None while it runs."""
@@ -86,13 +88,41 @@ class Keeper:
 
 def kill_session(leader: int) -> None:
     """Kills every process of the session that `leader` began (Dovecot's services are such)."""
+    for pid in session(leader):
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except (ProcessLookupError, PermissionError):
+            pass
+
+
+def wait_for_session(leader: int) -> None:
+    """Until all that were killed have ended; not for ever, since one that hangs in the kernel may take its time."""
+    for _ in range(1000):
+        if not any(running(pid) for pid in session(leader)):
+            return
+        time.sleep(0.01)
+
+
+def session(leader: int) -> list[int]:
+    """The processes of the session that `leader` began."""
+    found = []
     for entry in os.listdir("/proc"):  # noqa: PTH208
         if entry.isdigit():
             try:
                 if os.getsid(int(entry)) == leader:
-                    os.kill(int(entry), signal.SIGKILL)
+                    found.append(int(entry))
             except (ProcessLookupError, PermissionError):
                 pass
+    return found
+
+
+def running(pid: int) -> bool:
+    """Not so of a zombie, which has given back all that it had."""
+    try:
+        with open(f"/proc/{pid}/stat") as stat:  # noqa: PTH123
+            return stat.read().rpartition(")")[2].split()[0] not in {"Z", "X"}
+    except OSError:
+        return False
 
 
 def remove(folder: str) -> None:
