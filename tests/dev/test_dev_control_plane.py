@@ -59,9 +59,9 @@ def test_controllers_work_although_there_is_no_node(plane: ControlPlane) -> None
 def test_an_object_goes_with_its_owner(plane: ControlPlane) -> None:
     plane.kubectl("create", "deployment", "short", "--image=none", check=True)
     count = ("get", "pods,replicasets", "--selector=app=short", "--output=name")
-    wait_until(lambda: plane.kubectl(*count).stdout.count("/") >= 2, "the deployment has children")
+    wait_until(lambda: plane.kubectl(*count, check=True).stdout.count("/") >= 2, "the deployment has children")
     plane.kubectl("delete", "deployment", "short", check=True)
-    wait_until(lambda: plane.kubectl(*count).stdout == "", "the children are collected")
+    wait_until(lambda: plane.kubectl(*count, check=True).stdout == "", "the children are collected")
 
 
 def test_a_service_account_may_do_what_its_role_allows_and_no_more(plane: ControlPlane) -> None:
@@ -72,7 +72,8 @@ def test_a_service_account_may_do_what_its_role_allows_and_no_more(plane: Contro
     ):
         plane.kubectl(*words, check=True)
     config = plane.kubeconfig_for_service_account("default", "reader")
-    assert plane.kubectl("get", "configmaps", as_kubeconfig=config).returncode == 0
+    # The API server's authorizer watches roles and bindings: it knows them a moment after they were made.
+    wait_until(lambda: plane.kubectl("get", "configmaps", as_kubeconfig=config).returncode == 0, "it may read")
     refused = plane.kubectl("get", "secrets", as_kubeconfig=config)
     assert refused.returncode != 0
     assert "system:serviceaccount:default:reader" in refused.stderr

@@ -1,6 +1,7 @@
 """The nodes mode on this very machine: real nodes, and a machine that is afterwards as it was before."""
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -58,13 +59,21 @@ def machine() -> dict[str, object]:
         "mounts": sorted(mounts),
         "namespaces": run.quiet("ip", "netns", "list").stdout,
         "links": sorted(line.split()[1] for line in links),
-        "routes": run.quiet("ip", "route", "list", "table", "all").stdout,
+        "routes": re.sub(r" expires \d+sec", "", run.quiet("ip", "route", "list", "table", "all").stdout),
         "rules": run.quiet("ip", "rule", "list").stdout,
-        "firewall": run.quiet("nft", "list", "ruleset").stdout,
+        "firewall": run.quiet("nft", "--stateless", "list", "ruleset").stdout,  # counters go on counting
         "cgroups": sorted(path.name for root, _ in cgroups.hierarchies() for path in root.glob("mp-*")),
         "folders": {str(path): path.exists() for path in (state.FOLDER, state.SOCKETS, *state.SIDE_FOLDERS)},
         "processes": state.processes() if state.FOLDER.exists() else {},
     }
+
+
+def assert_as(before: dict[str, object]) -> None:
+    """The kernel takes links and routes of a namespace away in its own time."""
+    try:
+        wait_until(lambda: machine() == before, "the machine is as it was", every=0.5)
+    except DevError:
+        assert machine() == before
 
 
 @pytest.fixture
@@ -91,7 +100,7 @@ def answers(url: str) -> bool:
 
 def test_pods_run_on_both_nodes_and_are_reached_by_address_and_by_name(cluster: nodes.Cluster) -> None:
     cluster.kubectl("apply", "-f", "-", input=PODS.format(image=images.testbed().reference), check=True)
-    cluster.kubectl("rollout", "status", "statefulset/web", "--timeout=120s", check=True)
+    cluster.kubectl("rollout", "status", "statefulset/web", "--timeout=300s", check=True)
     columns = "--output=jsonpath={range .items[*]}{.spec.nodeName} {.status.podIP}{'\\n'}{end}"
     rows = cluster.kubectl("get", "pods", "--selector=app=web", columns, check=True).stdout.split()
     assert set(rows[::2]) == {"node1", "node2"}
@@ -105,11 +114,11 @@ def test_pods_run_on_both_nodes_and_are_reached_by_address_and_by_name(cluster: 
 
 def test_a_node_that_is_cut_off_is_reached_by_nobody_until_it_is_healed(cluster: nodes.Cluster) -> None:
     cluster.partition("node2")
-    assert cluster.cut_off() == ["node2"]
+    wait_until(lambda: cluster.cut_off() == ["node2"], "the link of node2 is down")
     assert not _opens(network.address(2), 10250)
-    assert _opens(network.address(1), 10250)
+    wait_until(lambda: _opens(network.address(1), 10250), "the kubelet of node1 is reached all the time")
     cluster.heal("node2")
-    assert cluster.cut_off() == []
+    wait_until(lambda: cluster.cut_off() == [], "the link of node2 is up")
     wait_until(lambda: _opens(network.address(2), 10250), "the kubelet of node2 is reached again")
 
 
@@ -128,16 +137,16 @@ def test_another_process_can_neither_take_it_nor_take_it_down(cluster: nodes.Clu
         )
         assert done.returncode == 1
         assert f"process {os.getpid()}" in done.stderr
-    assert len(cluster.ready_nodes()) == 2
+    wait_until(lambda: len(cluster.ready_nodes()) == 2, "both nodes are ready", timeout=180)
 
 
 def test_down_leaves_the_machine_as_it_was(before: dict[str, object]) -> None:
     with nodes.Cluster.up(1) as cluster:
         cluster.load_images(images.testbed())
         cluster.kubectl("run", "one", f"--image={images.testbed().reference}", "--", "sleep", "600", check=True)
-        cluster.kubectl("wait", "--for=condition=Ready", "pod/one", "--timeout=120s", check=True)
+        cluster.kubectl("wait", "--for=condition=Ready", "pod/one", "--timeout=300s", check=True)
         assert machine() != before
-    assert machine() == before
+    assert_as(before)
 
 
 @pytest.mark.parametrize("moment", ["network namespaces and keys: done", "1 nodes ...", "CoreDNS ..."])
@@ -150,7 +159,7 @@ def test_down_takes_away_what_a_killed_up_left(before: dict[str, object], moment
     with pytest.raises(DevError, match="no cluster is up"):
         nodes.Cluster.attach()
     subprocess.run([sys.executable, "-m", "dev", "down"], cwd=ROOT, check=True)
-    assert machine() == before
+    assert_as(before)
 
 
 def test_up_starts_anew_where_one_of_its_processes_was_killed(before: dict[str, object]) -> None:
@@ -165,4 +174,4 @@ def test_up_starts_anew_where_one_of_its_processes_was_killed(before: dict[str, 
     assert nodes.is_whole()
     assert not set(first.values()) & set(state.processes().values())
     nodes.down()
-    assert machine() == before
+    assert_as(before)

@@ -123,6 +123,8 @@ def test_a_long_command_ends_with_who_asked_for_it() -> None:
 
 def test_a_free_port_is_below_the_range_of_outgoing_connections() -> None:
     first, _ = map(int, Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split())
+    if first <= 20000:
+        pytest.skip(f"this machine's outgoing connections may have any port from {first} on")
     assert all(1024 < free_port() < first for _ in range(20))
 
 

@@ -9,9 +9,9 @@ import pytest
 import yaml
 
 from dev import binaries, images, nodes, run
-from dev.demo.site import NAMESPACE, Site, listening
+from dev.demo.site import NAMESPACE, Site, listening, wait_for
 from dev.demo.users import DemoUser, manifests_of
-from tests.cluster.conftest import ROOT, wait_for
+from tests.cluster.conftest import ROOT
 from tests.cluster.mailsite import condition
 
 pytestmark = pytest.mark.nodes
@@ -39,6 +39,12 @@ def helm(cluster: nodes.Cluster, program: Literal["helm3", "helm4"], *args: str,
     return run.quiet(binaries.path(program), *args, *more, env=environment).stdout
 
 
+def crds(cluster: nodes.Cluster) -> tuple[str, ...]:
+    """What a release has to say of the CRDs: the first one of the cluster brings them, and they stay."""
+    found = cluster.kubectl("get", "crd", "pushusers.mailpush.dev", "--ignore-not-found", "-o", "name", check=True)
+    return ("--set", "crds.install=false") if found.stdout.strip() else ()
+
+
 @pytest.mark.parametrize("program", ["helm3", "helm4"])
 def test_the_page_s_block_alone_installs_and_says_which_values_to_add(
     cluster: nodes.Cluster, image: images.Image, program: Literal["helm3", "helm4"], tmp_path: Path
@@ -59,10 +65,7 @@ def test_the_page_s_block_alone_installs_and_says_which_values_to_add(
     overlay.write_text(own)
     namespace = f"page-{program}"
     place = ("mail-push", str(ROOT / "charts" / "mail-push"), "-n", namespace, "--create-namespace")
-    crds = (
-        ("--set", "crds.install=false") if program == "helm4" else ()
-    )  # the first release brought them, and they stay
-    helm(cluster, program, "install", *place, "--wait", "--values", str(overlay), *crds, values=values)
+    helm(cluster, program, "install", *place, "--wait", "--values", str(overlay), *crds(cluster), values=values)
 
     def says() -> bool:
         config = json.loads(cluster.kubectl("-n", namespace, "get", "mpc", "main", "-o", "json", check=True).stdout)
@@ -94,7 +97,7 @@ def test_an_uninstall_unregisters_everybody_and_a_new_install_finds_them_again(
     testbed = images.testbed()
     cluster.load_images(testbed)
     site.prepare(testbed.reference)
-    site.install(image.reference, "--set", "crds.install=false")
+    site.install(image.reference, *crds(cluster))
     for deployment in ("redis", "webhook-receiver", "dovecot"):
         site.ready(deployment)
     site.kubectl("apply", "-f", "-", input=manifests_of(USERS))
@@ -104,18 +107,16 @@ def test_an_uninstall_unregisters_everybody_and_a_new_install_finds_them_again(
             "exec", "deploy/dovecot", "--", "sh", "-c", "cat /srv/attributes/* | grep -c ^user= || true"
         ).split()
 
-    wait_for(
-        "both are registered", lambda: all(map(listening, site.push_users().values())) and registered() == ["2"], 120
-    )
+    wait_for("both are registered", lambda: all(map(listening, site.push_users().values())) and registered() == ["2"])
     helm(cluster, "helm4", "uninstall", "mail-push", "-n", NAMESPACE, "--wait")
+    # The pre-delete Job has waited for both of these, so there is nothing to wait for here.
     assert registered() == ["0"]
     users = site.push_users()
     assert len(users) == 2
     assert not any(user["metadata"].get("finalizers") for user in users.values())
 
-    site.install(image.reference, "--set", "crds.install=false", release="another-name")
+    site.install(image.reference, *crds(cluster), release="another-name")
     wait_for(
         "both are registered again",
         lambda: all(map(listening, site.push_users().values())) and registered() == ["2"],
-        120,
     )

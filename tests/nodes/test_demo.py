@@ -38,7 +38,7 @@ def kill_once_it_says(words: str) -> None:
 
 def test_the_demo_does_the_main_job_after_a_run_that_was_killed_half_way() -> None:
     kill_once_it_says("kubectl apply")
-    done = subprocess.run(DEMO, cwd=ROOT, capture_output=True, text=True, timeout=900, check=False)
+    done = subprocess.run(DEMO, cwd=ROOT, capture_output=True, text=True, timeout=1800, check=False)
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-6000:]
     figures = json.loads(done.stdout.splitlines()[-1])
     print(json.dumps(figures))
