@@ -8,7 +8,7 @@ from typing import Any, Final, Self
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
+from redis.exceptions import ReadOnlyError, RedisError
 
 from mailpush.notifications.claims import (
     DONE_SECONDS,
@@ -97,6 +97,10 @@ class RedisClaims:
     async def _run(self, script: Any, id: str, token: str, seconds: float) -> Any:
         try:
             return await script(keys=[self._prefix + id], args=[token, ceil(seconds * 1000)])
+        except ReadOnlyError:
+            # A failover: the Service or name leads to another server by now, and these connections still to this one.
+            await self._redis.connection_pool.disconnect(inuse_connections=False)
+            raise ClaimsUnavailable("Redis does not take the claim: it is a read-only replica") from None
         except (RedisError, OSError, TimeoutError) as error:
             # Only the kind: a text of the library may hold the address with what stands in it.
             raise ClaimsUnavailable(f"Redis does not take the claim: {error.__class__.__name__}") from None
