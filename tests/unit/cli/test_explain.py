@@ -123,8 +123,12 @@ def test_who_passes_every_row_is_to_be_listened_for(tmp_path: Path) -> None:
         ((config(),), ("1", "3"), "nobody is registered here"),
         ((config(), user(), user(of="idle")), ("1", "3"), "(idle, main): add --config NAME"),
         ((config(), user()), ("1", "3", "--config", "idle"), "there is no PushUser idle-1-3; near it: main-1-3"),
-        ((config(alowPermanentPush=True), user()), ("1", "3"), "MailPushConfig main: alowPermanentPush"),
-        ((config(), user(suspended=True)), ("1", "3"), "PushUser main-1-3: suspended"),
+        ((config(alowPermanentPush=True), user()), ("1", "3"), "MailPushConfig main: spec.alowPermanentPush"),
+        (
+            (config(), user(suspended=True)),
+            ("1", "3"),
+            "PushUser main-1-3: spec.suspended: there is no such field; near it: suspend",
+        ),
     ],
 )
 def test_trouble_is_said_with_what_to_do(

@@ -5,8 +5,9 @@ from typing import Any, cast
 import pytest
 
 from mailpush.cli.kubectl import explain, live
-from mailpush.cli.kubectl.evidence import Evidence, Trouble
+from mailpush.cli.kubectl.evidence import Evidence
 from mailpush.cli.kubectl.explanation import explanation
+from mailpush.cli.kubectl.manifests import Trouble
 from mailpush.kube.client import Kube, Object
 from mailpush.kube.errors import ForbiddenError, KubeError, NotFoundError, UnreachableError
 from mailpush.kube.resources import MAIL_PUSH_CONFIG, PUSH_USER, SECRET, SHARD_MAP, Resource

@@ -6,16 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from mailpush import names
+from mailpush.cli.kubectl.manifests import Object, Trouble, decoded, documents, mapping, name_of, namespace_of
 from mailpush.credentials.user_secret import UserSecret
-
-Object = dict[str, Any]
-
-
-class Trouble(Exception):  # noqa: N818 - it reads as what it is
-    """The question cannot be answered; the text says why and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,18 +39,10 @@ class Evidence:
         return config_of(self.user)
 
 
-def decoded(secret: Mapping[str, Any]) -> Object:
-    """A Secret of a file with its `stringData` where the API server would put it. Values stay in it: never print it."""
-    import base64
-
-    plain = {str(key): str(value).encode() for key, value in (secret.get("stringData") or {}).items()}
-    data = {key: base64.b64encode(value).decode() for key, value in plain.items()}
-    return {**secret, "data": {**(secret.get("data") or {}), **data}}
-
-
 def config_of(user: Mapping[str, Any]) -> str:
     """Name of the MailPushConfig that a PushUser refers to."""
-    return str(((user.get("spec") or {}).get("configRef") or {}).get("name", ""))
+    reference = (user.get("spec") or {}).get("configRef")
+    return str(reference.get("name", "")) if isinstance(reference, Mapping) else ""
 
 
 def choose(users: Sequence[Object], context_id: int, user_id: int, config: str | None) -> Object:
@@ -66,13 +51,15 @@ def choose(users: Sequence[Object], context_id: int, user_id: int, config: str |
     Raises:
         Trouble: there is none, with the nearest names; or there are several.
     """
-    found = [
-        user
-        for user in users
-        if (user.get("spec") or {}).get("contextId") == context_id
-        and (user.get("spec") or {}).get("userId") == user_id
-        and config in (None, config_of(user))
-    ]
+    # As texts: a number in quotes is a fault that is told once the user has been found.
+    ids = (str(context_id), str(user_id))
+    found = [user for user in users if ids == _ids(user) and config in (None, config_of(user))]
+    namespaces = sorted({str(user["metadata"].get("namespace") or "no namespace") for user in found})
+    if len(namespaces) > 1:
+        raise Trouble(
+            f"user {user_id} of context {context_id} is registered in {len(namespaces)} namespaces "
+            f"({', '.join(namespaces)}): add --namespace NAME"
+        )
     if len(found) > 1:
         configs = ", ".join(sorted(config_of(user) for user in found))
         raise Trouble(
@@ -82,6 +69,11 @@ def choose(users: Sequence[Object], context_id: int, user_id: int, config: str |
     if not found:
         raise Trouble(_missing(users, context_id, user_id, config))
     return found[0]
+
+
+def _ids(user: Mapping[str, Any]) -> tuple[str, str]:
+    spec = user.get("spec") or {}
+    return str(spec.get("contextId")), str(spec.get("userId"))
 
 
 def _missing(users: Sequence[Object], context_id: int, user_id: int, config: str | None) -> str:
@@ -96,31 +88,47 @@ def _missing(users: Sequence[Object], context_id: int, user_id: int, config: str
     return f"{sentence}; {'near it: ' + ', '.join(near[:5]) if near else f'{len(known)} others are registered'}"
 
 
-def from_files(files: Iterable[Path], context_id: int, user_id: int, config: str | None) -> Evidence:
+def from_files(
+    files: Iterable[Path], context_id: int, user_id: int, config: str | None, namespace: str | None = None
+) -> Evidence:
     """From manifests. A Secret that is in none of them is taken to be as it should.
+
+    Of an object that stands there twice the last counts, as with `kubectl apply`. One without a namespace belongs to
+    whichever is asked for.
 
     Raises:
         Trouble: a file cannot be read, or the user is in none of them.
     """
-    objects: dict[str, dict[str, Object]] = {"MailPushConfig": {}, "PushUser": {}, "Secret": {}}
+    objects: dict[tuple[str, str | None, str], Object] = {}
     for file in files:
         for document in documents(file):
-            kind, metadata = document.get("kind"), document.get("metadata")
-            if kind in objects and isinstance(metadata, dict) and metadata.get("name"):
-                objects[kind][str(metadata["name"])] = document
-    user = choose(list(objects["PushUser"].values()), context_id, user_id, config)
-    found = objects["MailPushConfig"].get(config_of(user))
+            kind = document.get("kind")
+            if kind in ("MailPushConfig", "PushUser", "Secret"):
+                mapping(document, "spec", f"{kind} {name_of(document)}")
+                objects[kind, namespace_of(document), name_of(document)] = document
+
+    def all_of(wanted: str, where: str | None) -> list[Object]:
+        """Those of a namespace; of all where none is asked for."""
+        return [
+            one for (kind, of, _), one in objects.items() if kind == wanted and (where is None or of in (None, where))
+        ]
+
+    user = choose(all_of("PushUser", namespace), context_id, user_id, config)
+    where = user["metadata"].get("namespace") or namespace
+    found = next((one for one in all_of("MailPushConfig", where) if name_of(one) == config_of(user)), None)
+    there = {name_of(one): one for one in all_of("Secret", where)}
     wanted = secret_names(user, found)
-    secrets = {name: decoded(objects["Secret"][name]) for name in wanted if name in objects["Secret"]}
+    secrets: dict[str, Object | None] = {name: decoded(there[name]) for name in sorted(wanted) if name in there}
     return Evidence(user, found, secrets, frozenset(wanted) - frozenset(secrets))
 
 
 def secret_names(user: Mapping[str, Any], config: Mapping[str, Any] | None) -> set[str]:
     """Secrets that the decision on a user depends on."""
     references = [(user.get("spec") or {}).get("credentialsSecretRef")]
-    if config is not None:
-        references.append(((config.get("spec") or {}).get("mailAccess") or {}).get("masterPasswordSecretRef"))
-    return {str(reference["name"]) for reference in references if reference and reference.get("name")}
+    access = (config.get("spec") or {}).get("mailAccess") if config is not None else None
+    if isinstance(access, Mapping):
+        references.append(access.get("masterPasswordSecretRef"))
+    return {str(one["name"]) for one in references if isinstance(one, Mapping) and one.get("name")}
 
 
 def user_secret_of(evidence: Evidence, name: str) -> UserSecret:
@@ -131,22 +139,3 @@ def user_secret_of(evidence: Evidence, name: str) -> UserSecret:
         return UserSecret(found=True, password="taken to be there")  # noqa: S106
     secret = evidence.secrets.get(name)
     return MISSING if secret is None else user_secret(secret)
-
-
-def documents(file: Path) -> list[Object]:
-    """The objects of a YAML file, those of a List one by one. Raises Trouble, which never shows the text."""
-    try:
-        loaded = list(yaml.safe_load_all(file.read_text()))
-    except (OSError, UnicodeDecodeError) as error:
-        raise Trouble(f"{file} cannot be read: {error}") from None
-    except yaml.YAMLError as error:
-        # Without the text around the place, which may be a Secret's.
-        mark = getattr(error, "problem_mark", None)
-        where = f" in line {mark.line + 1}" if mark is not None else ""
-        raise Trouble(f"{file} is no YAML{where}") from None
-    flat: list[Object] = []
-    for document in loaded:
-        if isinstance(document, dict):
-            is_list = document.get("kind") == "List"
-            flat += [item for item in document.get("items", []) if isinstance(item, dict)] if is_list else [document]
-    return flat

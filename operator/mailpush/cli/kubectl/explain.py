@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from mailpush.cli.kubectl.evidence import Evidence, Trouble, from_files
+from mailpush.cli.kubectl.evidence import Evidence, from_files
 from mailpush.cli.kubectl.explanation import Explanation, explanation
+from mailpush.cli.kubectl.manifests import Trouble
 from mailpush.decision import NOT_REACHED, PASSED, REFUSED, Row
 
 SPAWN: Final = 0
@@ -32,7 +33,7 @@ def run(
     """The exit code: 0 where a permanent listener is to run, 1 where not, 2 where that cannot be said."""
     try:
         if files:
-            evidence = from_files(map(Path, files), context_id, user_id, config)
+            evidence = from_files(map(Path, files), context_id, user_id, config, namespace)
         else:
             evidence = _live(
                 context_id, user_id, config=config, namespace=namespace, kubeconfig=kubeconfig, context=context

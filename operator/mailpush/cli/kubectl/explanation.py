@@ -6,13 +6,22 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from pydantic import ValidationError
-
 from mailpush.api.mailpushconfig import MailPushConfigSpec
-from mailpush.api.pushuser import PushUserSpec
-from mailpush.cli.kubectl.evidence import Evidence, Trouble, user_secret_of
+from mailpush.cli.kubectl.evidence import Evidence, user_secret_of
+from mailpush.cli.kubectl.manifests import Trouble, config_spec, user_spec
 from mailpush.credentials.user_secret import is_permitted
-from mailpush.decision import NOT_REACHED, PASSED, REFUSED, Placement, Row, decide, site_facts, user_facts
+from mailpush.decision import (
+    NOT_REACHED,
+    PASSED,
+    REFUSED,
+    Placement,
+    Row,
+    config_problems,
+    decide,
+    property_problems,
+    site_facts,
+    user_facts,
+)
 from mailpush.packages import PackageError
 from mailpush.properties.read import SettingsError, read
 from mailpush.properties.render import render
@@ -77,7 +86,7 @@ def explanation(evidence: Evidence) -> Explanation:
     Raises:
         Trouble: an object that the models refuse; the text names the field.
     """
-    spec = _user_spec(evidence)
+    spec = user_spec(evidence.user, of_file=not evidence.live)
     slot = slot_of(spec.context_id, spec.user_id)
     notes = [f"Secret {name} was not looked at; it is taken to be as it should" for name in sorted(evidence.unread)]
     placement = None
@@ -91,7 +100,8 @@ def explanation(evidence: Evidence) -> Explanation:
         rows = (Row("config_exists", REFUSED, message, CONFIG_NOT_FOUND, None, exists),)
         spawn, reason, code = False, CONFIG_NOT_FOUND, None
     else:
-        settings = _settings(evidence)
+        config = config_spec(evidence.config, of_file=not evidence.live)
+        settings = _settings(evidence, config)
         if evidence.live:
             placement = _placement(evidence, settings, slot, notes)
         reference = spec.credentials_secret_ref
@@ -107,6 +117,7 @@ def explanation(evidence: Evidence) -> Explanation:
             if heard.outcome == REFUSED:
                 spawn, reason, message, code = False, heard.reason or "", heard.message, heard.code
         notes += _beside(evidence, decision.reason)
+        notes += _of_config(config, settings, evidence.config_name, decision.reason)
     if spec.suspend and reason != "Suspended":
         notes.append("the user is suspended as well")
     return Explanation(
@@ -125,27 +136,15 @@ def explanation(evidence: Evidence) -> Explanation:
     )
 
 
-def _user_spec(evidence: Evidence) -> PushUserSpec:
-    try:
-        return PushUserSpec.model_validate(evidence.user.get("spec") or {})
-    except ValidationError as error:
-        raise Trouble(f"PushUser {evidence.name}: {_fields(error)}") from None
-
-
-def _settings(evidence: Evidence) -> Settings:
+def _settings(evidence: Evidence, spec: MailPushConfigSpec) -> Settings:
     """As listeners would run by them: rendered and read back. Of secrets only whether they are there."""
-    config = evidence.config or {}
-    place = f"MailPushConfig {evidence.config_name}"
+    values = {PASSCRYPT: "taken to be there"}
+    if _has_master_password(evidence, spec):
+        values[MASTER_PASSWORD] = "there"
     try:
-        spec = MailPushConfigSpec.model_validate(config.get("spec") or {})
-        values = {PASSCRYPT: "taken to be there"}
-        if _has_master_password(evidence, spec):
-            values[MASTER_PASSWORD] = "there"
         return read(render(spec, ResolvedSecrets(b"explain", values), evidence.config_name).directory)
-    except ValidationError as error:
-        raise Trouble(f"{place}: {_fields(error)}") from None
     except (SettingsError, PackageError) as error:
-        raise Trouble(f"{place}: {error}") from None
+        raise Trouble(f"MailPushConfig {evidence.config_name}: {error}") from None
 
 
 def _has_master_password(evidence: Evidence, spec: MailPushConfigSpec) -> bool:
@@ -209,6 +208,13 @@ def _beside(evidence: Evidence, reason: str) -> Iterator[str]:
         yield f"the operator's last word is Accepted={said.get('status')}, {said.get('reason')}: {said.get('message')}"
 
 
+def _of_config(spec: MailPushConfigSpec, settings: Settings, name: str, reason: str) -> Iterator[str]:
+    """What keeps the whole MailPushConfig from working, though this user's rows may all pass."""
+    for problem in (*config_problems(spec), *property_problems(spec, settings)):
+        if problem.reason != reason:
+            yield f"MailPushConfig {name} is not ready: {problem.reason}: {problem.message}"
+
+
 def _condition(user: Mapping[str, Any], type_: str) -> Mapping[str, Any] | None:
     conditions = (user.get("status") or {}).get("conditions") or ()
     return next((condition for condition in conditions if condition.get("type") == type_), None)
@@ -221,9 +227,3 @@ def _status(user: Mapping[str, Any]) -> dict[str, Any]:
         for condition in status.get("conditions") or ()
     }
     return {**{key: status[key] for key in STATUS_FIELDS if key in status}, "conditions": conditions}
-
-
-def _fields(error: ValidationError) -> str:
-    return "; ".join(
-        f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}" for item in error.errors(include_input=False)
-    )

@@ -11,8 +11,8 @@ import yaml
 from kubernetes.aio.config import ConfigException
 
 from mailpush import names
-from mailpush.cli.kubectl.evidence import Object, Trouble
 from mailpush.cli.kubectl.kubeconfig import namespace_of
+from mailpush.cli.kubectl.manifests import Object, Trouble
 from mailpush.kube import resources
 from mailpush.kube.client import Kube
 from mailpush.kube.errors import ForbiddenError, KubeError, NotFoundError, UnreachableError

@@ -8,7 +8,8 @@ import yaml
 from kubernetes.aio.config import ConfigException
 
 from mailpush import names
-from mailpush.cli.kubectl.evidence import Evidence, Object, Trouble, choose, config_of, secret_names
+from mailpush.cli.kubectl.evidence import Evidence, choose, config_of, secret_names
+from mailpush.cli.kubectl.manifests import Object, Trouble
 from mailpush.kube import resources
 from mailpush.kube.client import Kube
 from mailpush.kube.errors import ForbiddenError, KubeError, NotFoundError, UnreachableError

@@ -9,11 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from pydantic import ValidationError
-
 from mailpush import names
 from mailpush.api.mailpushconfig import MailPushConfigSpec
-from mailpush.cli.kubectl.evidence import Object, Trouble, documents
+from mailpush.cli.kubectl.manifests import Object, Trouble, config_spec, documents, mapping, name_of
 from mailpush.controller.evaluation import wants_unregister
 from mailpush.decision import Problem, config_problems, config_warnings, property_problems
 from mailpush.packages import PackageError
@@ -85,7 +83,7 @@ def from_file(file: Path, name: str | None) -> Rendered:
         Trouble: no MailPushConfig of this name, several without one, or one that cannot be read.
     """
     found = [document for document in documents(file) if document.get("kind") == KIND]
-    known = [str((document.get("metadata") or {}).get("name", "")) for document in found]
+    known = [name_of(document) for document in found]
     if name is not None:
         found = [document for document, one in zip(found, known, strict=True) if one == name]
     if not found:
@@ -94,28 +92,19 @@ def from_file(file: Path, name: str | None) -> Rendered:
         raise Trouble(f"{file} has no {wanted}{there}")
     if len(found) > 1:
         raise Trouble(f"{file} has several MailPushConfigs: name one of {', '.join(known)}")
-    return rendered(found[0])
+    return rendered(found[0], of_file=True)
 
 
-def rendered(document: Object) -> Rendered:
+def rendered(document: Object, *, of_file: bool) -> Rendered:
     """A MailPushConfig with placeholders for its secrets.
 
     Raises:
-        Trouble: fields that there are not, or values that they do not take.
+        Trouble: what the API server would refuse.
     """
-    metadata = document.get("metadata") or {}
-    name = str(metadata.get("name") or "")
-    if not name:
-        raise Trouble(f"a {KIND} needs metadata.name")
+    spec, name = config_spec(document, of_file=of_file), name_of(document)
+    mapping(document["metadata"], "annotations", f"{KIND} {name}: metadata")
     try:
-        spec = MailPushConfigSpec.model_validate(document.get("spec") or {})
-        config = render(spec, placeholders(spec, name), name, unregister=wants_unregister({"metadata": metadata}))
-    except ValidationError as error:
-        faults = "; ".join(
-            f"spec.{'.'.join(str(part) for part in fault['loc'])}: {fault['msg']}"
-            for fault in error.errors(include_input=False)
-        )
-        raise Trouble(f"{KIND} {name}: {faults}") from None
+        config = render(spec, placeholders(spec, name), name, unregister=wants_unregister(document))
     except PackageError as error:
         raise Trouble(f"{KIND} {name}: {error}") from None
     return Rendered(name, config, tuple(_notes(spec, config)), config.secret_files)
@@ -179,7 +168,7 @@ def _live(
     from mailpush.cli.kubectl.installation import installation
 
     there = installation(name, with_secrets=with_secrets, namespace=namespace, kubeconfig=kubeconfig, context=context)
-    found = rendered(there.document)
+    found = rendered(there.document, of_file=False)
     notes = _differences(name, found.config.files, there.running) if there.readable else []
     secret_files = found.secret_files if there.secret_files is None else there.secret_files
     return Rendered(found.name, found.config, (*found.notes, *notes), secret_files)
