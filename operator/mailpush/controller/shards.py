@@ -6,58 +6,42 @@ counts on the one before: a conflict ends the step, and the next one observes an
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 import structlog
 
-from mailpush import names
-from mailpush.controller import metrics
-from mailpush.controller.conditions import timestamp
-from mailpush.controller.events import WARNING, Happening, Subject, condition_changes
+from mailpush.controller.events import Happening
 from mailpush.controller.keys import ConfigKey
 from mailpush.controller.leasewriter import LeaseWriter
 from mailpush.controller.lookout import Lookout, Sighting
 from mailpush.controller.losses import Losses
-from mailpush.controller.mapviews import map_view, shard_map_status
 from mailpush.controller.owner import Owner
 from mailpush.controller.podview import PodView
 from mailpush.controller.shardmaps import ShardMaps
-from mailpush.controller.status import MapView, config_status, same_status
+from mailpush.controller.shardreport import ShardReport, UserFigures
 from mailpush.controller.world import ConfigState, Pod, World
-from mailpush.kube import resources
 from mailpush.kube.client import Kube
 from mailpush.kube.errors import KubeError
-from mailpush.sharding.observed import Fence, Observed, OrphanLease, PodObservation, named_only_by_map
+from mailpush.sharding.observed import Observed, OrphanLease, PodObservation, named_only_by_map
 from mailpush.sharding.planner import missing_leases, plan
 from mailpush.sharding.shardmap import PodRef, ShardMapError
 
 STEP_SECONDS: Final = 1.0
 LEAST_PAUSE: Final = 0.05
-STATUS_SECONDS: Final = 1.0
-MAP_STATUS_SECONDS: Final = 10.0
 
 log = structlog.get_logger(__name__)
 
 
-class Users(Protocol):
+class Users(UserFigures, Protocol):
     """What the loop needs to know of the push users."""
 
     def listed(self, namespace: str) -> bool:
         """Whether they have been read once."""
 
-    def weights(self, key: ConfigKey) -> Sequence[int]:
-        """Users of each slot who are to be listened for."""
-
     def owner_epoch(self, key: ConfigKey) -> int:
         """The highest epoch under which a pod has written a user's status."""
-
-    def version(self, key: ConfigKey) -> int:
-        """Changes whenever the weights do."""
-
-    def denied(self, key: ConfigKey) -> Mapping[str, int]:
-        """Users who are not to be listened for, by reason."""
 
     def slots_lost(self, key: ConfigKey, slots: frozenset[int]) -> None:
         """What is said of the users of these slots may have to change."""
@@ -95,13 +79,12 @@ class ShardLoop:
         self.owner = owner
         self.key = owner.key
         self.maps = ShardMaps(kube, owner)
-        self._kube = kube
         self._writer = LeaseWriter(kube, owner, lookout, clock)
+        self._report = ShardReport(kube, owner, self.maps, users, tell)
         self._world = world
         self._lookout = lookout
         self._users = users
         self._reconcile = reconcile
-        self._tell = tell
         self._on_step = on_step
         self._clock = clock
         self._wake = asyncio.Event()
@@ -109,11 +92,6 @@ class ShardLoop:
         self._planned: Outlook | None = None
         self._plan_again = 0.0
         self._losses = Losses()
-        self._viewed: tuple[str | None, int] | None = None
-        self._view = MapView()
-        self._reported = -STATUS_SECONDS
-        self._map_reported = -MAP_STATUS_SECONDS
-        self._told = (-1, -1)
 
     def wake(self) -> None:
         self._wake.set()
@@ -159,7 +137,7 @@ class ShardLoop:
         acted = await self._act(outlook)
         await self._writer.keep_callbacks(pods)
         self._note_owners(outlook)
-        await self._report(state, pods)
+        await self._report_on(state, pods)
         return acted
 
     # -- observing
@@ -254,7 +232,7 @@ class ShardLoop:
         self._overweight_since = planned.new_overweight_since
         for fence in planned.fences:
             if await self._writer.fence(fence, outlook.lease_versions.get(fence.lease_name)):
-                self._tell(self._pod_lost(fence))
+                self._report.pod_lost(fence)
             acted = True
         if planned.next_map is not None:
             await self.maps.write(planned.next_map, planned.changes)
@@ -288,52 +266,10 @@ class ShardLoop:
         self._world.highest_owner[self.key] = ordinal
         self._reconcile(self.key)
 
-    async def _report(self, state: ConfigState, pods: tuple[Pod, ...]) -> None:
+    async def _report_on(self, state: ConfigState, pods: tuple[Pod, ...]) -> None:
         now = self._clock()
-        if now - self._reported < STATUS_SECONDS:
-            return
-        viewed = (self.maps.version, self._users.version(self.key))
-        if viewed != self._viewed:
-            self._view = map_view(self.maps.map, self._users.weights(self.key))
-            self._viewed = viewed
-        views = tuple(self._pod_view(pod, now) for pod in pods)
-        status = config_status(state, views, self._view, self._users.denied(self.key), timestamp())
-        if not same_status(state.body_status, status):
-            # By uid: another MailPushConfig of this name is not what this is about.
-            body = {"metadata": {"name": self.key.name, "uid": self.owner.uid}, "status": status}
-            answer = await self._kube.apply(
-                resources.MAIL_PUSH_CONFIG,
-                self.key.namespace,
-                body,
-                manager=names.OPERATOR_MANAGER,
-                subresource="status",
-            )
-            before = state.body_status.get("conditions") or ()
-            state.saw(answer)
-            after = (answer.get("status") or {}).get("conditions") or ()
-            for happening in condition_changes(self._subject, before, after):
-                self._tell(happening)
-        await self._report_map(now)
-        metrics.EPOCH.labels(*self.key).set(self._view.epoch)
-        metrics.MOVING.labels(*self.key).set(self._view.moving)
-        self._reported = now
-
-    @property
-    def _subject(self) -> Subject:
-        return Subject("MailPushConfig", self.key.namespace, self.key.name, self.owner.uid)
-
-    def _pod_lost(self, fence: Fence) -> Happening:
-        text = f"{fence.lease_name} has not renewed its Lease and is given up: its users go to other pods"
-        return Happening(self._subject, WARNING, "PodLost", "Fence", text)
-
-    async def _report_map(self, now: float) -> None:
-        """Every pod watches the ShardMap, and gets it whole at each write: a count of users can wait."""
-        told = (self._view.epoch, self._view.moving)
-        if self.maps.map is None or (told == self._told and now - self._map_reported < MAP_STATUS_SECONDS):
-            return
-        status = shard_map_status(self.maps.status, self._view, self.maps.generation, timestamp())
-        await self.maps.report(status)
-        self._told, self._map_reported = told, now
+        if self._report.due(now):
+            await self._report.write(state, tuple(self._pod_view(pod, now) for pod in pods), now)
 
     def _pod_view(self, pod: Pod, now: float) -> PodView:
         sighting = self._sighting(pod.ref.name)
