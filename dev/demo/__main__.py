@@ -4,13 +4,15 @@ import json
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 from dev import images, nodes
 from dev.demo import users
 from dev.demo.mail import Mails, Told, percentile
 from dev.demo.show import chapter, table, text
-from dev.demo.site import Site, listening, wait_for
+from dev.demo.site import Site, listening, settled, wait_for
+from dev.demo.users import DemoUser
 from dev.errors import DevError
 
 MAILS_A_ROUND = 20
@@ -70,31 +72,36 @@ class Demo:
             self.site.ready(deployment)
         text(self.site.kubectl("get", "nodes,pods", "-o", "wide"))
         chapter("mail-push.properties, as an OX node would read it")
-        text(self.site.get("configmap", "mail-push-main-properties")["data"]["mail-push.properties"])
+        written = settled(lambda: self.site.get("configmap", "mail-push-main-properties"), bool)
+        text(written["data"]["mail-push.properties"])
 
     def register(self) -> None:
         chapter(f"kubectl apply: {len(users.USERS)} push users")
         self.site.register()
         wait_for(
             f"{len(users.LISTENING)} users are listened for, and the others have their reasons",
-            lambda: self.everybody_listens() and self.silent_users_have_reasons(),
-            120,
+            self.everybody_is_as_expected,
         )
         text(self.site.kubectl("get", "pushusers"))
         # A registration moves nobody for a minute: until then the users are where their slots are.
-        wait_for("users are spread evenly", lambda: self.everybody_listens() and self.spread_evenly(), 150)
+        wait_for("users are spread evenly", self.spread_evenly)
         text("\n" + self.site.kubectl("get", "mailpushconfigs,shardmaps"))
-        self.spread = self.listeners_by_pod("main")
         text(f"users per pod of main: {self.spread}")
 
     def explain(self) -> None:
         chapter("kubectl mailpush explain: why a user is not listened for, and why another is")
-        for user, spawn in ((users.DENIED, 1), (users.USERS[0], 0)):
-            text(f"\n$ kubectl mailpush explain {user.context_id} {user.user_id}")
-            code, printed = self.site.explain(user.context_id, user.user_id)
-            text(printed)
-            if code != spawn:
-                self.wrong.append(f"explain says of {user.name} what is not so (exit code {code})")
+        for user in (users.DENIED, users.USERS[0]):
+            self.explain_one(user)
+
+    def explain_one(self, user: DemoUser) -> None:
+        text(f"\n$ kubectl mailpush explain {user.context_id} {user.user_id}")
+        expected = 0 if user.listens else 1
+        code, printed = settled(
+            lambda: self.site.explain(user.context_id, user.user_id), lambda answer: answer[0] == expected
+        )
+        text(printed)
+        if code != expected:
+            self.wrong.append(f"explain says of {user.name} what is not so (exit code {code})")
 
     def change_allowed_clients(self) -> None:
         chapter(f"allowedClients is changed: {users.DENIED.name} is listened for, and then not any more")
@@ -106,36 +113,48 @@ class Demo:
             def changed(wanted: bool = listens) -> bool:
                 return listening(self.site.push_users()[users.DENIED.name]) is wanted
 
-            seconds = wait_for(f"the user {'listens' if listens else 'is denied'}", changed, 60)
+            seconds = wait_for(f"the user {'listens' if listens else 'is denied'}", changed)
             text(f"allowedClients: {', '.join(patterns)}: the user has changed after {seconds:.1f} s")
             self.slowest_change = max(self.slowest_change, seconds)
+        wait_for("all users are as they were", self.everybody_is_as_expected)
         if self.site.lives() != before:
             self.wrong.append("a change of allowedClients has restarted pods")
 
     def ask_pushusers(self) -> None:
         chapter("pushusers, as on an OX node: the operator tells of all listeners, a listener pod of its own")
         operator, pod = "deployment/mail-push", "mail-push-main-0"
-        everybody = self.pushusers(operator, "--list")
+        self.pushusers(
+            operator,
+            "--list",
+            good=lambda printed: printed.count("true") == len(users.LISTENING),
+            else_wrong=f"pushusers does not list {len(users.LISTENING)} listeners",
+        )
         self.pushusers(pod, "--list")
         self.pushusers(operator, "-l")
         self.pushusers(operator, "-r", "-c", "1", "-u", "3", "-i", users.TABLET)
-        wait_for("the user is listened for, as another client is left", self.everybody_listens, 60)
-        if everybody.count("true") != len(users.LISTENING):
-            self.wrong.append(f"pushusers does not list {len(users.LISTENING)} listeners")
-        if users.TABLET in self.pushusers(operator, "-l"):
-            self.wrong.append("pushusers lists a client that it has deleted")
+        self.pushusers(
+            operator,
+            "-l",
+            good=lambda printed: users.TABLET not in printed,
+            else_wrong="pushusers lists a client that it has deleted",
+        )
+        wait_for("the user is listened for, as another client is left", self.everybody_is_as_expected)
 
-    def pushusers(self, pod: str, *args: str) -> str:
+    def pushusers(
+        self, pod: str, *args: str, good: Callable[[str], bool] = lambda _: True, else_wrong: str = ""
+    ) -> None:
+        """Asks until the answer is good: what is told is what a watch has brought so far."""
         text(f"\n{pod} $ pushusers {' '.join(args)}")
-        printed = self.site.pushusers(pod, *args)
+        printed = settled(lambda: self.site.pushusers(pod, *args), good)
         text(printed)
-        return printed
+        if not good(printed):
+            self.wrong.append(else_wrong)
 
     def first_round(self) -> None:
         chapter(f"{MAILS_A_ROUND} mails by LMTP, and two that must stay silent")
         self.first = self.deliver(MAILS_A_ROUND)
         self.silent = [self.mails.deliver(user) for user in users.SILENT]
-        self.mails.wait(self.first, 30)
+        self.mails.wait(self.first)
         self.report(self.first)
 
     def lose_a_node(self) -> None:
@@ -143,25 +162,25 @@ class Demo:
         pods = self.site.listener_pods()
         self.lost = {name for name, pod in pods.items() if pod["spec"].get("nodeName") == LOST_NODE}
         affected = {
-            name
-            for name, user in self.site.push_users().items()
-            if listening(user) and user["status"].get("pod") in self.lost
+            name for name, user in self.site.push_users().items() if listening(user) and pod_of(user) in self.lost
         }
         text(f"{len(affected)} users are listened for by pods there: {', '.join(sorted(affected))}")
+        if not affected:
+            self.wrong.append(f"no user was listened for on {LOST_NODE}, so nothing could be taken over")
         self.cluster.partition(LOST_NODE)
 
         def taken_over() -> bool:
             found = self.site.push_users()
-            return all(listening(found[name]) and found[name]["status"]["pod"] not in self.lost for name in affected)
+            return all(listening(found[name]) and pod_of(found[name]) not in self.lost for name in affected)
 
-        self.takeover = wait_for("the other node's pods listen for them", taken_over, 90)
+        self.takeover = wait_for("the other node's pods listen for them", taken_over)
         text(f"the last of them is listened for again after {self.takeover:.1f} s")
         text(self.site.kubectl("get", "pushusers"))
 
     def second_round(self) -> None:
         chapter(f"{MAILS_A_ROUND} more mails, right then")
         self.second = self.deliver(MAILS_A_ROUND)
-        self.mails.wait(self.second, 30)
+        self.mails.wait(self.second)
         self.report(self.second)
 
     def node_comes_back(self) -> None:
@@ -169,12 +188,13 @@ class Demo:
         self.cluster.heal(LOST_NODE)
 
         def back() -> bool:
-            held = Counter(user["status"].get("pod") for user in self.site.push_users().values() if listening(user))
-            return any(held[pod] for pod in self.lost) and self.everybody_listens()
+            found = self.site.push_users()
+            held = {pod_of(user) for user in found.values() if listening(user)}
+            return bool(held & self.lost) and as_expected(found)
 
-        text(f"its pods take users again after {wait_for('its pods take users again', back, 240):.1f} s")
+        text(f"its pods take users again after {wait_for('its pods take users again', back):.1f} s")
         text(self.site.kubectl("get", "pushusers"))
-        self.mails.collect()
+        self.mails.wait(self.told)
         twice = [told.subject for told in self.told if len(told.notifications) > 1]
         text(f"\ntold twice: {', '.join(twice) or 'nothing'}")
 
@@ -216,22 +236,17 @@ class Demo:
             "takeover_s": round(self.takeover, 1),
         }
 
-    def everybody_listens(self) -> bool:
-        return sum(map(listening, self.site.push_users().values())) == len(users.LISTENING)
+    def everybody_is_as_expected(self) -> bool:
+        return as_expected(self.site.push_users())
 
     def spread_evenly(self) -> bool:
-        counts = self.listeners_by_pod("main")
-        return max(counts) - min(counts) <= 1
-
-    def silent_users_have_reasons(self) -> bool:
+        """Also notes the spread: what is shown and judged is the very one that was waited for."""
         found = self.site.push_users()
-        return all(found[user.name].get("status", {}).get("reason") for user in users.SILENT)
-
-    def listeners_by_pod(self, config: str) -> list[int]:
-        """Users who are listened for, by pod of one installation; pods without any count too."""
-        counts = Counter(user["status"]["pod"] for user in self.site.push_users().values() if listening(user))
-        pods = self.site.listener_pods().items()
-        return [counts[name] for name, pod in pods if pod["metadata"]["labels"]["mailpush.dev/config"] == config]
+        counts = Counter(pod_of(user) for user in found.values() if listening(user))
+        pods = self.site.listener_pods().items()  # pods without any user count too
+        self.spread = [counts[name] for name, pod in pods if pod["metadata"]["labels"]["mailpush.dev/config"] == "main"]
+        replicas = self.site.get("mailpushconfig", "main")["spec"]["listeners"]["replicas"]
+        return as_expected(found) and len(self.spread) == replicas and max(self.spread) - min(self.spread) <= 1
 
     def deliver(self, count: int) -> list[Told]:
         return [self.mails.deliver(users.LISTENING[number % len(users.LISTENING)]) for number in range(count)]
@@ -253,6 +268,21 @@ class Demo:
             ],
         )
         text(f"{sum(bool(one.notifications) for one in told)} of {len(told)} told")
+
+
+def pod_of(user: dict[str, Any]) -> str | None:
+    """The pod that listens for a PushUser, or did."""
+    pod: str | None = user.get("status", {}).get("pod")
+    return pod
+
+
+def as_expected(found: dict[str, dict[str, Any]]) -> bool:
+    """Whether just those are listened for who should be, and the others say why not."""
+    return all(
+        listening(found[user.name]) is user.listens
+        and (user.listens or found[user.name].get("status", {}).get("reason") == user.reason)
+        for user in users.USERS
+    )
 
 
 if __name__ == "__main__":

@@ -7,13 +7,13 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import yaml
 
 from dev import binaries, run
 from dev.demo import users
-from dev.errors import DevError
+from dev.errors import CommandError, DevError
 from dev.pki import Authority
 
 HERE = Path(__file__).parent / "site"
@@ -21,6 +21,10 @@ ROOT = Path(__file__).resolve().parents[2]
 NAMESPACE = "mail"
 ADMIN = "oxadmin"
 PUSHUSERS = "/opt/open-xchange/sbin/pushusers"
+PATIENCE = 300.0
+"""Seconds for one thing to come true; only so that a demo in which it never does comes to an end."""
+
+Answer = TypeVar("Answer")
 
 
 class Cluster(Protocol):
@@ -104,7 +108,7 @@ class Site:
             "-",
             "--wait",
             "--timeout",
-            "180s",
+            f"{PATIENCE:.0f}s",
             *more,
             input=yaml.safe_dump(overlay),
             env=self._environment(),
@@ -133,7 +137,7 @@ class Site:
         self.kubectl("patch", "mailpushconfig", "main", "--type=merge", "-p", json.dumps({"spec": spec}))
 
     def ready(self, deployment: str) -> None:
-        self.kubectl("rollout", "status", f"deployment/{deployment}", "--timeout=120s")
+        self.kubectl("rollout", "status", f"deployment/{deployment}", f"--timeout={PATIENCE:.0f}s")
 
     def address(self, service: str) -> str:
         """The Service's ClusterIP: the machine reaches it by way of a node."""
@@ -150,7 +154,10 @@ class Site:
     def lives(self) -> dict[str, tuple[str, int]]:
         """UID and restarts of each listener pod."""
         return {
-            name: (pod["metadata"]["uid"], sum(one["restartCount"] for one in pod["status"]["containerStatuses"]))
+            name: (
+                pod["metadata"]["uid"],
+                sum(one["restartCount"] for one in pod["status"].get("containerStatuses", ())),
+            )
             for name, pod in self.listener_pods().items()
         }
 
@@ -173,15 +180,40 @@ def listening(user: dict[str, Any]) -> bool:
     return any(c["type"] == "Listening" and c["status"] == "True" for c in conditions)
 
 
-def wait_for(what: str, condition: Callable[[], bool], seconds: float) -> float:
-    """Seconds that it took.
+def wait_for(what: str, condition: Callable[[], bool], seconds: float = PATIENCE) -> float:
+    """Seconds that it took. A condition whose command fails is looked at again: a busy API server may not answer once.
 
     Raises:
         DevError: it did not come true in time.
     """
     start = time.monotonic()
-    while not condition():
+    while True:
+        try:
+            if condition():
+                return time.monotonic() - start
+            trouble = ""
+        except CommandError as error:
+            trouble = f"; {error}"
         if time.monotonic() - start > seconds:
-            raise DevError(f"after {seconds:.0f} s still not: {what}")
+            raise DevError(f"after {seconds:.0f} s still not: {what}{trouble}")
         time.sleep(0.2)
-    return time.monotonic() - start
+
+
+def settled(ask: Callable[[], Answer], good: Callable[[Answer], bool], seconds: float = 60) -> Answer:
+    """The first good answer, or the last one after so many seconds: who asks says what is wrong with it.
+
+    Raises:
+        DevError: the command failed each time.
+    """
+    answers: list[Answer] = []
+
+    def asked() -> bool:
+        answers.append(ask())
+        return good(answers[-1])
+
+    try:
+        wait_for("an answer", asked, seconds)
+    except DevError:
+        if not answers:
+            raise
+    return answers[-1]

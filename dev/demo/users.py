@@ -30,8 +30,15 @@ class DemoUser:
         return f"{self.config}-{self.context_id}-{self.user_id}"
 
     @property
+    def reason(self) -> str | None:
+        """Why nobody is to listen for this user; None where somebody is."""
+        if self.suspended:
+            return "Suspended"
+        return None if CLIENT in self.clients else "ClientNotAllowed"
+
+    @property
     def listens(self) -> bool:
-        return not self.suspended and CLIENT in self.clients
+        return self.reason is None
 
     def manifest(self) -> dict[str, object]:
         spec: dict[str, object] = {
