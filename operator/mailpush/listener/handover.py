@@ -49,6 +49,8 @@ _OUTCOMES: Final = {
 @dataclass(slots=True)
 class _Item:
     entry: Entry
+    until: float
+    """By the monotonic clock: a step of the wall clock must not make a mail old."""
     tries: int = 0
     hint: str | None = None
     """The owner as another pod named it: good for one try."""
@@ -169,7 +171,8 @@ class Router:
         self._pending += 1
         metrics.PENDING.set(self._pending)
         self._empty.clear()
-        self._later(_Item(entry), 0.0)
+        age = min(max(self._now() - entry.at, 0.0), self._time_to_live)
+        self._later(_Item(entry, self._clock() + self._time_to_live - age), 0.0)
 
     def _finish(self, item: _Item, outcome: str) -> None:
         if outcome == "taken":
@@ -216,7 +219,7 @@ class Router:
 
     def _route(self, item: _Item) -> None:
         mail = item.entry.mail
-        if self._now() - item.entry.at >= self._time_to_live:
+        if self._clock() >= item.until:
             log.warning("handover_expired", context=mail.context_id, user=mail.user_id)
             self._finish(item, "expired")
             return

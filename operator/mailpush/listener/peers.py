@@ -26,6 +26,7 @@ KEY_SECONDS: Final = 10.0
 
 CONNECT_SECONDS: Final = 1.0
 ANSWER_SECONDS: Final = 2.0
+UNAUTHORIZED: Final = 401
 _ANSWER_BYTES: Final = 4096
 
 encode_mail = msgspec.json.Encoder().encode
@@ -130,23 +131,32 @@ class Peers:
     async def post(self, pod: str, mail: NewMail) -> PeerAnswer:
         """Hands `mail` to `pod`. Never raises for anything that `pod` or the network does."""
         body = encode_mail(mail)
-        timestamp = str(int(self._now()))
         try:
-            headers = {
-                "Content-Type": "application/json",
-                TIMESTAMP_HEADER: timestamp,
-                SIGNATURE_HEADER: sign(self._key.all()[0], timestamp, body),
-            }
-            async with self._session.post(
-                self._url(pod) + INTERNAL_EVENTS_PATH, data=body, headers=headers, allow_redirects=False
-            ) as response:
-                return _answer_of(response.status, await response.content.read(_ANSWER_BYTES))
+            keys = self._key.all()
         except KeyUnavailableError as error:
             log.warning("handover_key_missing", error=str(error))
             return PeerAnswer(Answer.REFUSED)
+        try:
+            for key in keys:
+                status, answer = await self._post(pod, body, key)
+                if status != UNAUTHORIZED:  # else that pod has not seen the new key yet
+                    break
+            return _answer_of(status, answer)
         except (ClientError, TimeoutError, OSError, ValueError) as error:
             log.info("handover_unreachable", pod=pod, error=type(error).__name__)
             return PeerAnswer(Answer.UNREACHABLE)
+
+    async def _post(self, pod: str, body: bytes, key: bytes) -> tuple[int, bytes]:
+        timestamp = str(int(self._now()))
+        headers = {
+            "Content-Type": "application/json",
+            TIMESTAMP_HEADER: timestamp,
+            SIGNATURE_HEADER: sign(key, timestamp, body),
+        }
+        async with self._session.post(
+            self._url(pod) + INTERNAL_EVENTS_PATH, data=body, headers=headers, allow_redirects=False
+        ) as response:
+            return response.status, await response.content.read(_ANSWER_BYTES)
 
     async def close(self) -> None:
         await self._session.close()

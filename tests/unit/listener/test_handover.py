@@ -1,4 +1,5 @@
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,6 +32,7 @@ class World:
     posts: list[tuple[str, int]] = field(default_factory=list)
     taken: list[NewMail] = field(default_factory=list)
     unix: float = 1000.0
+    passed: float = 0.0
     under_way: int = 0
     most_under_way: int = 0
 
@@ -61,6 +63,7 @@ class World:
             open_now=lambda: self.open_users,
             capacity=capacity,
             time_to_live=time_to_live,
+            clock=lambda: time.monotonic() + self.passed,
             now=lambda: self.unix,
         )
 
@@ -207,11 +210,11 @@ async def test_after_its_time_to_live_a_mail_is_given_up(world: World, run: Run)
     world.owner = None
     router = world.router(time_to_live=900)
     router.offer(mail())
-    world.unix += 899
+    world.passed += 800
     run(router)
     await until(lambda: router._due and router._due[0][2].tries >= 1)
     assert router.pending == 1
-    world.unix += 1
+    world.passed += 100
     router.ownership_changed()
     await done(router)
     assert Journal(world.folder).replay() == []
@@ -275,3 +278,16 @@ async def test_flush_says_what_is_left(world: World, run: Run) -> None:
     router = run(world.router())
     router.offer(mail())
     assert await router.flush(0.01) == 1
+
+
+async def test_a_step_of_the_wall_clock_makes_no_mail_old(world: World, run: Run) -> None:
+    world.owner = None
+    router = run(world.router())
+    router.offer(mail())
+    world.unix += 10_000
+    router.ownership_changed()
+    await asyncio.sleep(0)
+    world.owner = "pod-1"
+    router.ownership_changed()
+    await done(router)
+    assert world.posts == [("pod-1", 1)]

@@ -172,3 +172,17 @@ def test_a_key_that_is_not_mounted_is_said() -> None:
 
     with pytest.raises(KeyUnavailableError, match="operator"):
         HandoverKey(missing).all()
+
+
+async def test_a_pod_that_has_not_seen_the_new_key_yet_still_gets_its_mails(owner: Owner) -> None:
+    keys, clock = [KEY], [0.0]
+    key = HandoverKey(lambda: keys[0], clock=lambda: clock[0])
+    peers = Peers(lambda _pod: owner.url, key, now=lambda: NOW)
+    try:
+        key.all()
+        keys[0], clock[0] = b"n" * 32, 1000.0
+        assert key.all() == (keys[0], KEY)
+        assert await peers.post("pod-1", MAIL) == PeerAnswer(Answer.TAKEN)
+        assert owner.taken == [MAIL]
+    finally:
+        await peers.close()
