@@ -13,23 +13,30 @@ import shutil
 import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from dev import binaries, run
+from dev.errors import DevError
 from dev.processes import Group, alive
 from dev.services import Dovecot, Redis, WebhookReceiver
 from mailpush import names
+from mailpush.sharding.shardmap import PodRef
 from tests.cluster.conftest import ROOT, Namespace, wait_for
 from tests.cluster.forward import Forward
+from tests.cluster.spread import even, spread
 
 CLIENT = "open-xchange-mobile-api-facade"
 CALLBACK_LOGIN, CALLBACK_PASSWORD = "dovecot", "callback-password"
 MAIL_PUSH = Path(sys.executable).parent / "mail-push"
+PATIENCE = 120.0
+"""Seconds after which a wait is in vain: a busy machine is slow to start half a dozen programs."""
 
 
 @dataclass
@@ -56,6 +63,8 @@ class MailSite:
         self.group = Group("mail-push-site")
         self.network = f"127.{random.randint(2, 250)}.{random.randint(1, 250)}"
         self.pods: dict[str, PodProcess] = {}
+        self.outages: list[tuple[datetime, datetime]] = []
+        """From when to when there was no API server that knows all its rules."""
         self._starts = 0
         self._forwards: dict[tuple[int, int], Forward] = {}
         self.receiver = WebhookReceiver.start()
@@ -97,7 +106,7 @@ class MailSite:
         self.start_operator()
         self.namespace.apply(json.dumps(self.manifest()))
 
-    def start_operator(self) -> int:
+    def start_operator(self) -> None:
         """Starts it as the Deployment's container, with the ServiceAccount's own token."""
         deployment = self.namespace.list("deployments")[0]
         spec = deployment["spec"]["template"]["spec"]
@@ -105,7 +114,7 @@ class MailSite:
         token = self.namespace.plane.kubeconfig_for_service_account(self.namespace.name, spec["serviceAccountName"])
         self._starts += 1
         self.operator = f"operator-{self._starts}"
-        return self.group.start(
+        self._operator_pid = self.group.start(
             self.operator,
             MAIL_PUSH,
             "operator",
@@ -122,6 +131,30 @@ class MailSite:
 
     def kill_operator(self) -> None:
         self.group.stop(self.operator, grace=0)
+
+    def operator_runs(self) -> bool:
+        return alive(self._operator_pid)
+
+    def wait_leading(self) -> None:
+        """Until the operator that was started last leads."""
+        self.wait_for(f"{self.operator} leads", lambda: self.operator in json.dumps(self.namespace.list("leases")))
+
+    @contextmanager
+    def without_api(self) -> Iterator[None]:
+        """The API server is away for as long as the block runs, and after it ready again."""
+        plane, since = self.namespace.plane, datetime.now(UTC)
+        plane.stop_apiserver()
+        try:
+            yield
+        finally:
+            plane.start_apiserver()
+            # One that has just started refuses what it has not read the roles of; the log of that comes a little later.
+            self.outages.append((since, datetime.now(UTC) + timedelta(seconds=10)))
+
+    def in_outage(self, line: str) -> bool:
+        """Whether a line of a log was written while there was no API server to count on."""
+        at = datetime.fromisoformat(json.loads(line)["timestamp"]) if line.startswith("{") else None
+        return at is not None and any(start <= at <= end for start, end in self.outages)
 
     def manifest(self) -> dict[str, Any]:
         return {
@@ -153,7 +186,7 @@ class MailSite:
                             "name": "devices",
                             "url": self.receiver.url,
                             "secretRef": {"name": "webhook", "key": "secret"},
-                            "timeoutMilliseconds": 2000,
+                            "timeoutMilliseconds": 5000,
                         }
                     ]
                 },
@@ -177,7 +210,7 @@ class MailSite:
     # -- pods, with this file for a kubelet
 
     def start_pods(self) -> None:
-        wait_for("the StatefulSet's pods", lambda: len(self._pod_objects()) == self.replicas)
+        self.wait_for("the StatefulSet's pods", lambda: len(self._pod_objects()) == self.replicas)
         for name in sorted(self._pod_objects()):
             self.start_pod(name)
 
@@ -291,7 +324,7 @@ class MailSite:
         """Statuses of the push users by user id."""
         return {item["spec"]["userId"]: item.get("status", {}) for item in self.namespace.list("pushusers")}
 
-    def wait_listening(self, *user_ids: int, without: frozenset[str] = frozenset(), seconds: float = 60) -> None:
+    def wait_listening(self, *user_ids: int, without: frozenset[str] = frozenset(), seconds: float = PATIENCE) -> None:
         """Until pods other than `without` listen for all of these users."""
 
         def all_listen() -> bool:
@@ -303,16 +336,34 @@ class MailSite:
 
         self.wait_for(f"users {user_ids} are listened for", all_listen, seconds)
 
-    def wait_for(self, what: str, found: Callable[[], Any], seconds: float = 60) -> Any:
+    def wait_spread(self, *user_ids: int) -> dict[str, list[int]]:
+        """Until these users are spread evenly over all pods and nothing is on its way; the users by pod.
+
+        A registration alone moves nobody for a minute, so it may take that long where nobody has waited for it yet.
+        """
+
+        pods = [PodRef(pod.name, pod.uid) for pod in self.pods.values()]
+
+        def settled() -> dict[str, list[int]]:
+            by_pod = spread(self.namespace, pods, user_ids)
+            return by_pod if even(by_pod) else {}
+
+        by_pod: dict[str, list[int]] = self.wait_for(f"users {user_ids} are spread evenly", settled, 60 + PATIENCE)
+        return by_pod
+
+    def wait_for(self, what: str, found: Callable[[], Any], seconds: float = PATIENCE) -> Any:
         """As wait_for, and where it is in vain the error holds all that is to be seen of the site."""
         try:
             return wait_for(what, found, seconds)
         except AssertionError as error:
+            raise AssertionError(f"{error}\n{self._state()}\ntold: {self.told()}\n{self.logs()}") from None
+
+    def _state(self) -> str:
+        try:
             shard_map = self.namespace.get("shardmap", "main") or {}
-            changes = json.dumps(shard_map.get("status", {}), indent=1)
-            raise AssertionError(
-                f"{error}\n{self.users()}\ntold: {self.told()}\nmap: {changes}\n{self.logs()}"
-            ) from None
+            return f"{self.users()}\nmap: {json.dumps(shard_map.get('status', {}), indent=1)}"
+        except DevError as error:
+            return f"no API: {error}"
 
     def told(self) -> list[tuple[str, str]]:
         """Subject and webhook-id of each notification so far, in the order of arrival."""
@@ -321,7 +372,7 @@ class MailSite:
             for one in self.receiver.received
         ]
 
-    def wait_told(self, *subjects: str, seconds: float = 30) -> None:
+    def wait_told(self, *subjects: str, seconds: float = PATIENCE) -> None:
         self.wait_for(f"{subjects} are told", lambda: set(subjects) <= {told for told, _ in self.told()}, seconds)
 
     def logs(self) -> str:

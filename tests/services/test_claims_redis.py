@@ -83,9 +83,9 @@ async def test_what_is_done_stays_done_for_a_day_under_the_configs_uid(
 
 
 async def test_two_configs_do_not_meet_in_one_redis(redis: Redis, claims: RedisClaims) -> None:
-    other = RedisClaims.from_url(redis.url, "another-uid")
+    other = RedisClaims.from_url(redis.url, str(uuid.uuid4()))
     await won(claims)
-    assert isinstance(await other.claim("a", "pod", 1), Claim)
+    assert isinstance(await other.claim("a", "pod", PATIENCE), Claim)
     await other.close()
 
 

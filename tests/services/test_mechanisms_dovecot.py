@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -10,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from prometheus_client import CollectorRegistry
+from prometheus_client import REGISTRY, CollectorRegistry
 
 from dev.processes import free_port
 from dev.services import Dovecot, WebhookReceiver
@@ -36,12 +37,14 @@ from mailpush.notifications.notification import NewMail
 from mailpush.notifications.transports.webhook import WebhookTarget
 from mailpush.properties.settings import CallbackSettings, ImapIdleSettings
 
-HOST = "127.0.0.1"
+# An address of our own: the port that Dovecot calls is listened on in some tests only, and nobody takes it meanwhile.
+HOST = f"127.{random.randint(2, 250)}.{random.randint(1, 250)}.1"
 CALLBACK = CallbackSettings("ntf", "ntfpw")
 LOGINS = pytest.mark.parametrize("master", [False, True], ids=["as the user", "as the master user"])
 
-# A waiting endpoint would hold a delivery until the test's own 30 s are over: Dovecot's 2 s would hide it.
-PATIENT = "user_from_metadata cache_lifetime=60s timeout_msecs=120000 max_retries=0"
+# A waiting endpoint would hold a delivery until the test's own 30 s are over: Dovecot's 2 s would hide it. A second try
+# is for the connection that Dovecot has kept from an earlier test, and that may end just when it is used.
+PATIENT = "user_from_metadata cache_lifetime=60s timeout_msecs=120000 max_retries=1"
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,7 @@ class Mail:
 
 @pytest.fixture(scope="module")
 def running() -> Iterator[tuple[Dovecot, int]]:
-    port = free_port()
+    port = free_port(HOST)
     url = f"http://{CALLBACK.login}:{CALLBACK.password}@{HOST}:{port}{CALLBACK_PATH}"
     with Dovecot.launch([url], driver_options=PATIENT) as dovecot:
         yield dovecot, port
@@ -138,11 +141,12 @@ async def test_a_user_is_registered_and_unregistered(mail: Mail, security: Secur
 async def test_a_wrong_password_is_named_and_tried_again_much_later(mail: Mail) -> None:
     mailbox = mail.mailbox(password="wr0ng")
     slow = Surroundings(ConnectBudget(), timeout=30)
+    before = slow.clock()
     async with listening(dovecot_listener(mailbox, slow), State.FAILED) as listener:
         health = listener.health
         assert health.reason == "AuthenticationFailed"
         assert health.retry_at is not None
-        assert health.retry_at - slow.clock() > 20
+        assert health.retry_at - before > 20
         assert "wr0ng" not in health.message
 
 
@@ -252,13 +256,20 @@ async def test_a_callback_at_another_pod_is_handed_to_the_owner(mail: Mail, tmp_
             await until(lambda: owner.taken)
             assert await here.router.flush(30) == 0
             assert here.taken == []
-            assert [mail.uid for mail in owner.taken] == [1]
+            assert {mail.uid for mail in owner.taken} == {1}, "a hand-over that is answered late is made again"
+
+
+def refused_callbacks() -> float:
+    """In this process so far."""
+    return REGISTRY.get_sample_value("mailpush_callbacks_total", {"outcome": "unauthorized"}) or 0.0
 
 
 async def test_a_wrong_callback_password_tells_nothing_and_hinders_no_mail(mail: Mail, tmp_path: Path) -> None:
     async with pod(tmp_path / "0", mail.port) as here, listening(dovecot_listener(mail.mailbox())):
         here.settings[0] = CallbackSettings("ntf", "other")
+        before = refused_callbacks()
         await mail.deliver()
+        await until(lambda: refused_callbacks() > before)
         here.settings[0] = CALLBACK
         await mail.deliver()
         await until(lambda: here.taken)
@@ -301,7 +312,7 @@ async def test_an_owner_that_hangs_does_not_delay_a_delivery(mail: Mail, tmp_pat
     async with pod(tmp_path / "0", mail.port, peer_url=url) as here, listening(dovecot_listener(mail.mailbox())):
         here.result[0] = TakeResult.NOT_MINE
         await mail.deliver()
-        await asked.wait()
+        await until(asked.is_set)
         await mail.deliver()
         assert here.router.pending == 2
         here.result[0] = TakeResult.TAKEN
