@@ -55,8 +55,10 @@ VERBATIM: Final = """\
 ## Any further property
 
 `spec.properties` takes any OX property as it is: `com.openexchange.*` into the file that it belongs to, what we do not
-know into `extra.properties`. What stands there wins over the fields. It may not hold secrets (the API server refuses
-the properties that stand in `mail-push-secrets.properties`), nor `mailpush.*`.
+know into `extra.properties`. What stands there wins over the fields; where a field is set and says otherwise, a warning
+names both (condition `Warning`, reason `PropertyOverridesField`). It may not hold secrets (the API server refuses the
+properties that stand in `mail-push-secrets.properties`; another one that looks like a secret gets a warning,
+`SecretInProperties`), nor `mailpush.*`.
 
 `com.openexchange.push.allowedClient`, the spelling of OX's article, is taken as `com.openexchange.push.allowedClients`,
 with a warning (condition `Warning`, reason `AllowedClientSpelling`): OX itself does not read it.

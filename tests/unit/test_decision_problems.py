@@ -96,7 +96,7 @@ def test_what_may_not_be_meant_is_a_warning() -> None:
     spec = MailPushConfigSpec.model_validate(SPEC | changes)
     assert [problem.reason for problem in config_warnings(spec)] == [
         "AllowedClientSpelling",
-        "EveryClientAllowed",
+        "PropertyOverridesField",
         "MailAccessInsecure",
         "MailAccessInsecure",
     ]

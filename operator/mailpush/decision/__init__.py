@@ -14,7 +14,8 @@ from mailpush.decision.chain import (
 )
 from mailpush.decision.checks import POD_EXCLUDED, REASONS, Refusal
 from mailpush.decision.facts import Placement, SecretFacts, SiteFacts, UserFacts, login_of, site_facts, user_facts
-from mailpush.decision.problems import Problem, config_problems, config_warnings, property_problems
+from mailpush.decision.problems import Problem, config_problems, property_problems
+from mailpush.decision.warnings import config_warnings
 
 __all__ = [
     "ACCEPTED",

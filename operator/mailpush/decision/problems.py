@@ -82,11 +82,6 @@ def property_problems(spec: MailPushConfigSpec, settings: Settings) -> tuple[Pro
     return tuple(problems)
 
 
-def config_warnings(spec: MailPushConfigSpec) -> tuple[Problem, ...]:
-    """What works, but perhaps not as meant."""
-    return tuple(_warnings(spec))
-
-
 def _packages(spec: MailPushConfigSpec) -> Iterator[Problem]:
     states = packages.effective_of(spec)
     for state in states:
@@ -151,30 +146,3 @@ def _switched_off(spec: MailPushConfigSpec) -> Iterator[Problem]:
         )
     if spec.listeners.replicas == 0:
         yield Problem("ListenersScaledToZero", "listeners.replicas is 0: nothing listens until it is raised")
-
-
-def _warnings(spec: MailPushConfigSpec) -> Iterator[Problem]:
-    if keys.ALLOWED_CLIENT in spec.properties:
-        yield Problem(
-            "AllowedClientSpelling",
-            f"properties has {keys.ALLOWED_CLIENT}, which OX itself does not read; it is taken as "
-            f"{keys.ALLOWED_CLIENTS}: use the field allowedClients",
-        )
-    if spec.allowed_client is not None:
-        yield Problem(
-            "AllowedClientSpelling",
-            "allowedClient is the spelling of OX's article, which OX itself does not read; it is taken as "
-            "allowedClients: rename it",
-        )
-    if [] in (spec.allowed_clients, spec.allowed_client):
-        yield Problem("EveryClientAllowed", "allowedClients is empty, which allows every client, as in OX")
-    for server in spec.mail_access.servers if spec.mail_access else ():
-        if server.security == "none":
-            yield Problem(
-                "MailAccessInsecure", f"mailAccess.servers[{server.name}].security is none: passwords go in the clear"
-            )
-        elif server.insecure_skip_verify:
-            yield Problem(
-                "MailAccessInsecure",
-                f"mailAccess.servers[{server.name}].insecureSkipVerify is true: anybody may pose as the server",
-            )

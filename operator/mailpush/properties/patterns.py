@@ -13,9 +13,10 @@ _ANY_CHARACTER: Final = "?"
 class ClientPatterns:
     """A list of patterns that a client id may match.
 
-    OX's rules: `*` stands for any run of characters, `?` for exactly one; upper and lower case are the same; the whole
-    id must match. An empty list allows every client. (OX's own code takes a `?` at the end as a prefix test, and a `?`
-    inside without a `*` literally; that is taken as a fault and not followed.)
+    OX's rules: `*` stands for any run of characters, `?` for exactly one; A to Z are the same as a to z (Java folds no
+    other letters unless told to); the whole id must match. An empty list allows every client. (OX's own code takes a
+    `?` at the end as a prefix test, and a `?` inside without a `*` literally; that is taken as a fault and not
+    followed.)
     """
 
     patterns: tuple[str, ...] = ()
@@ -23,7 +24,7 @@ class ClientPatterns:
 
     def __post_init__(self) -> None:
         alternatives = "|".join(f"(?:{_regex(pattern)})" for pattern in self.patterns)
-        compiled = re.compile(alternatives, re.IGNORECASE | re.DOTALL) if self.patterns else None
+        compiled = re.compile(alternatives, re.IGNORECASE | re.ASCII | re.DOTALL) if self.patterns else None
         object.__setattr__(self, "_regex", compiled)
 
     @classmethod

@@ -1,0 +1,102 @@
+"""What works in a MailPushConfig, but perhaps not as meant: for its condition `Warning`."""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from mailpush import packages
+from mailpush.api.mailpushconfig import MailPushConfigSpec
+from mailpush.decision.problems import Problem
+from mailpush.properties import keys
+from mailpush.properties.catalog import settings_of
+from mailpush.properties.oxfiles import ox_files
+from mailpush.properties.patterns import ClientPatterns
+
+_SECRET: Final = re.compile(
+    r"(password|passwd|passphrase|passcrypt|secret|token|api-?key|private-?key)$", re.IGNORECASE
+)
+_NO_SECRET: Final = frozenset({"", "true", "false"})
+
+
+def config_warnings(spec: MailPushConfigSpec) -> tuple[Problem, ...]:
+    """What works, but perhaps not as meant."""
+    return (*_allowed_clients(spec), *_properties(spec), *_servers(spec))
+
+
+def _allowed_clients(spec: MailPushConfigSpec) -> Iterator[Problem]:
+    if keys.ALLOWED_CLIENT in spec.properties:
+        yield Problem(
+            "AllowedClientSpelling",
+            f"properties has {keys.ALLOWED_CLIENT}, which OX itself does not read; it is taken as "
+            f"{keys.ALLOWED_CLIENTS}: use the field allowedClients",
+        )
+    if spec.allowed_client is not None:
+        yield Problem(
+            "AllowedClientSpelling",
+            "allowedClient is the spelling of OX's article, which OX itself does not read; it is taken as "
+            "allowedClients: rename it",
+        )
+    by_property = [
+        spec.properties[key] for key in (keys.ALLOWED_CLIENTS, keys.ALLOWED_CLIENT) if key in spec.properties
+    ]
+    if by_property:
+        where, everybody = (
+            "com.openexchange.push.allowedClients in properties",
+            not ClientPatterns.parse(by_property[0]).patterns,
+        )
+    else:
+        where, everybody = "allowedClients", [] in (spec.allowed_clients, spec.allowed_client)
+    if everybody:
+        yield Problem("EveryClientAllowed", f"{where} is empty, which allows every client, as in OX")
+
+
+def _properties(spec: MailPushConfigSpec) -> Iterator[Problem]:
+    given = spec.manifest()
+    by_fields = {
+        key: value
+        for file in ox_files(spec, packages.in_effect(packages.effective_of(spec))).values()
+        for key, value in file.items()
+    }
+    for key, value in sorted(spec.properties.items()):
+        if _SECRET.search(key) and value.strip().lower() not in _NO_SECRET:
+            yield Problem(
+                "SecretInProperties",
+                f"properties has {key}, which looks like a secret: whoever may read the MailPushConfig or its "
+                "ConfigMap can read it; take it out, nothing here goes by it",
+            )
+        real = keys.ALLOWED_CLIENTS if key == keys.ALLOWED_CLIENT else key
+        for setting in settings_of(real):
+            if _given(given, setting.field) and _differ(real, by_fields.get(real, value), value):
+                yield Problem(
+                    "PropertyOverridesField",
+                    f"properties has {key}, which wins over {setting.field}, and they differ: take one of them out",
+                )
+
+
+def _differ(key: str, one: str, other: str) -> bool:
+    if key == keys.ALLOWED_CLIENTS:
+        return ClientPatterns.parse(one) != ClientPatterns.parse(other)
+    return one != other.strip()
+
+
+def _given(spec: Mapping[str, Any], path: str) -> bool:
+    """Whether a field is set, not left to its default."""
+    here: Any = spec
+    for name in path.split("."):
+        if not isinstance(here, Mapping) or name not in here:
+            return False
+        here = here[name]
+    return True
+
+
+def _servers(spec: MailPushConfigSpec) -> Iterator[Problem]:
+    for server in spec.mail_access.servers if spec.mail_access else ():
+        if server.security == "none":
+            yield Problem(
+                "MailAccessInsecure", f"mailAccess.servers[{server.name}].security is none: passwords go in the clear"
+            )
+        elif server.insecure_skip_verify:
+            yield Problem(
+                "MailAccessInsecure",
+                f"mailAccess.servers[{server.name}].insecureSkipVerify is true: anybody may pose as the server",
+            )

@@ -1,0 +1,111 @@
+"""What works, but perhaps not as meant: properties beside fields, secrets among them, patterns that allow everybody."""
+
+from typing import Any
+
+import pytest
+
+from mailpush.api.mailpushconfig import MailPushConfigSpec
+from mailpush.decision import config_warnings
+from mailpush.properties.patterns import ClientPatterns
+
+OX = "com.openexchange"
+ALLOWED = f"{OX}.push.allowedClients"
+IDLE = f"{OX}.push.imapidle"
+
+
+def warnings(**spec: Any) -> list[tuple[str, str]]:
+    return [(found.reason, found.message) for found in config_warnings(MailPushConfigSpec.model_validate(spec))]
+
+
+def reasons(**spec: Any) -> list[str]:
+    return [reason for reason, _ in warnings(**spec)]
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        f"{OX}.mail.transport.adminPassword",
+        f"{OX}.rest.services.other.secret",
+        f"{OX}.webhooks.webhookSecret",
+        "some.apiKey",
+        "some.API-KEY",
+        "oauth.token",
+    ],
+)
+def test_a_property_that_looks_like_a_secret_is_told_by_its_name_alone(key: str) -> None:
+    ((reason, message),) = warnings(properties={key: "hunter2"})
+    assert reason == "SecretInProperties"
+    assert key in message
+    assert "take it out" in message
+    assert "hunter2" not in message
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        (f"{OX}.mail.passwordSource", "global"),
+        (f"{OX}.some.allowPassword", "true"),
+        (f"{OX}.some.password", ""),
+        (f"{OX}.secret.secretSource", "session-id"),
+        (f"{OX}.pns.delayDuration", "1000"),
+    ],
+)
+def test_what_is_no_secret_is_not_told(key: str, value: str) -> None:
+    assert warnings(properties={key: value}) == []
+
+
+@pytest.mark.parametrize(
+    ("spec", "field"),
+    [
+        ({"mechanisms": {"imapidle": {"delay": 9}}, "properties": {f"{IDLE}.delay": "1"}}, "mechanisms.imapidle.delay"),
+        (
+            {"mechanisms": {"dovecot": {"enabled": True}}, "properties": {f"{OX}.push.dovecot.enabled": "false"}},
+            "mechanisms.dovecot.enabled",
+        ),
+        (
+            {"mailAccess": {"passwordSource": "session"}, "properties": {f"{OX}.mail.passwordSource": "global"}},
+            "mailAccess.passwordSource",
+        ),
+        ({"allowedClients": ["a"], "properties": {ALLOWED: "a, b"}}, "allowedClients"),
+        ({"reschedule": {"delayDuration": 1}, "properties": {f"{OX}.push.reschedule.delayDuration": "2"}},
+         "reschedule.delayDuration"),
+    ],
+)  # fmt: skip
+def test_a_property_that_wins_over_another_value_of_its_field_is_told(spec: dict[str, Any], field: str) -> None:
+    (key,) = spec["properties"]
+    assert warnings(**spec) == [
+        (
+            "PropertyOverridesField",
+            f"properties has {key}, which wins over {field}, and they differ: take one of them out",
+        )
+    ]
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"properties": {f"{IDLE}.delay": "1"}},
+        {"mechanisms": {"imapidle": {"folder": "INBOX"}}, "properties": {f"{IDLE}.delay": "1"}},
+        {"mechanisms": {"imapidle": {"delay": 1}}, "properties": {f"{IDLE}.delay": "1"}},
+        {"mechanisms": {"dovecot": {"enabled": False}}, "properties": {f"{OX}.push.dovecot.enabled": "false"}},
+        {"allowedClients": ["a*", "b"], "properties": {ALLOWED: '"a*",b'}},
+    ],
+)
+def test_a_property_whose_field_is_not_set_or_says_the_same_is_no_conflict(spec: dict[str, Any]) -> None:
+    assert warnings(**spec) == []
+
+
+def test_that_everybody_is_allowed_is_told_of_what_counts() -> None:
+    assert reasons(allowedClients=[]) == ["EveryClientAllowed"]
+    assert reasons(properties={ALLOWED: ' "" , '}) == ["EveryClientAllowed"]
+    assert reasons(properties={ALLOWED.removesuffix("s"): ""}) == ["AllowedClientSpelling", "EveryClientAllowed"]
+    # Properties win: what the field allows does not count.
+    assert reasons(allowedClients=[], properties={ALLOWED: "a"}) == ["PropertyOverridesField"]
+    assert reasons(allowedClients=["a"], properties={ALLOWED: ""}) == ["EveryClientAllowed", "PropertyOverridesField"]
+
+
+def test_only_the_letters_that_java_folds_are_the_same_in_both_cases() -> None:
+    assert ClientPatterns.parse("usm-k*").match("USM-K1")
+    assert not ClientPatterns.parse("usm-k*").match("usm-\u212a1"), "the Kelvin sign is no K"
+    assert not ClientPatterns.parse("\u00e4").match("\u00c4")
+    assert ClientPatterns.parse("\u00e4?").match("\u00e4\u00c4")
