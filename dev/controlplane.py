@@ -10,25 +10,24 @@ import subprocess
 import urllib.error
 import urllib.request
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from dev import binaries, commands, kubeconfig, run
 from dev.errors import CommandError
-from dev.processes import Group, free_port
+from dev.processes import Group, OfGroup, free_port
 
 _ADDRESS = "127.0.0.1"
 _SYSTEM_PATIENCE = 120.0  # seconds; a busy machine with two cores is slow to start three programs
 
 
-class ControlPlane:
+class ControlPlane(OfGroup):
     """A running control plane.
 
     `kubeconfig` is the administrator's; `server` its URL; `folder` holds the logs (`apiserver.log`, ...) until `close`.
     """
 
     def __init__(self, group: Group, keys: commands.Keys) -> None:
-        self._group = group
+        super().__init__(group)
         self._keys = keys
         self._port = free_port()
         self._etcd_port = free_port()
@@ -103,18 +102,6 @@ class ControlPlane:
 
     def start_controllers(self) -> None:
         self._start_controllers(binaries.path("kube"))
-
-    def close(self) -> None:
-        """Ends everything and removes the folder; may be called twice."""
-        self._group.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _start_all(self, kube: Path) -> None:
         url = f"http://{_ADDRESS}:{self._etcd_port}"

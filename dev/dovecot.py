@@ -12,12 +12,11 @@ import string
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from dev import packages, pki, run
 from dev.errors import DevError
-from dev.processes import Group, free_port
+from dev.processes import Group, OfGroup, free_port
 
 ENTRY = "/private/vendor/vendor.dovecot/http-notify"
 
@@ -26,7 +25,7 @@ _TEMPLATE = Path(__file__).with_name("dovecot.conf.template")
 _UID = 5000  # owns the mail; need not have a name
 
 
-class Dovecot:
+class Dovecot(OfGroup):
     """LMTP, IMAP, IMAPS, METADATA, doveadm's HTTP API and the OX push driver, for any user name.
 
     Every user's password is `password`; `master_user` may log in as anybody with `master_password`.
@@ -37,7 +36,7 @@ class Dovecot:
     master_user = "master1"
 
     def __init__(self, group: Group, callbacks: Sequence[str], *, hibernate: bool, driver_options: str) -> None:
-        self._group = group
+        super().__init__(group)
         self._callbacks = tuple(callbacks)
         self._hibernate = hibernate
         self._driver_options = driver_options
@@ -153,18 +152,6 @@ class Dovecot:
     def log(self) -> str:
         """All that it logged so far."""
         return self._group.read_log("dovecot")
-
-    def close(self) -> None:
-        """Ends it and removes its folder; may be called twice."""
-        self._group.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _prepare(self) -> None:
         base = self._group.folder

@@ -9,10 +9,10 @@ import subprocess
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from dev import binaries, cgroups, commands, images, network, node, packages, preflight, run, state, teardown
+from dev.closing import Closing
 from dev.errors import DevError
 from dev.processes import wait_until
 from dev.progress import say, step
@@ -22,7 +22,7 @@ _PATIENCE = 180.0  # seconds for one thing to become ready on a busy machine
 _MANIFESTS = Path(__file__).with_name("manifests")
 
 
-class Cluster:
+class Cluster(Closing):
     """The machine's cluster: `kubeconfig` (the administrator's), `server`, `nodes` (their names)."""
 
     def __init__(self, nodes: int) -> None:
@@ -117,14 +117,6 @@ class Cluster:
     def close(self) -> None:
         """Takes it down."""
         down()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _number(self, name: str) -> int:
         number = network.node_number(name)

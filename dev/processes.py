@@ -13,9 +13,9 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
+from dev.closing import Closing
 from dev.errors import CommandError, DevError
 from dev.run import Argument, command_name
 
@@ -50,7 +50,7 @@ def wait_until(condition: Callable[[], bool], what: str, timeout: float = 60, ev
         time.sleep(every)
 
 
-class Group:
+class Group(Closing):
     """Processes by name, and `folder`, a new temporary folder of mode `mode` below `below`, both gone after `close`."""
 
     def __init__(self, prefix: str, *, below: Path | None = None, mode: int = 0o700) -> None:
@@ -128,14 +128,6 @@ class Group:
                 self._keeper.stdout.close()
         shutil.rmtree(self.folder, ignore_errors=True)  # if the keeper itself was killed
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
     def _ask(self, **request: Any) -> dict[str, Any]:
         with self._lock:
             assert self._keeper.stdin is not None
@@ -152,6 +144,17 @@ class Group:
         if "error" in reply:
             raise DevError(f"cannot {request['verb']} {request.get('name', '')}: {reply['error']}")
         return reply
+
+
+class OfGroup(Closing):
+    """What consists of the processes of a group, and ends with it."""
+
+    def __init__(self, group: Group) -> None:
+        self._group = group
+
+    def close(self) -> None:
+        """Ends everything and removes the group's folder; may be called twice."""
+        self._group.close()
 
 
 def alive(pid: int) -> bool:

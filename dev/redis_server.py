@@ -1,20 +1,19 @@
 """A real redis-server from Debian's package, private to one test, without persistence."""
 
 import socket
-from types import TracebackType
 from typing import Self
 
 from dev import packages
-from dev.processes import Group, free_port
+from dev.processes import Group, OfGroup, free_port
 
 
-class Redis:
+class Redis(OfGroup):
     """On `host`:`port`; empty at every start. `url` has the password, if there is one."""
 
     host = "127.0.0.1"
 
     def __init__(self, group: Group, password: str | None) -> None:
-        self._group = group
+        super().__init__(group)
         self.password = password
         self.port = free_port()
 
@@ -56,18 +55,6 @@ class Redis:
 
     def log(self) -> str:
         return self._group.read_log("redis")
-
-    def close(self) -> None:
-        """Ends it and removes its folder; may be called twice."""
-        self._group.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _answers(self) -> bool:
         try:

@@ -5,9 +5,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
 from typing import Self
 
+from dev.closing import Closing
 from dev.errors import DevError
 
 
@@ -37,7 +37,7 @@ class _Server(ThreadingHTTPServer):
     request_queue_size = 128
 
 
-class WebhookReceiver:
+class WebhookReceiver(Closing):
     """Listens on a free loopback port from `start` to `close`."""
 
     host = "127.0.0.1"
@@ -108,14 +108,6 @@ class WebhookReceiver:
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _take(self, request: BaseHTTPRequestHandler) -> None:
         behaviour = self.behaviour
