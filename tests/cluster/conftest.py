@@ -27,8 +27,17 @@ def control_plane() -> Iterator[ControlPlane]:
     """etcd, API server and controller-manager with our CRDs; shared: what a test stops it starts again."""
     with ControlPlane.start() as plane:
         plane.kubectl("apply", "--server-side", "-f", str(ROOT / "crds"), check=True)
-        plane.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=60s", check=True)
+        plane.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=120s", check=True)
+        wait_for("our kinds are discovered and explained", lambda: described(plane))
         yield plane
+
+
+def described(plane: ControlPlane) -> bool:
+    """Whether clients are told of our kinds: what is established is served at once, but described a little later."""
+    found = plane.kubectl("api-resources", "--api-group=mailpush.dev", "--cached=false", "-o", "name")
+    schemas = plane.kubectl("get", "--raw", "/openapi/v3/apis/mailpush.dev/v1alpha1")
+    kinds = ("MailPushConfig", "PushUser", "ShardMap")
+    return len(found.stdout.split()) == len(kinds) and all(f"v1alpha1.{kind}" in schemas.stdout for kind in kinds)
 
 
 class Namespace:
@@ -62,13 +71,13 @@ class Namespace:
         items: list[dict[str, Any]] = json.loads(self.kubectl("get", kind, "-o", "json", *more))["items"]
         return items
 
-    def wait_for(self, what: str, found: Callable[[], Any], seconds: float = 60) -> Any:
+    def wait_for(self, what: str, found: Callable[[], Any], seconds: float = 120) -> Any:
         """Waits until `found` gives something true and returns it; an assertion error names `what`."""
         return wait_for(what, found, seconds)
 
 
-def wait_for(what: str, found: Callable[[], Any], seconds: float = 60) -> Any:
-    """Polls for a condition; the bound is only there so that a broken test ends."""
+def wait_for(what: str, found: Callable[[], Any], seconds: float = 120) -> Any:
+    """Polls for a condition; the bound is only there so that a broken test ends, on a busy machine, too."""
     end = time.monotonic() + seconds
     while True:
         if result := found():

@@ -19,9 +19,31 @@ from tests.cluster.operatorsite import OperatorSite, running
 
 @pytest.fixture(scope="module")
 def site(control_plane: ControlPlane) -> Iterator[OperatorSite]:
-    """One operator for all tests of this file; each leaves the MailPushConfig `main` as it found it."""
+    """One operator for all tests of this file; each leaves the MailPushConfig `main` as it found it.
+
+    What it leaves the operator to do may still be under way: who compares with what was before calls `settle` first.
+    """
     with running(control_plane, "operator") as site:
         yield site
+
+
+def settle(site: OperatorSite) -> None:
+    """Waits until the operator has done all that follows from what is so by now: it applies the StatefulSet last."""
+    stateful_set = ("statefulset", "mail-push-main")
+    wait_for("the StatefulSet", lambda: site.namespace.get(*stateful_set))
+    site.namespace.kubectl("label", "--overwrite", *stateful_set, f"{names.NAME_LABEL}=edited")
+    wait_for("it is put right", lambda: own_labels(site.namespace.get(*stateful_set) or {"metadata": {}}))
+    wait_for("the status tells of it", lambda: told(site))
+
+
+def told(site: OperatorSite) -> bool:
+    """Whether the status tells of the spec and of the files as they are. It is written once a second at most."""
+    body = site.namespace.get("mpc", "main") or {"metadata": {}}
+    status = body.get("status", {})
+    return (status.get("observedGeneration"), status.get("configHash")) == (
+        body["metadata"].get("generation"),
+        written_hash(site),
+    )
 
 
 CHILDREN = (
@@ -118,6 +140,7 @@ EDITS: tuple[tuple[str, str, dict[str, Any], Callable[[dict[str, Any]], Any]], .
 def test_an_edited_child_is_put_right(
     site: OperatorSite, kind: str, name: str, patch: dict[str, Any], look: Callable[[dict[str, Any]], Any]
 ) -> None:
+    settle(site)
     before = wait_for("the child", lambda: site.namespace.get(kind, name))
     site.namespace.kubectl("patch", kind, name, "--type=merge", "-p", json.dumps(patch))
 
@@ -157,23 +180,22 @@ def test_the_property_files_are_those_of_the_spec_and_hold_no_secret(site: Opera
     assert "the-master-password" not in json.dumps(config_map)
     secrets = load(base64.b64decode(secret["data"]["mail-push-secrets.properties"]).decode())
     assert secrets["com.openexchange.mail.masterPassword"] == "the-master-password"
-    written = written_hash(site)
-    # The status is written once a second at most, so it may still tell of the files before these.
-    wait_for("the status tells it", lambda: status_of(site).get("configHash") == written)
+    wait_for("the status tells of them", lambda: told(site))
 
 
 def test_a_change_of_a_secret_or_of_the_spec_reaches_the_files(site: OperatorSite) -> None:
+    settle(site)
     before = written_hash(site)
-    wait_for("the status tells it", lambda: not hash_other_than(site, before))
     boot = boot_config_map(site)
     site.secret("master", password="another")
     changed = wait_for("another hash", lambda: hash_other_than(site, before))
     site.config(allowedClients=["phone*"])
     wait_for("another hash", lambda: hash_other_than(site, changed))
+    wait_for("the status tells of the whole", lambda: told(site))
     assert boot_config_map(site) == boot, "nothing of this takes a restart"
     site.config()
     site.secret("master", password="the-master-password")
-    wait_for("the first hash", lambda: not hash_other_than(site, before))
+    wait_for("the first hash", lambda: told(site) and not hash_other_than(site, before))
 
 
 def written_hash(site: OperatorSite) -> str:
@@ -183,20 +205,35 @@ def written_hash(site: OperatorSite) -> str:
 
 
 def hash_other_than(site: OperatorSite, hash_: str) -> str | None:
-    found: str = (site.namespace.get("mpc", "main") or {})["status"]["configHash"]
+    found: str | None = status_of(site).get("configHash")
     return found if found != hash_ else None
 
 
 def test_a_setting_that_needs_a_restart_rolls_the_pods_and_the_old_boot_config_map_stays_as_long_as_they_use_it(
     site: OperatorSite,
 ) -> None:
+    settle(site)
     before = boot_config_map(site)
+    wait_for("the operator has seen pods with it", lambda: status_of(site)["listeners"]["pods"] == 2)
+    assert len(pods_with(site, before)) == 2
     site.config(redis={"url": "redis://redis:6379/0"})
     changed = wait_for("another boot ConfigMap", lambda: boot if (boot := boot_config_map(site)) != before else None)
-    assert site.namespace.get("configmap", before) is not None
     wait_for("the status tells it", lambda: changed.endswith(f"-boot-{status_of(site)['bootHash']}"))
+    pods = wait_for("the pods are replaced", lambda: found if len(found := pods_with(site, changed)) == 2 else [])
+    settle(site)
+    assert site.namespace.get("configmap", before), "no new pod is ready yet, so an old one may come again"
+    ready = {"status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}}
+    for pod in pods:
+        site.namespace.kubectl("patch", "pod", pod, "--subresource=status", "-p", json.dumps(ready))
+    wait_for("nobody needs the former one", lambda: site.namespace.get("configmap", before) is None)
     site.config()
-    wait_for("the first one again", lambda: boot_config_map(site) == before)
+    wait_for("the first one again", lambda: boot_config_map(site) == before and told(site))
+
+
+def pods_with(site: OperatorSite, boot: str) -> list[str]:
+    """The pods that mount this boot ConfigMap."""
+    pods = site.namespace.list("pods", f"{names.CONFIG_LABEL}=main")
+    return [pod["metadata"]["name"] for pod in pods if f'"{boot}"' in json.dumps(pod["spec"]["volumes"])]
 
 
 def status_of(site: OperatorSite, name: str = "main") -> dict[str, Any]:
@@ -227,6 +264,7 @@ def test_what_becomes_of_packages_is_told_with_the_reason_of_each_in_status_and_
 def test_kubectl_mailpush_render_prints_what_the_listeners_are_given_and_no_secret(
     site: OperatorSite, tmp_path: Path
 ) -> None:
+    settle(site)
     config_map = site.namespace.get("configmap", "mail-push-main-properties") or {}
     printed = render(site, "main")
     for name, text in config_map["data"].items():
@@ -290,9 +328,11 @@ def test_a_secret_that_becomes_permitted_is_used_at_once(site: OperatorSite) -> 
     site.namespace.kubectl("label", "secret", "late", f"{names.USE_LABEL}=true")
     site.wait_condition("mpc", "other", "ConfigurationValid", status="True")
     site.namespace.kubectl("delete", "mpc", "other")
+    wait_for("its children go", lambda: site.namespace.get("statefulset", "mail-push-other") is None)
 
 
 def test_a_running_configuration_is_kept_when_a_secret_of_the_new_one_is_missing(site: OperatorSite) -> None:
+    settle(site)
     before = site.namespace.get("configmap", "mail-push-main-properties") or {}
     broken = {"passwordSource": "global", "masterPasswordSecretRef": {"name": "nowhere", "key": "password"}}
     site.config(mailAccess={**broken, "servers": [{"host": "elsewhere"}]})
@@ -307,14 +347,10 @@ def test_a_running_configuration_is_kept_when_a_secret_of_the_new_one_is_missing
 def test_nothing_is_written_when_nothing_changes(site: OperatorSite) -> None:
     """A reconcile that is asked for changes no object: else its own events would keep it going for ever."""
 
-    def versions() -> dict[str, str]:
-        found = {}
-        for kind, name in CHILDREN:
-            found[f"{kind}/{name}"] = (site.namespace.get(kind, name) or {"metadata": {}})["metadata"][
-                "resourceVersion"
-            ]
-        return found
+    def versions() -> dict[str, Any]:
+        return {f"{kind}/{name}": version(site, kind, name) for kind, name in CHILDREN}
 
+    settle(site)
     before = versions()
     site.namespace.kubectl("annotate", "mpc", "main", "example.org/poke=1")
     poked = site.namespace.get("mpc", "main") or {}
@@ -334,6 +370,7 @@ def test_nothing_is_written_when_nothing_changes(site: OperatorSite) -> None:
                 ]
             )["mailpush.notification.content"]
             == "headers"
+            and told(site)
         ),
     )
     untouched = {"configmap/mail-push-main-properties"}
@@ -341,3 +378,12 @@ def test_nothing_is_written_when_nothing_changes(site: OperatorSite) -> None:
     assert {key: value for key, value in after.items() if key not in untouched} == {
         key: value for key, value in before.items() if key not in untouched
     }
+
+
+def version(site: OperatorSite, kind: str, name: str) -> Any:
+    """Changes with every write to the object, except those by which its controller tells a status."""
+    body = json.loads(site.namespace.kubectl("get", kind, name, "-o", "json", "--show-managed-fields"))
+    if kind not in ("statefulset", "poddisruptionbudget"):
+        return body["metadata"]["resourceVersion"]
+    writes = [write for write in body["metadata"]["managedFields"] if "subresource" not in write]
+    return body["metadata"]["uid"], body["metadata"]["generation"], writes

@@ -121,7 +121,7 @@ def test_cleanup_has_everybody_unregistered_deletes_what_the_chart_made_and_keep
     try:
         wait_for("the pods are told", lambda: told_to_unregister(site))
         assert cleanup.poll() is None, "it waits for the user"
-        assert site.condition("mpc", "main", "Ready").get("status") == "False"
+        site.wait_condition("mpc", "main", "Ready", status="False", reason="Unregistering")
         site.listener_says(3, "False", "Unregistered")
         output, _ = cleanup.communicate(timeout=60)
     finally:

@@ -94,7 +94,10 @@ def test_the_finalizer_is_there_while_a_registration_is_and_goes_when_the_pod_sa
     site.listener_says(39, "True", "Registered")
     wait_for("the finalizer", lambda: finalizers(site, 39) == [names.FINALIZER])
     site.namespace.kubectl("delete", "pu", "main-1-39", "--wait=false")
+    site.register(41)
+    site.wait_condition("pu", "main-1-41", "Accepted", status="True")  # which came after it: it was looked at by now
     assert finalizers(site, 39) == [names.FINALIZER]
+    site.namespace.kubectl("delete", "pu", "main-1-41")
     site.listener_says(39, "False", "Unregistered")
     wait_for("it is gone", lambda: finalizers(site, 39) is None)
     assert site.condition("pu", "main-1-39", "Accepted") == {}
