@@ -63,12 +63,17 @@ def wanted_finalizer(record: UserRecord, *, config_exists: bool, waited: float) 
     return False if record.deleting and waited >= UNREGISTER_SECONDS else None
 
 
-def lost_verdicts(record: UserRecord) -> tuple[Verdict, ...]:
+NO_NEW_OWNER: Final = (
+    "the pod that listened for the user is gone and no other has taken over yet; see the MailPushConfig's status"
+)
+NO_PODS: Final = "the listener pods went with the MailPushConfig, so nobody listens for the user any more"
+
+
+def lost_verdicts(record: UserRecord, text: str = NO_NEW_OWNER) -> tuple[Verdict, ...]:
     """What is said of a user whose pod is dead and who has no new owner, where the pod said that it listens."""
     said = record.listening
     if said is None or not (said.status == "True" or (said.status == "Unknown" and said.reason == OWNER_LOST)):
         return ()
-    text = "the pod that listened for the user is gone and no other has taken over yet; see the MailPushConfig's status"
     return tuple(Verdict(type_, "Unknown", OWNER_LOST, text) for type_ in ("Listening", "Ready"))
 
 
@@ -171,7 +176,8 @@ class UserKeeper:
             text = (
                 f'there is no MailPushConfig "{record.config.name}" in namespace {record.config.namespace}: create it'
             )
-            return Wanted((Verdict("Accepted", "False", "ConfigNotFound", text),), finalizer, weighs=False)
+            accepted = Verdict("Accepted", "False", "ConfigNotFound", text)
+            return Wanted((accepted, *lost_verdicts(record, NO_PODS)), finalizer, weighs=False)
         if state.site is None:
             # Not readable at the moment: what was decided last stands.
             before = record.accepted

@@ -24,6 +24,7 @@ from mailpush.listener.parts import CurrentClaims, Mechanisms, webhook_targets
 from mailpush.listener.peers import HandoverKey, Peers
 from mailpush.listener.settings_watch import Loaded, SettingsWatch
 from mailpush.listener.shards import Shards
+from mailpush.listener.siblings import Siblings
 from mailpush.listener.status import StatusWriter
 from mailpush.listener.supervisor import Supervisor
 from mailpush.listener.telling import open_users
@@ -94,6 +95,7 @@ class ListenerProcess:
             self._dispatcher,
             undelivered=self._undelivered,
             may_act=self._may_write,
+            needed=Siblings(kube, env.namespace).need,
         )
         self._shards = Shards(
             env.me,

@@ -10,6 +10,7 @@ import structlog
 from mailpush.listener.credentials import UserSecrets
 from mailpush.listener.mechanisms.base import Health
 from mailpush.listener.metrics import ListenerCount
+from mailpush.listener.siblings import Needed, nobody_else
 from mailpush.listener.status import Outcome, StatusWriter
 from mailpush.listener.take import TakeResult
 from mailpush.listener.userlistener import Site, UserListener
@@ -40,6 +41,7 @@ class Supervisor:
     Args:
         undelivered: takes mails that were dispatched and not told when their users were released: for the next owner.
         may_act: whether the pod has its right (P5). Without it what runs goes on, and nothing begins or ends.
+        needed: as UserListener's.
     """
 
     def __init__(
@@ -51,6 +53,7 @@ class Supervisor:
         *,
         undelivered: Callable[[Undelivered], None],
         may_act: Callable[[], bool],
+        needed: Needed = nobody_else,
     ) -> None:
         self._users = users
         self._secrets = secrets
@@ -58,6 +61,7 @@ class Supervisor:
         self._dispatcher = dispatcher
         self._undelivered = undelivered
         self._may_act = may_act
+        self._needed = needed
         self._site: Site | None = None
         self._epochs: dict[int, int] = {}
         """The owned slots, with the epoch of the map under which they came."""
@@ -169,7 +173,12 @@ class Supervisor:
             return
         if listener is None:
             listener = UserListener(
-                key, self._epochs[slot], report=self._reported, again=self._work.add, on_mail=self._mail
+                key,
+                self._epochs[slot],
+                report=self._reported,
+                again=self._work.add,
+                on_mail=self._mail,
+                needed=self._needed,
             )
             self._listeners[key] = listener
         again = await listener.reconcile(user, site, self._secrets)

@@ -14,6 +14,7 @@ from mailpush.kube.errors import KubeError
 from mailpush.listener.budget import AuthFailuresHighError
 from mailpush.listener.credentials import UserSecrets, mailbox_of, secret_name
 from mailpush.listener.mechanisms.base import Health, Listener, MailArrived, Mailbox, Mechanism, State
+from mailpush.listener.siblings import Needed, nobody_else
 from mailpush.listener.status import Outcome
 from mailpush.listener.users import User, UserKey
 from mailpush.notifications.notification import NewMail
@@ -70,6 +71,7 @@ class UserListener:
         epoch: of the shard map under which the pod got the user's slot.
         report: takes each new outcome.
         again: asks for a `reconcile`, since the mechanism has given up.
+        needed: whether the user's registration at the mail server has to stay, for another PushUser of the user.
     """
 
     def __init__(
@@ -80,6 +82,7 @@ class UserListener:
         report: Callable[[UserKey, Outcome, Health | None], None],
         again: Callable[[UserKey], None],
         on_mail: MailArrived,
+        needed: Needed = nobody_else,
     ) -> None:
         self.key = key
         self.outcome: Outcome | None = None
@@ -90,6 +93,7 @@ class UserListener:
         self._report = report
         self._again = again
         self._on_mail = on_mail
+        self._needed = needed
         self._running: Running | None = None
         self._leaving: Listener | None = None
         self._passed_over: set[str] = set()
@@ -123,7 +127,7 @@ class UserListener:
             return None  # it goes on until another pod has taken the user: nobody is silent meanwhile
         mailbox = mailbox_of(user, site.settings, secret) if decision.spawn else None
         if mailbox is None:
-            await self._deny(decision)
+            await self._deny(decision, user)
             return RECHECK_BROKEN_SECONDS if name and decision.reason in SECRET_MAY_HELP else None
         self.clients = tuple(client for client in user.spec.clients if site.settings.allowed_clients.match(client))
         await self._run(decision, mailbox, site)
@@ -148,7 +152,7 @@ class UserListener:
     def _auth_failed(self) -> bool:
         return self.outcome is not None and self.outcome.reason == AUTHENTICATION_FAILED
 
-    async def _deny(self, decision: Decision) -> None:
+    async def _deny(self, decision: Decision, user: User) -> None:
         self.clients = ()
         message = decision.message if decision.code is None else f"{decision.message} ({decision.code})"
         self._say(Outcome("False", decision.reason, message, None, self._epoch))
@@ -159,8 +163,9 @@ class UserListener:
             # OX takes the registration away as well, so that Dovecot does not call for nothing. Where that does not
             # work, its calls stay without effect.
             async with asyncio.timeout(FAREWELL_SECONDS):
-                await self._leaving.unregister()
-        except (ImapError, AuthFailuresHighError, TimeoutError) as error:
+                if not await self._needed(user):
+                    await self._leaving.unregister()
+        except (ImapError, AuthFailuresHighError, KubeError, TimeoutError) as error:
             log.info("registration_left_behind", reason=decision.reason, error=type(error).__name__)
         await self._end()
 
@@ -227,18 +232,22 @@ class UserListener:
         elif self._leaving is None:
             await self._end()
             self._leaving = self._former_registration(user, site, secret)
+        message = "the mail server does not call for this user"
         try:
             async with asyncio.timeout(UNREGISTER_SECONDS):
                 if self._leaving is not None:
-                    await self._leaving.unregister()
-        except (ImapError, AuthFailuresHighError, TimeoutError) as error:
+                    if await self._needed(user):
+                        message = "the registration at the mail server stays, for another PushUser of this user"
+                    else:
+                        await self._leaving.unregister()
+        except (ImapError, AuthFailuresHighError, KubeError, TimeoutError) as error:
             why = str(error) or f"no answer within {UNREGISTER_SECONDS:g} s"
             self._say(Outcome("Unknown", "UnregisterFailed", why, DOVECOT, self._epoch))
             self._failures += 1
             return RETRY_SECONDS[min(self._failures, len(RETRY_SECONDS)) - 1]
         await self._end()
         self._unregistered, self._failures = True, 0
-        self._say(Outcome("False", "Unregistered", "the mail server does not call for this user", None, self._epoch))
+        self._say(Outcome("False", "Unregistered", message, None, self._epoch))
         return None
 
     def _former_registration(self, user: User, site: Site, secret: UserSecret | None) -> Listener | None:

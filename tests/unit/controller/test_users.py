@@ -8,7 +8,7 @@ import pytest
 from mailpush import names
 from mailpush.controller.keys import ConfigKey
 from mailpush.controller.userbook import UserBook, UserName, UserRecord
-from mailpush.controller.users import lost_verdicts, wanted_finalizer
+from mailpush.controller.users import NO_PODS, lost_verdicts, wanted_finalizer
 from mailpush.kube.client import Kube
 from mailpush.sharding.slots import slot_of
 
@@ -169,3 +169,7 @@ def test_users_who_are_denied_are_counted_by_reason() -> None:
     changed("MODIFIED", push_user(4, "11") | {"status": {"conditions": [said("Accepted", "True", "Accepted")]}})
     changed("DELETED", push_user(5, "12"))
     assert dict(book.denied(MAIN)) == {"Suspended": 1}
+
+
+def test_the_text_says_that_the_pods_went_with_their_config() -> None:
+    assert {verdict.message for verdict in lost_verdicts(record(listening=REGISTERED), NO_PODS)} == {NO_PODS}
