@@ -1,7 +1,7 @@
 """The execution flow on a real API server: each refusal as `kubectl mailpush explain` and `kubectl get` show it.
 
-One site for all tests of this file, in their order: the MailPushConfig `main` with listener processes, and others that
-need none, because it is the operator who says there why nobody is listened for.
+One site for all tests of this file: the MailPushConfig `main` with listener processes, and others that need none,
+because it is the operator who says there why nobody is listened for. Each test leaves `main` as it found it.
 """
 
 import json
@@ -124,23 +124,32 @@ def test_a_refused_user_has_the_same_reason_everywhere(
     check, reason, code = row
     name = names.push_user_name(config, 1, number)
     site.wait_for(f"{name} says {reason}", lambda: printed(site).get(name) == reason)
+    # The column is the pod's word where there is one, the condition is the operator's.
+    site.wait_for(f"{name} is refused: {reason}", lambda: accepted(site, name)[:2] == ("False", reason))
     done = explain(site, 1, number, "-o", "json")
     assert done.returncode == 1, done.stderr
     answer = json.loads(done.stdout)
     refused = [one for one in answer["rows"] if one["outcome"] == "refused"]
     assert [(one["check"], one["reason"], one["code"]) for one in refused] == [(check, reason, code)]
-    status = (site.namespace.get("pushuser", name) or {})["status"]
-    accepted = next(one for one in status["conditions"] if one["type"] == "Accepted")
-    assert (accepted["status"], accepted["reason"]) == ("False", reason)
-    assert accepted["message"] == answer["message"] + (f" ({code})" if code else "")
+    assert accepted(site, name) == ("False", reason, answer["message"] + (f" ({code})" if code else ""))
     assert not [note for note in answer["notes"] if "the operator's last word" in note], answer["notes"]
 
 
+def accepted(site: MailSite, name: str) -> tuple[str, str, str]:
+    """Status, reason and message of a user's condition Accepted, empty where there is none yet."""
+    conditions = (site.namespace.get("pushuser", name) or {}).get("status", {}).get("conditions", [])
+    said: dict[str, str] = next((one for one in conditions if one["type"] == "Accepted"), {})
+    return said.get("status", ""), said.get("reason", ""), said.get("message", "")
+
+
 def test_a_user_who_is_listened_for_passes_every_row(site: MailSite) -> None:
-    done = explain(site, 1, LISTENED)
+    def explained() -> subprocess.CompletedProcess[str] | None:  # once the user is no more on its way to another pod
+        done = explain(site, 1, LISTENED)
+        return done if f"owned by {site.users()[LISTENED].get('pod')}" in done.stdout else None
+
+    site.wait_for("the user is where the map has it", lambda: listens_by(site) == ("dovecot", "Registered"))
+    done = site.wait_for("explain names the pod that the user's status names", explained)
     assert done.returncode == 0, done.stdout + done.stderr
-    pod = site.users()[LISTENED]["pod"]
-    assert f"owned by {pod}" in done.stdout
     assert "Listening=True Registered" in done.stdout
     assert " NO " not in done.stdout
 
@@ -168,40 +177,42 @@ def test_the_config_counts_the_denied_by_reason(site: MailSite) -> None:
     site.wait_for(f"denied {expected}", counts)
 
 
-def events(site: MailSite, name: str) -> list[dict[str, Any]]:
+def events(site: MailSite, name: str, reason: str) -> list[dict[str, Any]]:
     found = site.namespace.list("events.events.k8s.io")
-    return [
-        one for one in found if one["regarding"].get("name") == name and "mailpush.dev" in one["reportingController"]
-    ]
+    ours = [one for one in found if "mailpush.dev" in one["reportingController"]]
+    return [one for one in ours if (one["regarding"].get("name"), one["reason"]) == (name, reason)]
 
 
 def test_decisions_are_told_as_events_once(site: MailSite) -> None:
     name = names.push_user_name("main", 1, 15)
-    site.wait_for("an Event", lambda: events(site, name))
-    (event,) = events(site, name)
-    assert (event["type"], event["reason"]) == ("Warning", "ClientNotAllowed")
+    site.wait_for("an Event", lambda: events(site, name, "ClientNotAllowed"))
+    site.wait_for("an Event of another", lambda: events(site, "keyless", "SecretNotFound"))
+    (event,) = events(site, name, "ClientNotAllowed")
+    assert event["type"] == "Warning"
     assert event["note"].startswith("none of the registered clients some-other-client matches allowedClients")
     described = site.namespace.kubectl("describe", "pushuser", name)
     assert "ClientNotAllowed" in described.partition("Events:")[2]
-    valid = [one["reason"] for one in events(site, "main") if one["action"] == "ConfigurationValid"]
-    assert valid == ["ConfigurationValid"]
-    assert "SecretNotFound" in [one["reason"] for one in events(site, "keyless")]
+    # Events are written one after the other, so that of `main` is there: its users came after it.
+    assert [one["action"] for one in events(site, "main", "ConfigurationValid")] == ["ConfigurationValid"]
 
 
 def test_changing_the_allowed_clients_changes_users_and_restarts_nothing(site: MailSite) -> None:
     uids = {name: pod.uid for name, pod in site.pods.items()}
+    template = revision(site)
     change(site, allowedClients=["some-other-*"])
     site.wait_for(
         "the two change places",
         lambda: [condition(site.users()[one], "Listening") for one in (LISTENED, 15)] == ["False", "True"],
     )
-    assert printed(site)[names.push_user_name("main", 1, LISTENED)] == "ClientNotAllowed"
-    assert explain(site, 1, 15).returncode == 0
+    name = names.push_user_name("main", 1, LISTENED)
+    site.wait_for("the reason is told", lambda: printed(site)[name] == "ClientNotAllowed")
+    site.wait_for("the other passes every row", lambda: explain(site, 1, 15).returncode == 0)
     change(site, allowedClients=[f"{CLIENT}*"])
     site.wait_for(
         "and back",
         lambda: [condition(site.users()[one], "Listening") for one in (LISTENED, 15)] == ["True", "False"],
     )
+    assert revision(site) == template
     assert all(site.runs(pod) for pod in site.pods.values())
     found = {pod["metadata"]["name"]: pod["metadata"]["uid"] for pod in site.namespace.list("pods")}
     assert {name: found[name] for name in uids} == uids
@@ -216,6 +227,9 @@ def test_the_first_mechanism_of_the_order_listens_and_a_new_order_is_taken_witho
     change(site, mechanisms={**mechanisms, "order": ["dovecot", "imapidle"]})
     site.wait_for("dovecot listens", lambda: listens_by(site) == ("dovecot", "Registered"))
     assert all(site.runs(pod) for pod in site.pods.values())
+    change(site, packages={"status": {IMAPIDLE: None}}, mechanisms=None)
+    site.wait_for("all is as before", lambda: applied(site))
+    site.wait_for("dovecot listens", lambda: listens_by(site) == ("dovecot", "Registered"))
 
 
 def listens_by(site: MailSite) -> tuple[str | None, str | None]:
@@ -227,8 +241,22 @@ def change(site: MailSite, **spec: Any) -> None:
     site.namespace.kubectl("patch", "mailpushconfig", "main", "--type=merge", "-p", json.dumps({"spec": spec}))
 
 
-def available(site: MailSite) -> str | None:
-    return condition((site.namespace.get("mailpushconfig", "main") or {})["status"], "ListenersAvailable")
+def applied(site: MailSite) -> bool:
+    """Whether all children of `main` are by its present spec."""
+    body = site.namespace.get("mailpushconfig", "main") or {"metadata": {}}
+    return bool(body.get("status", {}).get("observedGeneration") == body["metadata"].get("generation"))
+
+
+def revision(site: MailSite) -> int:
+    """The generation of the StatefulSet, once it is by the present spec: a restart would take another."""
+    site.wait_for("the present spec is applied", lambda: applied(site))
+    return int((site.namespace.get("statefulset", "mail-push-main") or {})["metadata"]["generation"])
+
+
+def available(site: MailSite) -> tuple[str, str]:
+    conditions = (site.namespace.get("mailpushconfig", "main") or {})["status"]["conditions"]
+    said = next(one for one in conditions if one["type"] == "ListenersAvailable")
+    return said["status"], said["message"].partition(" pods")[0]
 
 
 def owners(site: MailSite) -> set[str]:
@@ -247,7 +275,7 @@ def test_a_pod_that_may_take_no_listeners_gives_away_what_it_has_and_gets_it_bac
     site.wait_listening(*numbers, without=frozenset({ONE}))
     lease = (site.namespace.get("lease", ONE) or {})["metadata"]["annotations"]
     assert (lease["mailpush.dev/capable"], lease["mailpush.dev/reason"]) == ("false", "PodExcluded")
-    site.wait_for("it is not missed", lambda: available(site) == "True")
+    site.wait_for("it is not missed", lambda: available(site) == ("True", "1 of 1"))
     change(site, listeners={"podOverrides": []})
     site.wait_for("both have slots again", lambda: owners(site) == {ZERO, ONE})
     site.wait_listening(*numbers)

@@ -1,12 +1,13 @@
 """`pushusers` against a whole site: operator, listeners and Dovecot as processes, with the rights of the chart.
 
-One site for all tests of this file, in their order.
+One site for all tests of this file; each leaves it as it found it.
 """
 
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import pytest
 from dev.controlplane import ControlPlane
 from mailpush import names
 from tests.cluster.conftest import Namespace
-from tests.cluster.mailsite import CLIENT, MailSite, condition
+from tests.cluster.mailsite import CLIENT, MailSite
 
 USERS = (3, 4, 5, 6)
 DENIED = 20
@@ -86,6 +87,8 @@ def listed(text: str) -> set[int]:
 
 
 def test_the_operator_lists_the_listeners_of_all_pods_and_a_pod_its_own(site: MailSite) -> None:
+    # Its own view of the users comes by a watch.
+    site.wait_for("the operator lists them all", lambda: listed(at_operator(site, "--list")[1]) == set(USERS))
     code, out, err = at_operator(site, "--list")
     assert (code, err) == (0, "")
     assert out.splitlines()[0].split() == ["Context", "User", "Permanent"]
@@ -102,11 +105,16 @@ def test_the_operator_lists_the_listeners_of_all_pods_and_a_pod_its_own(site: Ma
 
 def test_registrations_are_listed_whether_they_are_listened_for_or_not(site: MailSite) -> None:
     rows = [*((number, CLIENT) for number in USERS), (USERS[-1], OTHER), (DENIED, "some-other-client")]
-    for answer in (at_operator(site, "-l"), at_pod(site, "mail-push-main-1", "-l")):
-        code, out, err = answer
+    wanted = [["1", str(user), client] for user, client in rows]
+    for ask in (partial(at_operator, site, "-l"), partial(at_pod, site, "mail-push-main-1", "-l")):
+        site.wait_for("all are listed", partial(lists, ask, wanted))
+        code, out, err = ask()
         assert (code, err) == (0, "")
         assert out.splitlines()[0].split() == ["Context", "User", "Client"]
-        assert [line.split() for line in out.splitlines()[1:]] == [["1", str(user), client] for user, client in rows]
+
+
+def lists(ask: Callable[[], tuple[int, str, str]], wanted: list[list[str]]) -> bool:
+    return [line.split() for line in ask()[1].splitlines()[1:]] == wanted
 
 
 def test_with_one_of_two_clients_gone_the_listener_stays(site: MailSite) -> None:
@@ -119,21 +127,25 @@ def test_with_one_of_two_clients_gone_the_listener_stays(site: MailSite) -> None
     assert site.dovecot.metadata("u6"), "it is still registered at Dovecot"
     site.dovecot.deliver("u6", subject="still told")
     site.wait_told("still told")
-    assert condition(site.users()[6], "Listening") == "True"
+    site.wait_listening(6)
     code, out, _ = at_operator(site, "-r", "-c", "1", "-u", "6", "-i", OTHER, "--strict-exit")
     assert (code, out) == (1, f"No such push registration for user 6 in context 1 for client '{OTHER}'\n")
+    site.register(6, clients=(CLIENT, OTHER))
 
 
 def test_the_last_client_takes_the_listener_and_its_registration_at_dovecot_along(site: MailSite) -> None:
-    assert site.dovecot.metadata("u6")
-    code, out, err = at_operator(site, "-r", "-c", "1", "-u", "6", "-i", CLIENT)
+    site.register(7)
+    site.wait_listening(7)
+    assert site.dovecot.metadata("u7")
+    site.wait_for("the operator lists the listener", lambda: 7 in listed(at_operator(site)[1]))
+    code, out, err = at_operator(site, "-r", "-c", "1", "-u", "7", "-i", CLIENT)
     assert (code, err) == (0, "")
-    assert out == f"Push registration successfully deleted for user 6 in context 1 for client '{CLIENT}'\n"
-    site.wait_for("Dovecot forgets the user: METADATA is NIL", lambda: site.dovecot.metadata("u6") is None)
-    site.wait_for("the push user is gone", lambda: site.namespace.get("pushuser", "main-1-6") is None)
-    site.wait_for("no listener is listed any more", lambda: 6 not in listed(at_operator(site)[1]))
-    code, out, _ = at_operator(site, "-r", "-c", "1", "-u", "6", "-i", CLIENT)
-    assert (code, out) == (0, f"No such push registration for user 6 in context 1 for client '{CLIENT}'\n")
+    assert out == f"Push registration successfully deleted for user 7 in context 1 for client '{CLIENT}'\n"
+    site.wait_for("Dovecot forgets the user: METADATA is NIL", lambda: site.dovecot.metadata("u7") is None)
+    site.wait_for("the push user is gone", lambda: site.namespace.get("pushuser", "main-1-7") is None)
+    site.wait_for("no listener is listed any more", lambda: 7 not in listed(at_operator(site)[1]))
+    code, out, _ = at_operator(site, "-r", "-c", "1", "-u", "7", "-i", CLIENT)
+    assert (code, out) == (0, f"No such push registration for user 7 in context 1 for client '{CLIENT}'\n")
 
 
 def test_a_pod_names_who_can_unregister(site: MailSite) -> None:
@@ -161,6 +173,8 @@ def test_a_changed_secret_counts_without_a_restart(site: MailSite) -> None:
     )
     assert at_pod(site, "mail-push-main-0") == (1, "", "Authentication failed\n")
     assert all(site.runs(site.pods[name]) and site.pods[name].pid == pid for name, pid in processes.items())
+    site.secret("admin", login=LOGIN, password=PASSWORD)
+    site.wait_for("the pods take the first one", lambda: all(at_pod(site, pod)[0] == 0 for pod in site.pods))
 
 
 def test_the_admin_port_is_oxs() -> None:
