@@ -2,6 +2,26 @@
 The MailPushConfig from the page's block and mailPushConfig.spec.
 */}}
 
+{{/* Its name. A key whose children are all commented out is null in YAML: that counts as left out, here and below. */}}
+{{- define "mail-push.configName" -}}
+{{- default "main" (default dict .Values.mailPushConfig).name -}}
+{{- end -}}
+
+{{/* Refuses secrets among the properties: the ConfigMap of the Job, and every listener's, would show them. */}}
+{{- define "mail-push.checkProperties" -}}
+{{- $secret := dict
+    "com.openexchange.mail.masterPassword" "mailAccess.masterPasswordSecretRef"
+    "com.openexchange.push.credstorage.passcrypt" "credentialStorage.passcryptSecretRef"
+    "com.openexchange.dovecot.doveadm.apiSecret" "mailAccess.doveadm.apiSecretRef"
+    "com.openexchange.rest.services.basic-auth.login" "callback.authSecretRef"
+    "com.openexchange.rest.services.basic-auth.password" "callback.authSecretRef" -}}
+{{- range $key, $field := $secret -}}
+{{- if hasKey $ $key -}}
+{{- fail (printf "mailPushConfig.spec.properties must not hold %s, which is a secret: use mailPushConfig.spec.%s" $key $field) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
 {{/* Refuses whatever is not a map of names to enabled or disabled. Arguments: status, path. */}}
 {{- define "mail-push.checkToggles" -}}
 {{- $path := .path -}}
@@ -51,7 +71,7 @@ The MailPushConfig from the page's block and mailPushConfig.spec.
 {{- define "mail-push.toggles" -}}
 {{- $page := include "mail-push.pageBlock" . | fromJson -}}
 {{- $path := printf "mailPushConfig.spec.%s.status" .kind -}}
-{{- $own := (include "mail-push.valueAt" (dict "root" .context.Values.mailPushConfig.spec "keys" (list .kind "status") "path" $path) | fromJson).value -}}
+{{- $own := (include "mail-push.valueAt" (dict "root" (default dict .context.Values.mailPushConfig).spec "keys" (list .kind "status") "path" $path) | fromJson).value -}}
 {{- include "mail-push.checkToggles" (dict "status" $own "path" $path) -}}
 {{- $kind := .kind -}}
 {{- range $name, $value := $own -}}
@@ -90,9 +110,10 @@ The MailPushConfig from the page's block and mailPushConfig.spec.
 {{- define "mail-push.createConfig" -}}
 {{- $packages := include "mail-push.toggles" (dict "context" . "kind" "packages") | fromJson -}}
 {{- $features := include "mail-push.toggles" (dict "context" . "kind" "features") | fromJson -}}
-{{- $create := .Values.mailPushConfig.create -}}
+{{- $config := default dict .Values.mailPushConfig -}}
+{{- $create := $config.create -}}
 {{- if kindIs "invalid" $create -}}
-{{- $create = or $packages $features .Values.mailPushConfig.spec -}}
+{{- $create = or $packages $features $config.spec -}}
 {{- range include "mail-push.whitelist" . | fromJsonArray -}}
 {{- $create = or $create (hasPrefix "open-xchange-push-" (toString .)) -}}
 {{- end -}}
@@ -100,14 +121,15 @@ The MailPushConfig from the page's block and mailPushConfig.spec.
 {{- if $create -}}
 {{- $namespace := include "mail-push.namespace" . -}}
 {{- if not (has $namespace (include "mail-push.watchNamespaces" . | fromJsonArray)) -}}
-{{- fail (printf "watchNamespaces does not name %s, where the MailPushConfig %s is created: add it, or set mailPushConfig.create to false" $namespace .Values.mailPushConfig.name) -}}
+{{- fail (printf "watchNamespaces does not name %s, where the MailPushConfig %s is created: add it, or set mailPushConfig.create to false" $namespace (include "mail-push.configName" .)) -}}
 {{- end -}}
 true
 {{- end -}}
 {{- end -}}
 
 {{- define "mail-push.config" -}}
-{{- $spec := deepCopy (default dict .Values.mailPushConfig.spec) -}}
+{{- $spec := deepCopy (default dict (default dict .Values.mailPushConfig).spec) -}}
+{{- include "mail-push.checkProperties" (default dict $spec.properties) -}}
 {{- range $kind := list "packages" "features" -}}
 {{- with include "mail-push.toggles" (dict "context" $ "kind" $kind) | fromJson -}}
 {{- $_ := set $spec $kind (merge (dict "status" .) (default dict (index $spec $kind))) -}}
@@ -119,7 +141,7 @@ true
 apiVersion: mailpush.dev/v1alpha1
 kind: MailPushConfig
 metadata:
-  name: {{ .Values.mailPushConfig.name }}
+  name: {{ include "mail-push.configName" . }}
   namespace: {{ include "mail-push.namespace" . }}
   labels:
     {{- include "mail-push.labels" . | nindent 4 }}
