@@ -271,3 +271,11 @@ def test_what_keeps_the_whole_configuration_from_working_is_noted(tmp_path: Path
     config = {**CONFIG, "spec": {**CONFIG["spec"], "credentialStorage": storage}}
     done = run(tmp_path, yaml.safe_dump_all([config, USER, SECRET]), "explain", "1", "3")
     assert "note: MailPushConfig main is not ready: NotYetSupported: credentialStorage.enabled is not" in done.stdout
+
+
+def test_a_configuration_and_a_user_that_are_on_their_way_out_are_noted(tmp_path: Path) -> None:
+    config = {**CONFIG, "metadata": {"name": "main", "annotations": {"mailpush.dev/unregister": "true"}}}
+    user = {**USER, "metadata": {"name": "main-1-3", "deletionTimestamp": "2026-01-01T00:00:00Z"}}
+    done = run(tmp_path, yaml.safe_dump_all([config, user, SECRET]), "explain", "1", "3")
+    assert "note: MailPushConfig main has the annotation mailpush.dev/unregister: every user is unreg" in done.stdout
+    assert "note: the PushUser is being deleted" in done.stdout

@@ -26,8 +26,8 @@ def render(*arguments: str | Path, code: int = 0) -> tuple[str, str]:
 def test_the_files_are_printed_each_under_its_name_with_placeholders_for_secrets() -> None:
     printed, notes = render("-f", EXAMPLE)
     assert "==> mail-push.properties <==\n" in printed
-    assert "com.openexchange.push.allowedClients=open-xchange-mobile-api-facade*, USM-EAS*\n" in printed
-    assert "com.openexchange.mail.masterPassword=<Secret dovecot-master, key password>\n" in printed
+    assert "com.openexchange.push.allowedClients=USM-EAS*, open-xchange-mobile-api-facade*\n" in printed
+    assert "com.openexchange.mail.masterPassword=<Secret mail-master, key password>\n" in printed
     assert "basic-auth.password=<Secret mail-push-main-callback, key password>\n" in printed
     assert notes == ""
 
@@ -44,7 +44,7 @@ def test_the_file_with_secrets_is_written_only_when_asked_for_and_for_nobody_els
     path = tmp_path / SECRETS
     assert str(path) in printed
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert load(path.read_text())["com.openexchange.mail.masterPassword"] == "<Secret dovecot-master, key password>"
+    assert load(path.read_text())["com.openexchange.mail.masterPassword"] == "<Secret mail-master, key password>"
 
 
 def test_secrets_are_never_printed() -> None:

@@ -6,9 +6,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from mailpush import names
 from mailpush.api.mailpushconfig import MailPushConfigSpec
 from mailpush.cli.kubectl.evidence import Evidence, user_secret_of
 from mailpush.cli.kubectl.manifests import Trouble, config_spec, user_spec
+from mailpush.controller.evaluation import wants_unregister
 from mailpush.credentials.user_secret import is_permitted
 from mailpush.decision import (
     NOT_REACHED,
@@ -118,6 +120,13 @@ def explanation(evidence: Evidence) -> Explanation:
                 spawn, reason, message, code = False, heard.reason or "", heard.message, heard.code
         notes += _beside(evidence, decision.reason)
         notes += _of_config(config, settings, evidence.config_name, decision.reason)
+        if wants_unregister(evidence.config):
+            notes.append(
+                f"MailPushConfig {evidence.config_name} has the annotation {names.UNREGISTER_ANNOTATION}: every user is "
+                "unregistered and nobody is listened for until it is taken off"
+            )
+    if evidence.user["metadata"].get("deletionTimestamp"):
+        notes.append("the PushUser is being deleted: it is unregistered, and listened for no more")
     if spec.suspend and reason != "Suspended":
         notes.append("the user is suspended as well")
     return Explanation(

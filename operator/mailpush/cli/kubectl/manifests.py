@@ -111,7 +111,9 @@ def config_spec(document: Mapping[str, Any], *, of_file: bool) -> MailPushConfig
     Raises:
         Trouble: what the API server would refuse; each field with what is wrong.
     """
-    return _spec(MailPushConfigSpec, "MailPushConfig", document, of_file)
+    spec = _spec(MailPushConfigSpec, "MailPushConfig", document, of_file)
+    mapping(document["metadata"], "annotations", f"MailPushConfig {name_of(document)}: metadata")
+    return spec
 
 
 def user_spec(document: Mapping[str, Any], *, of_file: bool) -> PushUserSpec:

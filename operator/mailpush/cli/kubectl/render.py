@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from mailpush import names
 from mailpush.api.mailpushconfig import MailPushConfigSpec
-from mailpush.cli.kubectl.manifests import Object, Trouble, config_spec, documents, mapping, name_of
+from mailpush.cli.kubectl.manifests import Object, Trouble, config_spec, documents, name_of
 from mailpush.controller.evaluation import wants_unregister
 from mailpush.decision import Problem, config_problems, config_warnings, property_problems
 from mailpush.packages import PackageError
@@ -102,7 +102,6 @@ def rendered(document: Object, *, of_file: bool) -> Rendered:
         Trouble: what the API server would refuse.
     """
     spec, name = config_spec(document, of_file=of_file), name_of(document)
-    mapping(document["metadata"], "annotations", f"{KIND} {name}: metadata")
     try:
         config = render(spec, placeholders(spec, name), name, unregister=wants_unregister(document))
     except PackageError as error:
