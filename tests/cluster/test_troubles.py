@@ -1,0 +1,174 @@
+"""What goes wrong at a mail site, or is changed while it runs: mails are told all the same, and the status is true.
+
+One site for all tests of this file, in their order; each leaves it as it found it, but for the last.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import pytest
+
+from dev.controlplane import ControlPlane
+from dev.webhook import Behaviour, Received
+from mailpush import names
+from tests.cluster.conftest import Namespace
+from tests.cluster.mailsite import CLIENT, MailSite, condition
+
+USERS = (3, 4, 5)
+
+
+@pytest.fixture(scope="module")
+def site(control_plane: ControlPlane) -> Iterator[MailSite]:
+    control_plane.kubectl("create", "namespace", "troubles", check=True)
+    site = MailSite(Namespace(control_plane, "troubles"), replicas=2)
+    try:
+        site.install()
+        site.start_pods()
+        site.register(*USERS)
+        site.wait_listening(*USERS)
+        yield site
+    finally:
+        site.close()
+        control_plane.kubectl("delete", "namespace", "troubles", "--wait=false")
+
+
+def deliver(site: MailSite, subject: str) -> list[str]:
+    """One mail to each user; the subjects."""
+    subjects = [f"{subject} {number}" for number in USERS]
+    for number, text in zip(USERS, subjects, strict=True):
+        site.dovecot.deliver(f"u{number}", subject=text)
+    return subjects
+
+
+def told_once(site: MailSite, subjects: list[str], seconds: float = 60) -> None:
+    site.wait_told(*subjects, seconds=seconds)
+    counts = Counter(subject for subject, _ in site.told())
+    assert {subject: counts[subject] for subject in subjects} == dict.fromkeys(subjects, 1)
+
+
+def any_holds(text: str, received: list[Received]) -> bool:
+    return any(text.encode() in one.body for one in received)
+
+
+def reasons(site: MailSite) -> dict[int, str | None]:
+    found = site.users()
+    return {number: found[number].get("reason") for number in USERS}
+
+
+def configure(site: MailSite, **spec: Any) -> None:
+    manifest = site.manifest()
+    manifest["spec"] |= spec
+    site.namespace.apply(json.dumps(manifest))
+
+
+def test_mails_that_come_while_redis_is_away_are_told_once_when_it_is_back(site: MailSite) -> None:
+    site.redis.stop()
+    try:
+        subjects = deliver(site, "without redis")
+    finally:
+        site.redis.start()
+    told_once(site, subjects)
+
+
+def test_a_dovecot_that_was_restarted_calls_on(site: MailSite) -> None:
+    site.dovecot.stop()
+    site.dovecot.start()
+    told_once(site, deliver(site, "after a restart"))
+
+
+def test_a_target_that_refuses_redirects_or_asks_for_patience_delays_no_delivery(site: MailSite) -> None:
+    subjects = []
+    for status, headers in (
+        (500, {}),
+        (302, {"location": f"{site.receiver.url}/elsewhere"}),
+        (429, {"retry-after": "1"}),
+    ):
+        site.receiver.behaviour = Behaviour(status=status, headers=headers)
+        subjects += deliver(site, f"answered with {status}")
+        site.receiver.wait(partial(any_holds, f"answered with {status}"))
+    assert not any(one.path.endswith("/elsewhere") for one in site.receiver.received)
+    site.receiver.behave()
+    site.receiver.clear()
+    site.wait_told(*subjects, seconds=120)
+
+
+def test_the_source_of_passwords_is_changed_and_changed_back_without_a_restart(site: MailSite) -> None:
+    processes = {name: pod.pid for name, pod in site.pods.items()}
+    access = site.manifest()["spec"]["mailAccess"]
+    own = {"passwordSource": "session", "userSecrets": {"enabled": True}, "servers": access["servers"]}
+    configure(site, mailAccess=own)
+    site.wait_for("nobody has a password", lambda: set(reasons(site).values()) == {"PasswordMissing"})
+    site.secret("of-u3", password=site.dovecot.password)
+    site.register(3, credentialsSecretRef={"name": "of-u3"})
+    site.wait_listening(3)
+    site.dovecot.deliver("u3", subject="with a password of its own")
+    site.wait_told("with a password of its own")
+    configure(site)
+    site.register(3)
+    site.wait_listening(*USERS)
+    told_once(site, deliver(site, "with the master's again"))
+    assert {name: pod.pid for name, pod in site.pods.items() if site.runs(pod)} == processes
+
+
+def test_a_rotated_master_password_is_used_for_who_comes_next_and_stands_in_no_log(site: MailSite) -> None:
+    before = site.dovecot.master_password
+    masters = site.dovecot.config.with_name("master-users")
+    try:
+        rotate(site, masters, "the-new-master-password")
+        site.register(6)
+        site.wait_listening(6, seconds=120)
+        told_once(site, deliver(site, "rotated"))
+        for log in site.group.folder.glob("*.log"):
+            assert "the-new-master-password" not in log.read_text(), log.name
+    finally:
+        rotate(site, masters, before)
+    site.namespace.kubectl("delete", "pushuser", "main-1-6", "--timeout=90s")
+    assert site.dovecot.metadata("u6") is None
+
+
+def rotate(site: MailSite, masters: Any, password: str) -> None:
+    """At Dovecot, which reads the file anew, and in the Secret."""
+    config_hash = (site.namespace.get("mpc", "main") or {})["status"]["configHash"]
+    masters.write_text(f"{site.dovecot.master_user}:{{PLAIN}}{password}\n")
+    site.secret("master", password=password)
+
+    def rolled_out() -> bool:
+        status = (site.namespace.get("mpc", "main") or {})["status"]
+        return status["configHash"] != config_hash and [one["hash"] for one in status["configPods"]] == [
+            status["configHash"]
+        ]
+
+    site.wait_for("all pods run the new password", rolled_out)
+
+
+def test_a_user_who_goes_over_to_another_config_stays_registered(site: MailSite) -> None:
+    spec = {"configRef": {"name": "other"}, "contextId": 1, "userId": 3, "clients": [CLIENT], "login": "u3"}
+    later = {"apiVersion": names.API_VERSION, "kind": "PushUser", "metadata": {"name": "other-1-3"}, "spec": spec}
+    site.namespace.apply(json.dumps(later))
+    site.wait_for(
+        "the operator has seen it",
+        lambda: names.SLOT_LABEL in (site.namespace.get("pushuser", "other-1-3") or {})["metadata"].get("labels", {}),
+    )
+    site.namespace.kubectl("delete", "pushuser", "main-1-3", "--timeout=90s")
+    assert site.dovecot.metadata("u3") == "user=3@1"
+    site.namespace.kubectl("delete", "pushuser", "other-1-3", "--timeout=90s")
+    site.register(3)
+    site.wait_listening(3)
+
+
+def test_users_of_a_deleted_config_say_that_nobody_listens_and_can_be_deleted(site: MailSite) -> None:
+    site.namespace.kubectl("delete", "mailpushconfig", "main", "--timeout=60s")
+
+    def said() -> bool:
+        found = site.users()
+        return all(
+            (condition(found[number], "Accepted"), condition(found[number], "Listening"), found[number].get("reason"))
+            == ("False", "Unknown", "OwnerLost")
+            for number in USERS
+        )
+
+    site.wait_for("they say so", said)
+    site.namespace.kubectl("delete", "pushusers", "--all", "--timeout=60s")
