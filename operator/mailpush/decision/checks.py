@@ -234,7 +234,8 @@ def _master_password(site: SiteFacts) -> Refusal | str:
         return "the master password is set"
     return Refusal(
         "MasterPasswordMissing",
-        "passwordSource is global, but there is no master password: set mailAccess.masterPasswordSecretRef",
+        "passwordSource is global, but there is no master password: see that mailAccess.masterPasswordSecretRef names "
+        "a Secret that is there and may be used",
         "PUSH-0005",
     )
 
