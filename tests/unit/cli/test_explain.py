@@ -214,7 +214,7 @@ def test_the_namespace_is_the_contexts_as_in_kubectl(tmp_path: Path) -> None:
     path = tmp_path / "config"
     contexts = [{"name": "a", "context": {"namespace": "mail"}}, {"name": "b", "context": {}}]
     path.write_text(yaml.safe_dump({"current-context": "a", "contexts": contexts}))
-    assert [namespace_of(path), namespace_of(path, "b"), namespace_of(tmp_path / "none")] == [
+    assert [namespace_of([path]), namespace_of([path], "b"), namespace_of([tmp_path / "none"])] == [
         "mail", "default", "default",
     ]  # fmt: skip
 

@@ -1,7 +1,6 @@
 """`kubectl mailpush explain CONTEXT USER`: the execution flow for one user, with the outcome of each row."""
 
 import json
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -60,18 +59,16 @@ def _live(
     kubeconfig: str | None,
     context: str | None,
 ) -> Evidence:
-    from mailpush.cli.kubectl.kubeconfig import namespace_of
+    from mailpush.cli.kubectl.kubeconfig import files_of, namespace_of
     from mailpush.cli.kubectl.live import from_cluster
 
-    path = Path(kubeconfig or os.environ.get("KUBECONFIG") or "~/.kube/config").expanduser()
-    if not os.environ.get("KUBECONFIG") and not path.is_file():  # $KUBECONFIG may name several
-        raise Trouble(f"there is no kubeconfig {path}: see --kubeconfig, or explain files with -f")
+    files = files_of(kubeconfig)
     return from_cluster(
         context_id,
         user_id,
         config=config,
-        namespace=namespace or namespace_of(path, context),
-        kubeconfig=path if kubeconfig else None,
+        namespace=namespace or namespace_of(files, context),
+        kubeconfig=files[0] if kubeconfig else None,
         context=context,
     )
 

@@ -122,8 +122,8 @@ def explanation(evidence: Evidence) -> Explanation:
         notes += _of_config(config, settings, evidence.config_name, decision.reason)
         if wants_unregister(evidence.config):
             notes.append(
-                f"MailPushConfig {evidence.config_name} has the annotation {names.UNREGISTER_ANNOTATION}: every user is "
-                "unregistered and nobody is listened for until it is taken off"
+                f"MailPushConfig {evidence.config_name} has the annotation {names.UNREGISTER_ANNOTATION}: every user "
+                "is unregistered and nobody is listened for until it is taken off"
             )
     if evidence.user["metadata"].get("deletionTimestamp"):
         notes.append("the PushUser is being deleted: it is unregistered, and listened for no more")

@@ -3,7 +3,6 @@
 import asyncio
 import base64
 import binascii
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import yaml
 from kubernetes.aio.config import ConfigException
 
 from mailpush import names
-from mailpush.cli.kubectl.kubeconfig import namespace_of
+from mailpush.cli.kubectl.kubeconfig import files_of, namespace_of
 from mailpush.cli.kubectl.manifests import Object, Trouble
 from mailpush.kube import resources
 from mailpush.kube.client import Kube
@@ -44,8 +43,7 @@ def installation(
     Raises:
         Trouble: no cluster, no such MailPushConfig, or no right to read it.
     """
-    path = Path(kubeconfig or os.environ.get("KUBECONFIG") or "~/.kube/config").expanduser()
-    chosen = namespace or namespace_of(path, context)
+    chosen = namespace or namespace_of(files_of(kubeconfig), context)
     try:
         return asyncio.run(_read(Path(kubeconfig) if kubeconfig else None, context, chosen, name, with_secrets))
     except ConfigException as error:

@@ -15,7 +15,12 @@ def main() -> None:
 @click.argument("context_id", metavar="CONTEXT", type=click.IntRange(1, 2147483647))
 @click.argument("user_id", metavar="USER", type=click.IntRange(1, 2147483647))
 @click.option(
-    "-f", "--filename", "files", multiple=True, type=click.Path(), help="Manifests to read in place of a cluster."
+    "-f",
+    "--filename",
+    "files",
+    multiple=True,
+    type=click.Path(),
+    help="Manifests to read in place of a cluster (-: standard input).",
 )
 @click.option("--config", help="The MailPushConfig, where the user is registered with several.")
 @click.option("-n", "--namespace", help="Default: that of the kubeconfig's context.")
@@ -55,7 +60,13 @@ def explain(
 
 @main.command()
 @click.argument("name", required=False)
-@click.option("-f", "--filename", "file", type=click.Path(), help="A manifest to render in place of a cluster's.")
+@click.option(
+    "-f",
+    "--filename",
+    "file",
+    type=click.Path(),
+    help="A manifest to render in place of a cluster's (-: standard input).",
+)
 @click.option("-o", "--output", "directory", type=click.Path(file_okay=False), help="Write the files there.")
 @click.option("--with-secrets", is_flag=True, help="With -o: also the file with secrets, which nobody else may read.")
 @click.option("-n", "--namespace", help="Default: that of the kubeconfig's context.")

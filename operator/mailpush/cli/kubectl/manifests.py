@@ -4,6 +4,7 @@ import base64
 import binascii
 import difflib
 import re
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -40,9 +41,14 @@ class Trouble(Exception):  # noqa: N818 - it reads as what it is
 
 
 def documents(file: Path) -> list[Object]:
-    """The objects of a YAML file, those of a List one by one. Raises Trouble, which never shows the text."""
+    """The objects of a YAML file (`-`: standard input), those of a List one by one.
+
+    Raises:
+        Trouble: it cannot be read; the sentence never shows its text.
+    """
     try:
-        loaded = list(yaml.safe_load_all(file.read_text(encoding="utf-8")))
+        text = sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8")
+        loaded = list(yaml.safe_load_all(text))
     except OSError as error:
         raise Trouble(f"{file} cannot be read: {error.strerror or type(error).__name__}") from None
     except UnicodeDecodeError:
