@@ -38,7 +38,7 @@ SECRETS_HASH_ANNOTATION: Final = f"{GROUP}/secrets-hash"
 
 FINALIZER: Final = f"{GROUP}/registration"
 
-# Server-side apply (design section 5): who owns which part of a status
+# Server-side apply: who owns which part of a status
 OPERATOR_MANAGER: Final = "mail-push-operator"
 LISTENER_MANAGER: Final = "mail-push-listener"
 

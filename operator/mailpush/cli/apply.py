@@ -1,4 +1,4 @@
-"""`mail-push apply`: MailPushConfigs, strictly, once their CRD is served (design section 6, The chart)."""
+"""`mail-push apply`: MailPushConfigs, strictly, once their CRD is served."""
 
 import asyncio
 import os

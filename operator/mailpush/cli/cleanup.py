@@ -1,4 +1,4 @@
-"""`mail-push cleanup`: before the operator is taken away, so that nothing it made is left hanging (design section 6).
+"""`mail-push cleanup`: before the operator is taken away, so that nothing it made is left hanging.
 
 PushUsers are the site's data and stay: an installation that comes back finds them. What must not stay is a registration
 at Dovecot, which would call a Service that is gone, and a finalizer that nobody would remove.

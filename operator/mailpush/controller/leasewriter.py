@@ -83,7 +83,7 @@ class LeaseWriter:
         return held
 
     async def keep_callbacks(self, pods: tuple[Pod, ...]) -> None:
-        """Takes the label that the callback Service selects on off silent pods, and puts it back (design section 9)."""
+        """Takes the label that the callback Service selects on off silent pods, and puts it back."""
         now = self._clock()
         held = [
             (pod, self._sighting(pod.ref.name).observer.callback_stale(now))

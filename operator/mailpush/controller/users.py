@@ -1,6 +1,6 @@
 """What the operator writes to PushUsers: labels, the condition Accepted, the finalizer, and OwnerLost.
 
-Everything else of their status is the owning pod's (design section 5).
+Everything else of their status is the owning pod's.
 """
 
 import asyncio

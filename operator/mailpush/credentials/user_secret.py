@@ -29,7 +29,7 @@ MISSING = UserSecret(found=False)
 
 
 def is_permitted(secret: Mapping[str, Any]) -> bool:
-    """Whether a v1 Secret may be sent to a mail server: by its type or its label (design section 5).
+    """Whether a v1 Secret may be sent to a mail server: by its type or its label.
 
     Else whoever may write a PushUser could send any Secret of the namespace to a server of their choice.
     """

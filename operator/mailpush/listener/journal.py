@@ -1,7 +1,7 @@
 """The journal of new mails that this pod has answered for and not yet dealt with.
 
 Dovecot never sends a callback again once it is answered, so what was answered must outlive the container. Written to
-the pod's emptyDir without fsync: it outlives a kill -9 of the process, not the loss of the node (design section 9).
+the pod's emptyDir without fsync: it outlives a kill -9 of the process, not the loss of the node.
 
 A line is `<crc32> <json>`: `{"id":..,"at":..,"mail":{..}}` for a new mail, `{"done":..}` when it is dealt with. A line
 that is torn or damaged is passed over. Segments are deleted in order once all their mails are done; where old ones stay

@@ -1,4 +1,4 @@
-"""One listener process: its parts put together, run, and ended in order (design section 9)."""
+"""One listener process: its parts put together, run, and ended in order."""
 
 import asyncio
 import secrets

@@ -1,6 +1,6 @@
 """The settings that this pod runs by: booted from the mounted files, then kept up to date through the API.
 
-A kubelet may take 90 s to refresh a mount, so a running listener watches its ConfigMap by name (design section 6). It
+A kubelet may take 90 s to refresh a mount, so a running listener watches its ConfigMap by name. It
 takes a configuration only whole, as its hash says, and keeps the last good one where a new one is invalid.
 """
 

@@ -1,4 +1,4 @@
-"""What a PushUser's status says of its listener, and who writes it (design section 5): the owning pod, by apply."""
+"""What a PushUser's status says of its listener, and who writes it: the owning pod, by apply."""
 
 import asyncio
 from collections.abc import Callable, Iterable

@@ -63,7 +63,7 @@ class User:
 class Users:
     """All push users of one MailPushConfig. `on_change` is called with each key that came, changed or went.
 
-    That a user is gone means only that this pod has nothing to do with it any more (design section 8): who is to be
+    That a user is gone means only that this pod has nothing to do with it any more: who is to be
     unregistered is seen with a deletionTimestamp before.
     """
 

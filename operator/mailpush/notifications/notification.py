@@ -94,7 +94,7 @@ def notification_id(config_uid: str, mail: NewMail, target: str) -> str:
 
 
 def body(notification: NewMail, clients: Sequence[str], content: Content) -> bytes:
-    """The JSON message of design section 9: `none` names the mail only, `headers` adds sender and subject,
+    """The JSON message (docs/webhook.md): `none` names the mail only, `headers` adds sender and subject,
     `full` the teaser. What was not told is left out.
     """
     data: dict[str, Any] = {

@@ -1,4 +1,4 @@
-"""From a MailPushConfig to OX's property files and ours (design section 6)."""
+"""From a MailPushConfig to OX's property files and ours."""
 
 import hashlib
 import hmac

@@ -59,7 +59,7 @@ class ResolvedSecrets:
     missing: tuple[str, ...] = ()
     """Paths whose Secret or key does not exist."""
     unpermitted: tuple[str, ...] = ()
-    """Paths whose Secret is not marked for this use (design section 5, Rights)."""
+    """Paths whose Secret is not marked for this use."""
 
     def get(self, path: str) -> str | None:
         """The value, without line ends behind it: a Secret made from a file ends with one."""

@@ -108,7 +108,7 @@ class LeaseObserver:
         return PodLife.EXPIRED if away >= EXPIRES_AFTER else PodLife.UNCERTAIN
 
     def callback_stale(self, now: float) -> bool:
-        """Whether callbacks are to go to other pods: the Lease has not changed for 6 s (design section 9)."""
+        """Whether callbacks are to go to other pods: the Lease has not changed for 6 s."""
         return self._seen and self._clock(now) - self._changed >= STALE_AFTER
 
     def _clock(self, now: float) -> float:

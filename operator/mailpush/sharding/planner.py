@@ -42,7 +42,7 @@ MAX_IN_FLIGHT: Final = 2_048
 """How many slots may be on their way at one time (P2)."""
 OVERWEIGHT: Final = 1.05
 OVERWEIGHT_FOR: Final = 60.0
-"""A registration alone moves nobody: only max/mean above OVERWEIGHT for this many seconds does (design section 8)."""
+"""A registration alone moves nobody: only max/mean above OVERWEIGHT for this many seconds does."""
 
 
 def plan(observed: Observed, max_in_flight: int = MAX_IN_FLIGHT) -> Plan:

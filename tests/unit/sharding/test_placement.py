@@ -1,4 +1,4 @@
-"""Even, sticky, deterministic placement (design section 8)."""
+"""Even, sticky, deterministic placement."""
 
 import random
 from collections import Counter

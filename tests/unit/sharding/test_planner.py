@@ -1,4 +1,4 @@
-"""The operator's step: who gets slots, who loses them, and when nobody does (P2, design section 8)."""
+"""The operator's step: who gets slots, who loses them, and when nobody does (P2)."""
 
 from dataclasses import replace
 

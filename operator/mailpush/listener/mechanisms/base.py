@@ -58,8 +58,8 @@ class Listener(Protocol):
         """Begins to listen and returns at once; keeps trying with backoff until stopped."""
 
     async def stop(self) -> None:
-        """Ends listening and returns when it has ended. A registration at the server stays (design section 8:
-        *no longer mine* is not *unregistered*)."""
+        """Ends listening and returns when it has ended. A registration at the server stays:
+        *no longer mine* is not *unregistered*."""
 
     async def unregister(self) -> None:
         """Ends listening for good: takes the registration at the server away. Raises ImapError where it cannot."""
