@@ -129,7 +129,7 @@ HEAD = "kind: MailPushConfig\nmetadata: {name: main}\nspec: "
         ("kind: [MailPushConfig]\n", "has no MailPushConfig"),
         ("a: b: c\n", "is no YAML in line 1"),
         ("a: 2026-13-45\n", "is no YAML"),
-        ("[" * 3000, "is nested too deeply"),
+        ("[" * 1500, "is nested too deeply"),
         (
             f"{HEAD}{{packages: {{status: {{{DOVECOT}: on}}}}}}",
             f"MailPushConfig main: spec.packages.status.{DOVECOT}: is \"true\"; allowed is 'enabled' or 'disabled' "

@@ -107,3 +107,22 @@ def test_without_a_cluster_nothing_of_kubernetes_is_loaded() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_what_cannot_be_written_is_told_with_its_path(tmp_path: Path) -> None:
+    (tmp_path / "mail.properties").mkdir()
+    _, said = render("-f", EXAMPLE, "-o", tmp_path, code=2)
+    assert said == f"kubectl mailpush render: {tmp_path}/mail.properties cannot be written: Is a directory\n"
+
+
+def test_secrets_never_go_through_a_link_and_files_from_before_are_noted(tmp_path: Path) -> None:
+    made, elsewhere = tmp_path / "made", tmp_path / "elsewhere"
+    made.mkdir()
+    (made / SECRETS).symlink_to(elsewhere)
+    (made / "doveadm.properties").write_text("")
+    (made / "readme.txt").write_text("")
+    _, notes = render("-f", EXAMPLE, "-o", made, "--with-secrets")
+    assert not elsewhere.exists()
+    assert not (made / SECRETS).is_symlink()
+    assert (made / SECRETS).stat().st_mode & 0o077 == 0
+    assert notes == f"note: {made} also has doveadm.properties, not written now: take away what nobody needs\n"

@@ -4,7 +4,7 @@ Secrets are never printed: placeholders stand for them, and name the Secret and 
 """
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -56,15 +56,21 @@ def run(
             found = from_file(Path(file), name)
         else:
             found = _live(name or "", with_secrets, namespace=namespace, kubeconfig=kubeconfig, context=context)
+        notes = found.notes
         if directory is not None:
-            for path in write(found, Path(directory), with_secrets=with_secrets):
+            paths = write(found, Path(directory), with_secrets=with_secrets)
+            notes += tuple(_left_over(Path(directory), paths))
+            for path in paths:
                 print(path)
         else:
             print(text(found), end="")
-    except (Trouble, OSError) as trouble:
+    except Trouble as trouble:
         sys.stderr.write(f"kubectl mailpush render: {trouble}\n")
         return TROUBLE
-    for note in found.notes:
+    except OSError as error:
+        sys.stderr.write(f"kubectl mailpush render: {error.filename} cannot be written: {error.strerror}\n")
+        return TROUBLE
+    for note in notes:
         sys.stderr.write(f"note: {note}\n")
     return DONE
 
@@ -159,6 +165,13 @@ def write(found: Rendered, directory: Path, *, with_secrets: bool) -> list[Path]
             path.write_text(content, encoding="ascii")
             paths.append(path)
     return paths
+
+
+def _left_over(directory: Path, paths: list[Path]) -> Iterator[str]:
+    """What whoever reads the directory would read as well."""
+    there = sorted(path.name for path in directory.glob("*.properties") if path not in paths)
+    if there:
+        yield f"{directory} also has {', '.join(there)}, not written now: take away what nobody needs"
 
 
 def _live(
