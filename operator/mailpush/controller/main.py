@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 import structlog
@@ -102,16 +103,25 @@ async def _observe_and_lead(kube: Kube, settings: OperatorSettings, pulse: Pulse
                 task.cancel()
     except* LeadershipLostError as group:
         # At once: another may lead already. What was begun is fenced by resourceVersions.
-        log.error("leadership_lost", error=str(group.exceptions[0]))  # noqa: TRY400
+        log.error("leadership_lost", error="; ".join(map(str, leaves(group))))  # noqa: TRY400
         failed = True
     except* Exception as group:
-        log.exception("operator_failed", errors=[repr(error) for error in group.exceptions])
+        log.exception("operator_failed", errors=[repr(error) for error in leaves(group)])
         failed = True
     if failed:
         return 1
     await election.release()
     log.info("operator_ends")
     return 0
+
+
+def leaves(error: BaseException) -> Iterator[BaseException]:
+    """What has really failed: task groups within task groups tell of each other only."""
+    if isinstance(error, BaseExceptionGroup):
+        for one in error.exceptions:
+            yield from leaves(one)
+    else:
+        yield error
 
 
 async def _ready(lookout: Lookout, pulse: Pulse) -> None:

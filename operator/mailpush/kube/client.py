@@ -182,7 +182,7 @@ class Kube:
             if response.status != 200:
                 raise _error(response.status, await response.read())
             async for line in _lines(response):
-                event = msgspec.json.decode(line)
+                event = _decoded(line, f"the watch of {resource.plural}")
                 if event["type"] == "ERROR":
                     status = event["object"]
                     raise error_for(status.get("code", 0), status.get("reason", ""), status.get("message", ""))
@@ -214,8 +214,7 @@ class Kube:
             response.release()
         if response.status >= 300:
             raise _error(response.status, data)
-        answer: Object = msgspec.json.decode(data)
-        return answer
+        return _decoded(data, f"{method} {path}")
 
     async def _request(
         self,
@@ -249,6 +248,14 @@ def _selectors(label_selector: str | None, field_selector: str | None) -> dict[s
     if field_selector:
         query["fieldSelector"] = field_selector
     return query
+
+
+def _decoded(data: bytes, what: str) -> Object:
+    """An answer of the API server. Anything else is from something in between: a proxy's page, say."""
+    try:
+        return msgspec.json.decode(data, type=Object)
+    except msgspec.DecodeError:
+        raise UnreachableError(f"{what}: the answer is not the API server's") from None
 
 
 def _error(status: int, data: bytes) -> KubeError:

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import resource
 import signal
 from pathlib import Path
 from typing import Final
@@ -33,7 +34,18 @@ def run() -> int:
         log.error("environment", problem=str(problem))  # noqa: TRY400 - the sentence says all
         return EXIT_ENVIRONMENT
     structlog.contextvars.bind_contextvars(pod=env.me.name)
+    raise_file_limit()
     return uvloop.run(serve(env))
+
+
+def raise_file_limit() -> None:
+    """As many open connections as are allowed: container runtimes often begin with 1,024, one user of IDLE takes one,
+    and beyond it no callback would be taken."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    except (OSError, ValueError) as error:
+        log.warning("file_limit_stays", limit=soft, why=str(error))
 
 
 async def serve(env: Environment) -> int:
