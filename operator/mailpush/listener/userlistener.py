@@ -9,7 +9,7 @@ import structlog
 
 from mailpush.credentials.user_secret import UserSecret
 from mailpush.decision import POD_EXCLUDED, Decision, Placement, SiteFacts, decide, user_facts
-from mailpush.imap.errors import ImapError
+from mailpush.imap.errors import ImapAuthError, ImapError
 from mailpush.kube.errors import KubeError
 from mailpush.listener.budget import AuthFailuresHighError
 from mailpush.listener.credentials import UserSecrets, mailbox_of, secret_name
@@ -98,6 +98,8 @@ class UserListener:
         self._leaving: Listener | None = None
         self._passed_over: set[str] = set()
         self._unregistered = False
+        self._refused = False
+        """The login with which the registration was to be taken away."""
         self._failures = 0
 
     @property
@@ -145,7 +147,11 @@ class UserListener:
     async def _secret(self, name: str | None, secrets: UserSecrets) -> UserSecret | None:
         if name is None:
             return None
-        if self._auth_failed() or (self.outcome is not None and self.outcome.reason in SECRET_MAY_HELP):
+        if (
+            self._auth_failed()
+            or self._refused
+            or (self.outcome is not None and self.outcome.reason in SECRET_MAY_HELP)
+        ):
             secrets.forget(name)
         return await secrets.get(name)
 
@@ -232,6 +238,9 @@ class UserListener:
         elif self._leaving is None:
             await self._end()
             self._leaving = self._former_registration(user, site, secret)
+        elif self._refused and (anew := self._way_in(user, site, secret)) is not None:
+            await self._leaving.stop()
+            self._leaving = anew  # the password may have been changed meanwhile
         message = "the mail server does not call for this user"
         try:
             async with asyncio.timeout(UNREGISTER_SECONDS):
@@ -244,9 +253,10 @@ class UserListener:
             why = str(error) or f"no answer within {UNREGISTER_SECONDS:g} s"
             self._say(Outcome("Unknown", "UnregisterFailed", why, DOVECOT, self._epoch))
             self._failures += 1
+            self._refused = isinstance(error, ImapAuthError)
             return RETRY_SECONDS[min(self._failures, len(RETRY_SECONDS)) - 1]
         await self._end()
-        self._unregistered, self._failures = True, 0
+        self._unregistered, self._refused, self._failures = True, False, 0
         self._say(Outcome("False", "Unregistered", message, None, self._epoch))
         return None
 
@@ -254,10 +264,16 @@ class UserListener:
         """For a registration that another process made."""
         if not user.finalizer and user.status.mechanism != DOVECOT:
             return None
+        listener = self._way_in(user, site, secret)
+        if listener is None:
+            log.warning("registration_left_behind", reason="no way into the mailbox is known any more")
+        return listener
+
+    def _way_in(self, user: User, site: Site, secret: UserSecret | None) -> Listener | None:
+        """A listener that never runs: it only takes a registration away, with the login that counts now."""
         mailbox = mailbox_of(user, site.settings, secret)
         mechanism = site.mechanisms.get(DOVECOT)
         if mailbox is None or mechanism is None:
-            log.warning("registration_left_behind", reason="no way into the mailbox is known any more")
             return None
         return mechanism.listener(mailbox, lambda _key, _health: None, lambda _mail: None)
 

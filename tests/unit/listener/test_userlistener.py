@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import pytest
 
-from mailpush.imap.errors import ImapConnectionError
+from mailpush.imap.errors import ImapAuthError, ImapConnectionError
 from mailpush.kube.client import Kube
 from mailpush.kube.errors import UnreachableError
 from mailpush.kube.resources import SECRET
@@ -191,6 +191,22 @@ async def test_unregistering_is_tried_again_until_it_works() -> None:
     scene.fake.dovecot.unregister_error = None
     assert await scene.reconcile(leaving) is None
     assert scene.said() == ("False", "Unregistered", None)
+
+
+async def test_unregistering_takes_a_password_that_was_put_right_meanwhile() -> None:
+    scene = Scene(FakeSite(BY_SECRET))
+    scene.secret(password="old")
+    of_three: dict[str, Any] = {"credentialsSecretRef": {"name": "of-three"}}
+    await scene.reconcile(user(**of_three))
+    scene.fake.dovecot.unregister_error = ImapAuthError("refused", "AUTHENTICATIONFAILED")
+    leaving = user(**of_three, metadata={"deletionTimestamp": "2026-11-24T00:00:00Z"})
+    assert await scene.reconcile(leaving) is not None
+    scene.secret(password="new")
+    scene.fake.dovecot.unregister_error = None
+    assert await scene.reconcile(leaving) is None
+    assert scene.said() == ("False", "Unregistered", None)
+    by_password = {one.mailbox.login.password: one.unregistered for one in scene.fake.dovecot.listeners}
+    assert by_password == {"old": 0, "new": 1}
 
 
 async def test_an_installation_that_goes_unregisters_all_and_one_that_stays_after_all_registers_again() -> None:
