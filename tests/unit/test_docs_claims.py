@@ -68,9 +68,16 @@ def test_every_check_and_reason_that_the_docs_name_is_one_of_the_code() -> None:
     code = "\n".join(sources("operator/mailpush"))
     tables = re.findall(r"^\| (`\w+`(?:, `\w+`)*) \|", TEXT[ROOT / "docs" / "dovecot.md"], re.MULTILINE)
     reasons = {name for row in tables for name in re.findall(r"`([A-Z]\w+)`", row)}
-    reasons |= set(re.findall(r"`([A-Z][a-z]+(?:[A-Z][a-z]+)+)`", TEXT[ROOT / "docs" / "decision.md"]))
+    for page in ("decision.md", "metrics.md"):
+        reasons |= set(re.findall(r"`([A-Z][a-z]+(?:[A-Z][a-z]+)+)`", TEXT[ROOT / "docs" / page]))
     assert len(reasons) > 10
     assert {name for name in reasons if f'"{name}"' not in code} == set()
+
+
+def test_every_problem_and_warning_of_a_mailpushconfig_is_told_of() -> None:
+    reasons = set(re.findall(r"Problem\(\s*\"(\w+)\"", "\n".join(sources("operator/mailpush"))))
+    assert len(reasons) > 10
+    assert {name for name in reasons if f"`{name}`" not in TEXT[ROOT / "docs" / "metrics.md"]} == set()
 
 
 def test_every_rule_of_the_protocol_that_is_cited_is_written_down() -> None:
