@@ -95,6 +95,23 @@ def test_a_target_that_refuses_redirects_or_asks_for_patience_delays_no_delivery
     site.wait_told(*subjects, seconds=120)
 
 
+def test_the_config_says_which_target_does_not_take_notifications_until_it_does(site: MailSite) -> None:
+    def degraded() -> tuple[str, str]:
+        conditions = (site.namespace.get("mpc", "main") or {})["status"]["conditions"]
+        said: dict[str, str] = next((one for one in conditions if one["type"] == "TransportDegraded"), {})
+        return said.get("status", ""), said.get("message", "")
+
+    site.wait_for("all is well", lambda: degraded()[0] == "False")
+    site.receiver.behave(status=503)
+    subjects = deliver(site, "to a target in trouble")
+    site.wait_for("it says so", lambda: degraded()[0] == "True", 120)
+    assert "devices (http_5xx, " in degraded()[1]
+    site.receiver.behave()
+    site.wait_told(*subjects, seconds=120)
+    deliver(site, "to a target that is well again")
+    site.wait_for("all is well again", lambda: degraded()[0] == "False", 120)
+
+
 def test_the_source_of_passwords_is_changed_and_changed_back_without_a_restart(site: MailSite) -> None:
     processes = {name: pod.pid for name, pod in site.pods.items()}
     access = site.manifest()["spec"]["mailAccess"]

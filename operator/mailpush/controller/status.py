@@ -9,6 +9,7 @@ from mailpush import names
 from mailpush.controller.conditions import Verdict, conditions
 from mailpush.controller.podview import PodView
 from mailpush.controller.rollout import config_pods, rolled_out
+from mailpush.controller.transports import transports
 from mailpush.controller.world import ConfigState
 from mailpush.packages import PackageState
 
@@ -54,6 +55,8 @@ def _verdicts(state: ConfigState, pods: tuple[PodView, ...], shard_map: MapView)
     verdicts = [_ready(state, valid, available, pods, shard_map), valid, available, _balanced(shard_map)]
     if (rolled_out_ := rolled_out(state, pods)) is not None:
         verdicts.append(rolled_out_)
+    if (degraded := transports(state, pods)) is not None:
+        verdicts.append(degraded)
     if state.evaluation is not None and (warnings := state.evaluation.warnings):
         text = _joined(warning.message for warning in warnings)
         verdicts.append(Verdict("Warning", "True", warnings[0].reason, text))

@@ -27,6 +27,7 @@ from mailpush.listener.shards import Shards
 from mailpush.listener.siblings import Siblings
 from mailpush.listener.status import StatusWriter
 from mailpush.listener.supervisor import Supervisor
+from mailpush.listener.targets import degraded, watch_targets
 from mailpush.listener.telling import open_users
 from mailpush.listener.userlistener import Site
 from mailpush.listener.users import Users
@@ -159,6 +160,7 @@ class ListenerProcess:
             "router": self._router.run(),
             "map": shard_map.run(),
             "leases": leases.run(),
+            "targets": watch_targets(self._say_targets),
         }
         tasks = {name: asyncio.create_task(loop, name=name) for name, loop in loops.items()}
         stopping = asyncio.create_task(stop.wait(), name="stop")
@@ -234,6 +236,10 @@ class ListenerProcess:
             packages=self._loaded.settings.packages,
             formats=frozenset({FORMAT_VERSION}),
         )
+
+    def _say_targets(self) -> None:
+        names = [webhook.name for webhook in self._loaded.settings.webhooks]
+        self._keeper.update(urgent=False, degraded=degraded(names, self._dispatcher.health()))
 
     # -- what the parts tell each other
 

@@ -63,7 +63,10 @@ class Ack:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeaseState:
-    """A Lease's content. `counts` has the keys `assigned`, `listening`, `failed`; `denied` counts users by reason."""
+    """A Lease's content. `counts` has the keys `assigned`, `listening`, `failed`; `denied` counts users by reason.
+
+    `degraded`: the targets of notifications that the pod does not get through to, each with the reason in a word.
+    """
 
     holder: Holder | None = None
     map_uid: str | None = None
@@ -77,6 +80,7 @@ class LeaseState:
     packages: frozenset[str] = frozenset()
     counts: Mapping[str, int] = field(default_factory=dict)
     denied: Mapping[str, int] = field(default_factory=dict)
+    degraded: Mapping[str, str] = field(default_factory=dict)
     formats: frozenset[int] = frozenset()
 
     @property
@@ -128,7 +132,7 @@ def parse_lease(obj: Mapping[str, Any]) -> LeaseState:
         value = annotations.get(key)
         return value if isinstance(value, str) else ""
 
-    counts, denied = _counts(text(COUNTS))
+    counts = _object(text(COUNTS))
     return LeaseState(
         holder=_holder(_mapping(obj.get("spec")).get("holderIdentity")),
         map_uid=text(MAP_UID) or None,
@@ -140,8 +144,9 @@ def parse_lease(obj: Mapping[str, Any]) -> LeaseState:
         reason=text(REASON),
         draining=text(DRAINING) == "true",
         packages=frozenset(part for part in text(PACKAGES).split(",") if part),
-        counts=counts,
-        denied=denied,
+        counts=_whole(counts),
+        denied=_whole(_mapping(counts.get("denied"))),
+        degraded={key: why for key, why in _mapping(counts.get("degraded")).items() if isinstance(why, str)},
         formats=frozenset(int(part) for part in text(FORMATS).split(",") if _NUMBER.fullmatch(part)),
     )
 
@@ -150,6 +155,8 @@ def lease_annotations(state: LeaseState) -> dict[str, str]:
     """Every annotation of the state; the holder is not among them, it is the Lease's `spec.holderIdentity`."""
     counts: dict[str, Any] = {key: state.counts.get(key, 0) for key in COUNTED}
     counts["denied"] = dict(sorted(state.denied.items()))
+    if state.degraded:
+        counts["degraded"] = dict(sorted(state.degraded.items()))
     return {
         MAP_UID: state.map_uid or "",
         APPLIED_EPOCH: str(state.applied_epoch),
@@ -183,13 +190,11 @@ def _number(text: str) -> int:
     return number if number < _FAR else 0
 
 
-def _counts(text: str) -> tuple[dict[str, int], dict[str, int]]:
+def _object(text: str) -> Mapping[str, Any]:
     try:
-        value = json.loads(text) if text else {}
+        return _mapping(json.loads(text) if text else {})
     except (ValueError, RecursionError):
-        return {}, {}
-    numbers = _mapping(value)
-    return _whole(numbers), _whole(_mapping(numbers.get("denied")))
+        return {}
 
 
 def _whole(value: Mapping[str, Any]) -> dict[str, int]:

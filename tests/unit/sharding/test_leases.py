@@ -24,6 +24,7 @@ STATES = st.builds(
     packages=st.frozensets(WORDS),
     counts=st.fixed_dictionaries({"assigned": NUMBERS, "listening": NUMBERS, "failed": NUMBERS}),
     denied=st.dictionaries(WORDS, NUMBERS),
+    degraded=st.dictionaries(WORDS, WORDS),
     formats=st.frozensets(st.integers(1, 9)),
 )
 
@@ -88,6 +89,7 @@ def test_an_empty_lease_says_nothing(obj: dict[str, Any]) -> None:
         ("counts", "[1]"),
         ("counts", '{"assigned":"3","failed":true}'),
         ("counts", '{"denied":[1]}'),
+        ("counts", '{"degraded":{"devices":7}}'),
         ("counts", "[" * 100_000),
         ("formats", "one,-2"),
         ("packages", ",,"),
