@@ -151,7 +151,7 @@ class _Parser:
         for position in range(1, len(token)):
             option = _SHORT.get(token[position])
             if option is None:
-                raise _unrecognized(token)
+                raise _unrecognized(token, position)
             self._begin(option)
             if option.argument and position + 1 < len(token):
                 self._value(option, token[position + 1 :])
@@ -200,9 +200,11 @@ def _is_option(token: str) -> bool:
     return not token.startswith("--") and (name[:1] in _SHORT or _long_prefix(token[1:]) is not None)
 
 
-def _unrecognized(token: str) -> ParseError:
-    # Nothing behind the name: that may be a password.
-    return ParseError(f"Unrecognized option: {token.partition('=')[0] if token.startswith('--') else token[:2]}")
+def _unrecognized(token: str, position: int = 1) -> ParseError:
+    """`position`: where the letter stands that is unknown. Nothing behind it is told: that may be a password."""
+    return ParseError(
+        f"Unrecognized option: {token.partition('=')[0] if token.startswith('--') else token[: position + 1]}"
+    )
 
 
 def help_text() -> str:
