@@ -80,13 +80,15 @@ class ShardReport:
         answer = await self._kube.apply(
             resources.MAIL_PUSH_CONFIG,
             self._key.namespace,
-            {"metadata": {"name": self._key.name}, "status": status},
+            # By uid: another MailPushConfig of this name is not what this is about.
+            {"metadata": {"name": self._key.name, "uid": self._subject.uid}, "status": status},
             manager=names.OPERATOR_MANAGER,
             subresource="status",
         )
-        before, state.body_status = state.body_status, answer.get("status") or {}
-        after = state.body_status.get("conditions") or ()
-        for happening in condition_changes(self._subject, before.get("conditions") or (), after):
+        before = state.body_status.get("conditions") or ()
+        state.saw(answer)
+        after = (answer.get("status") or {}).get("conditions") or ()
+        for happening in condition_changes(self._subject, before, after):
             self._tell(happening)
 
     async def _write_map(self, now: float) -> None:

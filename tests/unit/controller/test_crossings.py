@@ -12,6 +12,7 @@ from mailpush.controller.keys import ConfigKey
 from mailpush.controller.queue import WorkQueue
 from mailpush.controller.reconcile import Reconciler
 from mailpush.controller.shardmaps import ShardMaps
+from mailpush.controller.shardreport import ShardReport
 from mailpush.controller.userbook import UserBook, UserName
 from mailpush.controller.users import UserKeeper
 from mailpush.controller.world import World
@@ -128,6 +129,23 @@ async def test_a_status_that_was_written_while_the_object_was_read_stays_known()
     site.api.objects["MailPushConfig", "main"] = config(version=13, status={"epoch": 9})
     await site.reconcile()
     assert state.body_status == {"epoch": 9}, "somebody has edited it"
+
+
+async def test_a_status_that_was_just_written_is_not_forgotten_for_an_older_read_of_it() -> None:
+    site = Site(config(4, version=10), secret())
+    await site.reconcile()
+    state = site.world.configs[MAIN]
+    users = UserBook(site.api, ("mail",), lambda _: None, lambda _: None)  # type: ignore[arg-type]
+    report = ShardReport(site.api, OWNER, maps(site.api), users, lambda _: None)  # type: ignore[arg-type]
+    place = ("MailPushConfig", "main")
+    await report.write(state, (), 0.0)
+    assert site.api.applied.pop(place)["metadata"]["uid"] == OWNER.uid, "another of this name is not meant"
+    state.saw(config(4, version=10))  # sent before the write and answered after it
+    await report.write(state, (), 1.0)
+    assert place not in site.api.applied
+    state.fault = "it flips"
+    await report.write(state, (), 2.0)
+    assert site.api.applied.pop(place)["status"]["conditions"]
 
 
 async def test_the_generation_is_told_together_with_what_it_comes_to() -> None:
