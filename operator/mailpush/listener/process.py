@@ -96,7 +96,7 @@ class ListenerProcess:
             self._dispatcher,
             undelivered=self._undelivered,
             may_act=self._may_write,
-            needed=Siblings(kube, env.namespace).need,
+            needed=Siblings(kube, env.namespace, env.config).need,
         )
         self._shards = Shards(
             env.me,

@@ -5,32 +5,46 @@ from typing import Any, cast
 import pytest
 
 from mailpush.kube.client import Kube
-from mailpush.kube.errors import KubeError, UnreachableError
+from mailpush.kube.errors import KubeError, NotFoundError, UnreachableError
+from mailpush.kube.resources import PUSH_USER, SHARD_MAP, Resource
 from mailpush.listener.credentials import UserSecrets
 from mailpush.listener.siblings import Siblings
 from mailpush.listener.status import Outcome
 from mailpush.listener.userlistener import UserListener
 from mailpush.listener.users import User
-from mailpush.sharding.slots import slot_of
 from tests.unit.listener.fakekube import FakeKube
 from tests.unit.listener.people import FakeSite, push_user, user
 
 
 class Namespace:
-    def __init__(self, *bodies: dict[str, Any]) -> None:
-        self.bodies = list(bodies)
-        self.fail: KubeError | None = None
+    """Two MailPushConfigs, `main` and `other`, and these PushUsers."""
 
-    async def list(self, _resource: Any, _namespace: str, *, label_selector: str) -> tuple[list[dict[str, Any]], str]:
-        assert label_selector == f"mailpush.dev/slot={slot_of(1, 3)}"
+    def __init__(self, *bodies: dict[str, Any]) -> None:
+        self.users = {body["metadata"]["name"]: body for body in bodies}
+        self.configs = ["main", "other"]
+        self.fail: KubeError | None = None
+        self.lists = 0
+
+    async def list(self, resource: Resource, _namespace: str) -> tuple[list[dict[str, Any]], str]:
+        assert resource is SHARD_MAP
+        self.lists += 1
         if self.fail is not None:
             raise self.fail
-        return self.bodies, "1"
+        return [{"metadata": {"name": name}} for name in self.configs], "1"
+
+    async def get(self, resource: Resource, _namespace: str, name: str) -> dict[str, Any]:
+        assert resource is PUSH_USER
+        if name not in self.users:
+            raise NotFoundError(404, "NotFound", name)
+        return self.users[name]
+
+    def siblings(self) -> Siblings:
+        return Siblings(cast("Kube", self), "ns", "main", clock=lambda: 100.0)
 
 
-def other(**changes: Any) -> dict[str, Any]:
+def other(number: int = 3, **changes: Any) -> dict[str, Any]:
     metadata = {"uid": "of-the-other"} | changes.pop("metadata", {})
-    return push_user(config="other", metadata=metadata, **changes)
+    return push_user(number, config="other", metadata=metadata, **changes)
 
 
 @pytest.mark.parametrize(
@@ -38,17 +52,25 @@ def other(**changes: Any) -> dict[str, Any]:
     [
         (other(), True),
         (push_user(), False),
-        (other(userId=4), False),
+        (other(4), False),
         (other(suspend=True), False),
         (other(clients=[]), False),
         (other(metadata={"deletionTimestamp": "2026-01-01T00:00:00Z"}), False),
-        ({"metadata": {"name": "broken"}, "spec": {}}, False),
+        ({"metadata": {"name": "other-1-3"}, "spec": {}}, False),
     ],
 )
 async def test_only_a_living_push_user_of_the_same_user_needs_the_registration(
     body: dict[str, Any], needs: bool
 ) -> None:
-    assert await Siblings(cast("Kube", Namespace(body)), "ns").need(user()) is needs
+    assert await Namespace(body).siblings().need(user()) is needs
+
+
+async def test_where_all_users_are_denied_at_once_the_api_server_is_asked_little() -> None:
+    namespace = Namespace()
+    siblings = namespace.siblings()
+    for number in range(1, 100):
+        assert not await siblings.need(user(number))
+    assert namespace.lists == 1
 
 
 class Scene:
@@ -62,7 +84,7 @@ class Scene:
             report=lambda _key, outcome, _health: self.outcomes.append(outcome),
             again=lambda _: None,
             on_mail=lambda _: None,
-            needed=Siblings(cast("Kube", self.namespace), "ns").need,
+            needed=self.namespace.siblings().need,
         )
 
     async def reconcile(self, who: User) -> float | None:
