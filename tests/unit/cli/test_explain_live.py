@@ -96,6 +96,7 @@ def test_on_a_terminal_the_flow_is_a_table_with_its_questions(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.delenv("FORCE_COLOR", raising=False)
     explain._table(explanation(evidence_of_a_cluster({"status": "False", "reason": "NoMetadata"})))
     printed = capsys.readouterr().out
     assert "main-1-3: not listened for: NoMetadata: so it is" in printed
