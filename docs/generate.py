@@ -68,11 +68,11 @@ PACKAGES: Final = """\
 ## Packages
 
 `features.status` first, then `packages.status`, which wins; a value is `enabled` or `disabled`, and the API server
-refuses any other with its key. A feature stands for the package of its own name: no feature of OX's chart holds a push
-package, so those of a values file that is shared with it change nothing here. Where `packages.whitelist` names a package, exactly the named ones are enabled and the
-rest does not count, as in OX's chart. `open-xchange-push-dovecot` brings `open-xchange-rest` along; where that is
-`disabled`, the push package is not in effect and the MailPushConfig says `PackageConflict`. What is in effect, and why,
-stands in `status.packages`.
+refuses any other with its key. A feature stands for the package of its own name: no feature of OX's chart holds a
+push package, so those of a values file that is shared with it change nothing here. Where `packages.whitelist` names a
+package, exactly the named ones are enabled and the rest does not count, as in OX's chart. `open-xchange-push-dovecot`
+brings `open-xchange-rest` along; where that is `disabled`, the push package is not in effect and the MailPushConfig
+says `PackageConflict`. What is in effect, and why, stands in `status.packages`.
 
 """
 RULES: Final = """\
