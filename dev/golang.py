@@ -75,6 +75,7 @@ def build(target: Path) -> None:
             *(
                 go,
                 "build",
+                "-v",  # names what it compiles: without, the last thing heard of is a download, for minutes
                 "-trimpath",
                 "-buildvcs=false",
                 "-ldflags",
