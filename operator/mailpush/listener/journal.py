@@ -165,8 +165,11 @@ class Journal:
         self._segments.append(_Segment(path))
 
     def _tidy(self) -> None:
-        """Deletes the oldest segments with nothing open. In order, since each also says what is done in older ones."""
-        while len(self._segments) > 1:
+        """Deletes the oldest segments with nothing open. In order, since each also says what is done in older ones.
+
+        Each is looked at once: where more is open than the segments are to hold, copying makes as many as it deletes.
+        """
+        for _ in range(len(self._segments) - 1):
             oldest = self._segments[0]
             if oldest.open:
                 if len(self._segments) <= self._most_segments:

@@ -109,6 +109,13 @@ def test_it_takes_no_more_than_it_may(tmp_path: Path) -> None:
     assert journal.append(mail(99)) is not None
 
 
+def test_it_takes_more_than_its_segments_are_to_hold(tmp_path: Path) -> None:
+    journal = Journal(tmp_path, segment_bytes=400, most_segments=3)
+    for uid in range(1, 31):
+        append(journal, uid)
+    assert uids(Journal(tmp_path).replay()) == list(range(1, 31))
+
+
 def test_done_twice_is_no_error(tmp_path: Path) -> None:
     journal = Journal(tmp_path)
     entry = append(journal, 1)
