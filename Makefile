@@ -3,6 +3,11 @@
 .DEFAULT_GOAL := help
 BIN := .venv/bin
 PYTEST_ARGS ?=
+# The local cluster is never behind the site's proxy (dev/network.py, dev/commands.py have the addresses).
+comma := ,
+LOCAL := 127.0.0.1,localhost,::1,172.29.0.1,172.29.0.0/24,10.244.0.0/16,10.96.0.0/16
+export NO_PROXY := $(patsubst %,%$(comma),$(or $(NO_PROXY),$(no_proxy)))$(LOCAL)
+export no_proxy := $(NO_PROXY)
 
 .PHONY: help setup demo demo-down test check lint types layers crds schema golden docs format locks clean unit cluster nodes
 
