@@ -9,7 +9,7 @@ LOCAL := 127.0.0.1,localhost,::1,172.29.0.1,172.29.0.0/24,10.244.0.0/16,10.96.0.
 export NO_PROXY := $(patsubst %,%$(comma),$(or $(NO_PROXY),$(no_proxy)))$(LOCAL)
 export no_proxy := $(NO_PROXY)
 
-.PHONY: help setup demo demo-down test check lint types layers crds schema golden docs format locks clean unit cluster nodes
+.PHONY: help setup binaries demo demo-down test check lint types layers crds schema golden docs format locks clean unit cluster nodes
 
 help:
 	@echo "make demo       the main job on a real Kubernetes on this machine (Debian 12, root)"
@@ -32,16 +32,20 @@ demo: setup
 demo-down: setup
 	@$(BIN)/python -m dev down
 
-test: check
+# Before the tests, which would show nothing of the minutes that the first build of Kubernetes takes.
+binaries: setup
+	@$(BIN)/python -m dev binaries >/dev/null
+
+test: check binaries
 	@$(BIN)/pytest $(PYTEST_ARGS)
 
 unit: setup
 	@$(BIN)/pytest tests/unit tests/golden $(PYTEST_ARGS)
 
-cluster: setup
+cluster: setup binaries
 	@$(BIN)/pytest -m "not nodes" $(PYTEST_ARGS)
 
-nodes: setup
+nodes: setup binaries
 	@$(BIN)/pytest -m nodes $(PYTEST_ARGS)
 
 check: lint types layers
