@@ -69,11 +69,20 @@ NO_NEW_OWNER: Final = (
 NO_PODS: Final = "the listener pods went with the MailPushConfig, so nobody listens for the user any more"
 
 
-def lost_verdicts(record: UserRecord, text: str = NO_NEW_OWNER) -> tuple[Verdict, ...]:
+def lost_verdicts(record: UserRecord) -> tuple[Verdict, ...]:
     """What is said of a user whose pod is dead and who has no new owner, where the pod said that it listens."""
     said = record.listening
     if said is None or not (said.status == "True" or (said.status == "Unknown" and said.reason == OWNER_LOST)):
         return ()
+    return _nobody(NO_NEW_OWNER)
+
+
+def abandoned_verdicts(record: UserRecord) -> tuple[Verdict, ...]:
+    """What is said of a user whose MailPushConfig is gone: no pod will ever put right what a pod said last."""
+    return () if record.listening is None else _nobody(NO_PODS)
+
+
+def _nobody(text: str) -> tuple[Verdict, ...]:
     return tuple(Verdict(type_, "Unknown", OWNER_LOST, text) for type_ in ("Listening", "Ready"))
 
 
@@ -177,7 +186,7 @@ class UserKeeper:
                 f'there is no MailPushConfig "{record.config.name}" in namespace {record.config.namespace}: create it'
             )
             accepted = Verdict("Accepted", "False", "ConfigNotFound", text)
-            return Wanted((accepted, *lost_verdicts(record, NO_PODS)), finalizer, weighs=False)
+            return Wanted((accepted, *abandoned_verdicts(record)), finalizer, weighs=False)
         if state.site is None:
             # Not readable at the moment: what was decided last stands.
             before = record.accepted

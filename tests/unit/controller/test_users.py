@@ -8,7 +8,7 @@ import pytest
 from mailpush import names
 from mailpush.controller.keys import ConfigKey
 from mailpush.controller.userbook import UserBook, UserName, UserRecord
-from mailpush.controller.users import NO_PODS, lost_verdicts, wanted_finalizer
+from mailpush.controller.users import NO_PODS, abandoned_verdicts, lost_verdicts, wanted_finalizer
 from mailpush.kube.client import Kube
 from mailpush.sharding.slots import slot_of
 
@@ -171,5 +171,11 @@ def test_users_who_are_denied_are_counted_by_reason() -> None:
     assert dict(book.denied(MAIN)) == {"Suspended": 1}
 
 
-def test_the_text_says_that_the_pods_went_with_their_config() -> None:
-    assert {verdict.message for verdict in lost_verdicts(record(listening=REGISTERED), NO_PODS)} == {NO_PODS}
+@pytest.mark.parametrize("listening", [REGISTERED, FAILED, ("False", "ClientNotAllowed"), ("Unknown", "OwnerLost")])
+def test_whatever_a_pod_said_last_nobody_listens_once_the_config_is_gone(listening: tuple[str, str]) -> None:
+    verdicts = abandoned_verdicts(record(listening=listening))
+    assert [(verdict.type, verdict.status, verdict.message) for verdict in verdicts] == [
+        ("Listening", "Unknown", NO_PODS),
+        ("Ready", "Unknown", NO_PODS),
+    ]
+    assert abandoned_verdicts(record(listening=None)) == ()
