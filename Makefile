@@ -3,6 +3,8 @@
 .DEFAULT_GOAL := help
 BIN := .venv/bin
 PYTEST_ARGS ?=
+# Two processes; tests/conftest.py says what runs beside what. `make test PARALLEL=` runs one test after the other.
+PARALLEL ?= -n 2 --dist loadgroup --no-loadscope-reorder
 # The local cluster is never behind the site's proxy (dev/network.py, dev/commands.py have the addresses).
 comma := ,
 LOCAL := 127.0.0.1,localhost,::1,172.29.0.1,172.29.0.0/24,10.244.0.0/16,10.96.0.0/16
@@ -37,13 +39,13 @@ binaries: setup
 	@$(BIN)/python -m dev binaries >/dev/null
 
 test: check binaries
-	@$(BIN)/pytest $(PYTEST_ARGS)
+	@$(BIN)/pytest $(PARALLEL) $(PYTEST_ARGS)
 
 unit: setup
 	@$(BIN)/pytest tests/unit tests/golden $(PYTEST_ARGS)
 
 cluster: setup binaries
-	@$(BIN)/pytest -m "not nodes" $(PYTEST_ARGS)
+	@$(BIN)/pytest $(PARALLEL) -m "not nodes" $(PYTEST_ARGS)
 
 nodes: setup binaries
 	@$(BIN)/pytest -m nodes $(PYTEST_ARGS)
