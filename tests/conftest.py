@@ -1,26 +1,36 @@
-"""How the tests share two processes: a file stays in one, and those on real nodes are one after another in one."""
+"""How the tests share two processes: a file stays in one, and those on real nodes are one after another in one.
 
-from pathlib import Path
+Real nodes fit on a machine once only. pytest-xdist's own groups go by the mark `xdist_group`, which its version 3.8 does
+not see under pytest 9.
+"""
+
+from typing import Final
 
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadFileScheduling
 
-HERE = Path(__file__).parent
-FIRST = ("nodes", "cluster")
-"""Folders with the longest tests, longest first: what is left at the end is short, so that both processes end alike."""
+NODES: Final = ("tests/nodes/", "tests/dev/test_dev_nodes.py")
+FIRST: Final = (*NODES, "tests/cluster/")
+"""The longest tests begin first: what is left at the end is short, so that both processes end alike."""
+
+
+class Scheduling(LoadFileScheduling):
+    def _split_scope(self, nodeid: str) -> str:
+        return "nodes" if nodeid.startswith(NODES) else super()._split_scope(nodeid)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Scheduling:
+    return Scheduling(config, log)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:
-        item.add_marker(pytest.mark.xdist_group(group(item)))
+        if item.get_closest_marker("nodes") and not item.nodeid.startswith(NODES):
+            raise pytest.UsageError(f"{item.nodeid} needs real nodes: its file belongs into tests/nodes")
     if hasattr(config, "workerinput"):
-        items.sort(key=lambda item: rank(group(item)))
+        items.sort(key=lambda item: _rank(item.nodeid))
 
 
-def group(item: pytest.Item) -> str:
-    """Real nodes fit on a machine once only; the tests of other files may run beside each other."""
-    return "nodes" if item.get_closest_marker("nodes") else str(item.path.relative_to(HERE))
-
-
-def rank(name: str) -> int:
-    folder = name.split("/", maxsplit=1)[0]
-    return FIRST.index(folder) if folder in FIRST else len(FIRST)
+def _rank(nodeid: str) -> int:
+    return next((rank for rank, start in enumerate(FIRST) if nodeid.startswith(start)), len(FIRST))
