@@ -1,7 +1,7 @@
 """How the tests share two processes: a file stays in one, and those on real nodes are one after another in one.
 
-Real nodes fit on a machine once only. pytest-xdist's own groups go by the mark `xdist_group`, which its version 3.8 does
-not see under pytest 9.
+Real nodes fit on a machine once only. pytest-xdist's own groups go by the mark `xdist_group`, which its version 3.8
+does not see under pytest 9.
 """
 
 from typing import Final
@@ -15,7 +15,7 @@ FIRST: Final = (*NODES, "tests/cluster/")
 """The longest tests begin first: what is left at the end is short, so that both processes end alike."""
 
 
-class Scheduling(LoadFileScheduling):
+class Scheduling(LoadFileScheduling):  # type: ignore[misc]  # it has no types
     def _split_scope(self, nodeid: str) -> str:
         return "nodes" if nodeid.startswith(NODES) else super()._split_scope(nodeid)
 
