@@ -1,20 +1,17 @@
 """A MailPushConfig of a cluster and what the operator has rendered of it, with the rights of whoever asks."""
 
-import asyncio
 import base64
 import binascii
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import yaml
-from kubernetes.aio.config import ConfigException
-
 from mailpush import names
+from mailpush.cli.kubectl.cluster import ask
 from mailpush.cli.kubectl.kubeconfig import files_of, namespace_of
 from mailpush.cli.kubectl.manifests import Object, Trouble
 from mailpush.kube import resources
 from mailpush.kube.client import Kube
-from mailpush.kube.errors import ForbiddenError, KubeError, NotFoundError, UnreachableError
+from mailpush.kube.errors import ForbiddenError, NotFoundError
 
 Files = dict[str, str]
 
@@ -44,18 +41,10 @@ def installation(
         Trouble: no cluster, no such MailPushConfig, or no right to read it.
     """
     chosen = namespace or namespace_of(files_of(kubeconfig), context)
-    try:
-        return asyncio.run(_read(Path(kubeconfig) if kubeconfig else None, context, chosen, name, with_secrets))
-    except ConfigException as error:
-        raise Trouble(f"no cluster is known: {error}; see --kubeconfig and --context, or render a file: -f") from None
-    except (OSError, yaml.YAMLError) as error:
-        raise Trouble(f"the kubeconfig cannot be read: {error}") from None
-    except UnreachableError as error:
-        raise Trouble(f"the API server does not answer: {error}") from None
-    except ForbiddenError as error:
-        raise Trouble(f"you may not ask for this: {error.message}") from None
-    except KubeError as error:
-        raise Trouble(f"the API server refuses: {error}") from None
+    return ask(
+        _read(Path(kubeconfig) if kubeconfig else None, context, chosen, name, with_secrets),
+        without="render a file: -f",
+    )
 
 
 async def _read(

@@ -1,18 +1,15 @@
 """The evidence on one user from a cluster, with the rights of whoever asks."""
 
-import asyncio
 from collections.abc import Awaitable
 from pathlib import Path
 
-import yaml
-from kubernetes.aio.config import ConfigException
-
 from mailpush import names
+from mailpush.cli.kubectl.cluster import ask
 from mailpush.cli.kubectl.evidence import Evidence, choose, config_of, secret_names
 from mailpush.cli.kubectl.manifests import Object, Trouble
 from mailpush.kube import resources
 from mailpush.kube.client import Kube
-from mailpush.kube.errors import ForbiddenError, KubeError, NotFoundError, UnreachableError
+from mailpush.kube.errors import ForbiddenError, NotFoundError
 from mailpush.kube.resources import Resource
 
 
@@ -29,20 +26,10 @@ def from_cluster(
     Raises:
         Trouble: no cluster, no custom resources, no right to read them, or no such user.
     """
-    try:
-        return asyncio.run(_collect(Kube.connect(kubeconfig, context=context), context_id, user_id, config, namespace))
-    except ConfigException as error:
-        raise Trouble(
-            f"no cluster is known: {error}; see --kubeconfig and --context, or explain files with -f"
-        ) from None
-    except (OSError, yaml.YAMLError) as error:
-        raise Trouble(f"the kubeconfig cannot be read: {error}") from None
-    except UnreachableError as error:
-        raise Trouble(f"the API server does not answer: {error}") from None
-    except ForbiddenError as error:
-        raise Trouble(f"you may not ask for this: {error.message}") from None
-    except KubeError as error:
-        raise Trouble(f"the API server refuses: {error}") from None
+    return ask(
+        _collect(Kube.connect(kubeconfig, context=context), context_id, user_id, config, namespace),
+        without="explain files with -f",
+    )
 
 
 async def _collect(
