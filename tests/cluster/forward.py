@@ -6,11 +6,12 @@ import threading
 
 
 class Forward:
-    """Listens on (host, port) and joins each connection to `target`, which may change."""
+    """Listens on (host, port) and joins each connection to `target`, which may change. Port 0: a free one."""
 
     def __init__(self, host: str, port: int, target: tuple[str, int]) -> None:
         self.target = target
         self._listener = socket.create_server((host, port))
+        self.port: int = self._listener.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
 
     def close(self) -> None:

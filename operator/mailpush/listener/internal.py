@@ -85,6 +85,11 @@ class InternalServer:
 
 def _answer(outcome: str, status: int, owner: str | None = None) -> web.Response:
     metrics.RECEIVED.labels(outcome).inc()
-    return web.json_response(
+    response = web.json_response(
         {"outcome": outcome} if owner is None else {"outcome": outcome, "owner": owner}, status=status
     )
+    if status >= web.HTTPBadRequest.status_code:
+        # The sender may mean a successor of this name, whose address it only finds by connecting anew: a pod that was
+        # deleted by force may run on, and would be asked again and again.
+        response.force_close()
+    return response

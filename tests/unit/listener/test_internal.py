@@ -19,6 +19,7 @@ from mailpush.listener.peers import (
 from mailpush.listener.take import TakeResult
 from mailpush.names import INTERNAL_EVENTS_PATH
 from mailpush.notifications.notification import NewMail
+from tests.cluster.forward import Forward
 
 KEY = b"k" * 32
 MAIL = NewMail(1, 3, "Entwürfe", uid=9, uidvalidity=7, subject="grüße", unread=4)
@@ -54,6 +55,30 @@ async def owner() -> AsyncIterator[Owner]:
     yield Owner(server, peers, result, taken)
     await peers.close()
     await server.close()
+
+
+async def test_a_mail_reaches_the_pod_that_now_has_the_name_although_the_former_one_still_answers() -> None:
+    """As where a pod was deleted by force: the name leads to its successor, a kept connection still to itself."""
+    key, taken = HandoverKey(lambda: KEY), list[NewMail]()
+
+    def take(mail: NewMail) -> TakeResult:
+        taken.append(mail)
+        return TakeResult.TAKEN
+
+    former = InternalServer(lambda _mail: TakeResult.NOT_MINE, lambda _slot: None, key, now=lambda: NOW)
+    successor = InternalServer(take, lambda _slot: None, key, now=lambda: NOW)
+    name = Forward("127.0.0.1", 0, ("127.0.0.1", await former.start("127.0.0.1", 0)))
+    peers = Peers(lambda _pod: f"http://127.0.0.1:{name.port}", key, now=lambda: NOW)
+    try:
+        assert (await peers.post("pod-1", MAIL)).answer is Answer.NOT_MINE
+        name.target = ("127.0.0.1", await successor.start("127.0.0.1", 0))
+        assert (await peers.post("pod-1", MAIL)).answer is Answer.TAKEN
+        assert taken == [MAIL]
+    finally:
+        await peers.close()
+        name.close()
+        await former.close()
+        await successor.close()
 
 
 @pytest.mark.parametrize(
