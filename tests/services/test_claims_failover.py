@@ -7,8 +7,8 @@ import pytest
 
 from dev.processes import free_port
 from dev.services import Redis
-from mailpush.notifications.claims import Claim, ClaimsUnavailable
-from mailpush.notifications.redis_claims import RedisClaims
+from mailpush.notifications.claims.redis import RedisClaims
+from mailpush.notifications.claims.store import Claim, ClaimsUnavailable
 from tests.cluster.forward import Forward
 
 HOST = "127.0.0.1"

@@ -12,11 +12,11 @@ from prometheus_client import CollectorRegistry
 from redis.asyncio import Redis as Client
 
 from dev.services import Redis, WebhookReceiver
-from mailpush.notifications.claims import AlreadyDone, Claim, ClaimsUnavailable, Held
+from mailpush.notifications.claims.redis import RedisClaims
+from mailpush.notifications.claims.store import AlreadyDone, Claim, ClaimsUnavailable, Held
 from mailpush.notifications.dispatcher import Dispatcher
 from mailpush.notifications.metrics import NotificationMetrics
 from mailpush.notifications.notification import NewMail, notification_id
-from mailpush.notifications.redis_claims import RedisClaims
 from mailpush.notifications.transports.webhook import WebhookTarget
 
 PATIENCE = 60.0  # seconds until a test gives up

@@ -17,20 +17,20 @@ from dev.processes import free_port
 from dev.services import Dovecot, WebhookReceiver
 from mailpush.imap.client import ImapLogin, ImapServer
 from mailpush.imap.server import Security
-from mailpush.listener.budget import ConnectBudget
-from mailpush.listener.handover import Router
-from mailpush.listener.ingress import Ingress
-from mailpush.listener.internal import InternalServer
-from mailpush.listener.journal import Journal
+from mailpush.listener.mails.callback import Ingress
+from mailpush.listener.mails.internal import InternalServer
+from mailpush.listener.mails.journal import Journal
+from mailpush.listener.mails.offer import TakeResult
+from mailpush.listener.mails.open_entries import open_users
+from mailpush.listener.mails.peers import HandoverKey, Peers
+from mailpush.listener.mails.router import Router
 from mailpush.listener.mechanisms.base import Health, Listener, Mailbox, State
+from mailpush.listener.mechanisms.budget import ConnectBudget
 from mailpush.listener.mechanisms.dovecot import DovecotMechanism
 from mailpush.listener.mechanisms.imapidle import ImapIdleMechanism
 from mailpush.listener.mechanisms.repeating import Surroundings
-from mailpush.listener.peers import HandoverKey, Peers
-from mailpush.listener.take import TakeResult
-from mailpush.listener.telling import open_users
 from mailpush.names import CALLBACK_PATH
-from mailpush.notifications.claims import MemoryClaims
+from mailpush.notifications.claims.store import MemoryClaims
 from mailpush.notifications.dispatcher import Dispatcher
 from mailpush.notifications.metrics import NotificationMetrics
 from mailpush.notifications.notification import NewMail

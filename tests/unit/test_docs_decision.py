@@ -7,7 +7,7 @@ from types import ModuleType
 import pytest
 
 from mailpush.decision import CHECKS, REASONS, decide, name_of
-from tests.unit.test_decision import test_each_row_refuses_with_its_reason as rows
+from tests.unit.decision.test_chain import test_each_row_refuses_with_its_reason as rows
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 TEXT = (DOCS / "decision.md").read_text()

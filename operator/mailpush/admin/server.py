@@ -14,7 +14,7 @@ from aiohttp import hdrs, web
 from prometheus_client import Counter
 
 from mailpush.admin.routes import LISTENERS, REGISTRATIONS
-from mailpush.basicauth import authorized
+from mailpush.http.basicauth import authorized
 
 REQUESTS: Final = Counter("mailpush_admin_requests", "Requests to the admin endpoint.", ["outcome"])
 TELL_EVERY_SECONDS: Final = 10.0

@@ -6,7 +6,6 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import ConfigDict, Field
 
-from mailpush.api.admin import Admin
 from mailpush.api.mailaccess import CredentialStorage, MailAccess
 from mailpush.api.mechanisms import Mechanisms
 from mailpush.api.meta import (
@@ -58,6 +57,15 @@ class Reschedule(Model):
     timer_frequency: Milliseconds | None = None
     """com.openexchange.push.reschedule.timerFrequency. OX's default: every 2000 milliseconds OX looks whether it is
     time. No effect here."""
+
+
+class Admin(Model):
+    """Where the command pushusers asks a listener pod for its listeners: port 1099 of each pod."""
+
+    auth_secret_ref: LocalReference | None = None
+    """A Secret with the keys login and password: what pushusers is given with -A and -P. Default: nobody is let in."""
+    tls_secret_ref: LocalReference | None = None
+    """A Secret with the keys tls.crt and tls.key, with which the endpoint talks TLS. Default: plain HTTP."""
 
 
 class Callback(Model):

@@ -9,7 +9,7 @@ import structlog
 
 from mailpush.admin.server import AdminAccess, AdminError, AdminServer, Registration, Running
 from mailpush.controller.environment import OperatorSettings
-from mailpush.controller.userbook import UserBook, UserName, UserRecord
+from mailpush.controller.users.store import UserName, UserRecord, UserStore
 from mailpush.kube import resources
 from mailpush.kube.client import Kube
 from mailpush.kube.errors import ConflictError, KubeError, NotFoundError
@@ -24,7 +24,7 @@ log = structlog.get_logger(__name__)
 class ClusterUsers:
     """Answers from what the operator has seen; a change goes by the API server, so a standby may make it as well."""
 
-    def __init__(self, kube: Kube, namespaces: tuple[str, ...], book: UserBook) -> None:
+    def __init__(self, kube: Kube, namespaces: tuple[str, ...], book: UserStore) -> None:
         self._kube = kube
         self._namespaces = namespaces
         self._book = book
@@ -94,7 +94,7 @@ class ClusterUsers:
 class OperatorAdmin:
     """Runs the endpoint where the settings ask for one; login and certificate are read anew when they change."""
 
-    def __init__(self, kube: Kube, settings: OperatorSettings, book: UserBook) -> None:
+    def __init__(self, kube: Kube, settings: OperatorSettings, book: UserStore) -> None:
         self._settings = settings
         self._backend = ClusterUsers(kube, settings.namespaces, book)
 

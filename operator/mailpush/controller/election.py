@@ -39,7 +39,7 @@ class Look(Enum):
     HELD = "held"
 
 
-class Watchman:
+class LeaseJudge:
     """Judges the Lease of the leader from what was seen of it and when; no clock of its own, no I/O."""
 
     def __init__(self) -> None:
@@ -85,7 +85,7 @@ class Election:
 
     async def lead(self) -> None:
         """Waits until this process leads."""
-        watchman = Watchman()
+        watchman = LeaseJudge()
         announced = False
         while True:
             self._on_tick()

@@ -57,7 +57,7 @@ class Subject:
 
 
 @dataclass(frozen=True, slots=True)
-class Happening:
+class Event:
     """One thing to tell. `note` is a sentence as it stands in a condition: never with a secret."""
 
     subject: Subject
@@ -76,38 +76,38 @@ class Told:
     count: int = 1
 
 
-class Events:
-    """Takes happenings at once and writes them in the background, while this process leads."""
+class EventRecorder:
+    """Takes events at once and writes them in the background, while this process leads."""
 
     def __init__(self, kube: Kube, instance: str, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._kube = kube
         self._instance = instance[:128]
         self._clock = clock
-        self._queue: asyncio.Queue[Happening] = asyncio.Queue(WAITING)
+        self._queue: asyncio.Queue[Event] = asyncio.Queue(WAITING)
         self._told: OrderedDict[tuple[str, str, str], Told] = OrderedDict()
         self._tokens = BURST
         self._filled = clock()
 
-    def tell(self, *happenings: Happening) -> None:
+    def tell(self, *events: Event) -> None:
         """Never blocks."""
-        for happening in happenings:
+        for event in events:
             try:
-                self._queue.put_nowait(happening)
+                self._queue.put_nowait(event)
             except asyncio.QueueFull:
                 metrics.EVENTS.labels("dropped").inc()
 
     async def run(self) -> None:
         """Until cancelled. An Event that cannot be written is not tried again."""
         while True:
-            happening = await self._queue.get()
+            event = await self._queue.get()
             await self._turn()
             try:
-                await self._write(happening)
+                await self._write(event)
                 metrics.EVENTS.labels("written").inc()
             except KubeError as error:
                 metrics.EVENTS.labels("failed").inc()
                 say = log.warning if isinstance(error, ForbiddenError) else log.debug
-                say("event_not_written", reason=happening.reason, error=str(error))
+                say("event_not_written", reason=event.reason, error=str(error))
 
     async def _turn(self) -> None:
         """A change of settings may concern every user: etcd shall not hold an Event for each."""
@@ -118,25 +118,25 @@ class Events:
         if self._tokens < 0:
             await asyncio.sleep(-self._tokens / PER_SECOND)
 
-    async def _write(self, happening: Happening) -> None:
-        place = (happening.subject.uid, happening.reason, happening.note)
+    async def _write(self, event: Event) -> None:
+        place = (event.subject.uid, event.reason, event.note)
         now = self._clock()
         told = self._told.pop(place, None)
         if told is not None and now - told.at < SAME_SECONDS:
             try:
-                await self._again(happening, told)
+                await self._again(event, told)
             except NotFoundError:
                 pass  # it is past its hour; a new one
             else:
                 self._remember(place, told, now)
                 return
-        event = new_event(happening, self._instance, datetime.now(UTC))
-        await self._kube.create(resources.EVENT, happening.subject.namespace, event)
-        self._remember(place, Told(event["metadata"]["name"], now), now)
+        body = new_event(event, self._instance, datetime.now(UTC))
+        await self._kube.create(resources.EVENT, event.subject.namespace, body)
+        self._remember(place, Told(body["metadata"]["name"], now), now)
 
-    async def _again(self, happening: Happening, told: Told) -> None:
+    async def _again(self, event: Event, told: Told) -> None:
         series = {"count": told.count + 1, "lastObservedTime": micro_time(datetime.now(UTC))}
-        await self._kube.merge_patch(resources.EVENT, happening.subject.namespace, told.name, {"series": series})
+        await self._kube.merge_patch(resources.EVENT, event.subject.namespace, told.name, {"series": series})
         told.count += 1
 
     def _remember(self, place: tuple[str, str, str], told: Told, now: float) -> None:
@@ -146,9 +146,9 @@ class Events:
             self._told.popitem(last=False)
 
 
-def new_event(happening: Happening, instance: str, now: datetime) -> Object:
+def new_event(event: Event, instance: str, now: datetime) -> Object:
     """The Event object."""
-    subject = happening.subject
+    subject = event.subject
     return {
         "apiVersion": resources.EVENT.api_version,
         "kind": resources.EVENT.kind,
@@ -156,10 +156,10 @@ def new_event(happening: Happening, instance: str, now: datetime) -> Object:
         "eventTime": micro_time(now),
         "reportingController": CONTROLLER,
         "reportingInstance": instance,
-        "action": happening.action,
-        "type": happening.type,
-        "reason": happening.reason[:128],
-        "note": shortened(happening.note),
+        "action": event.action,
+        "type": event.type,
+        "reason": event.reason[:128],
+        "note": shortened(event.note),
         "regarding": subject.reference(),
     }
 
@@ -175,10 +175,10 @@ def micro_time(moment: datetime) -> str:
 
 def condition_changes(
     subject: Subject, before: Iterable[Mapping[str, Any]], after: Iterable[Mapping[str, Any]]
-) -> list[Happening]:
+) -> list[Event]:
     """What to tell of a MailPushConfig whose conditions have changed. Progress alone is not told."""
     known = {condition["type"]: condition for condition in before}
-    happenings = []
+    events = []
     for condition in after:
         old = known.get(condition["type"])
         if condition["type"] not in TOLD or condition["status"] == "Unknown":
@@ -190,11 +190,11 @@ def condition_changes(
             continue  # it has only just begun
         type_ = NORMAL if good or condition["reason"] in PROGRESS else WARNING
         reason = condition["reason"] if not good else GOOD[condition["type"]]
-        happenings.append(Happening(subject, type_, reason, condition["type"], condition["message"]))
+        events.append(Event(subject, type_, reason, condition["type"], condition["message"]))
     # What keeps it from being Ready is most often what is wrong with it: once is enough.
-    told: dict[tuple[str, str], Happening] = {}
-    for happening in happenings:
-        told.setdefault((happening.reason, happening.note), happening)
+    told: dict[tuple[str, str], Event] = {}
+    for event in events:
+        told.setdefault((event.reason, event.note), event)
     return list(told.values())
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import kopf
 
 from mailpush import names
-from mailpush.controller.hub import Hub
+from mailpush.controller.triggers import Triggers
 
 CHILD_LABELS = f"{names.MANAGED_BY_LABEL}={names.MANAGED_BY},{names.CONFIG_LABEL}"
 # Filtered by the server: taking the label off a child then shows as its deletion, and is put right.
@@ -38,7 +38,7 @@ def login(**kwargs: Any) -> kopf.ConnectionInfo | None:
 
 
 @kopf.on.event(names.GROUP, names.VERSION, names.MAIL_PUSH_CONFIGS, registry=registry)
-async def mail_push_config(type: str | None, body: kopf.Body, memo: Hub, **_: Any) -> None:
+async def mail_push_config(type: str | None, body: kopf.Body, memo: Triggers, **_: Any) -> None:
     memo.config_event(dict(body), deleted=type == "DELETED")
 
 
@@ -48,17 +48,17 @@ async def mail_push_config(type: str | None, body: kopf.Body, memo: Hub, **_: An
 @kopf.on.event("", "v1", "serviceaccounts", registry=registry)
 @kopf.on.event("rbac.authorization.k8s.io", "v1", "rolebindings", registry=registry)
 @kopf.on.event("policy", "v1", "poddisruptionbudgets", registry=registry)
-async def child(type: str | None, body: kopf.Body, memo: Hub, **_: Any) -> None:
+async def child(type: str | None, body: kopf.Body, memo: Triggers, **_: Any) -> None:
     memo.child_event(dict(body), deleted=type == "DELETED")
 
 
 @kopf.on.event(names.GROUP, names.VERSION, names.SHARD_MAPS, registry=registry)
-async def shard_map(type: str | None, body: kopf.Body, memo: Hub, **_: Any) -> None:
+async def shard_map(type: str | None, body: kopf.Body, memo: Triggers, **_: Any) -> None:
     memo.shard_map_event(dict(body), deleted=type == "DELETED")
 
 
 @kopf.on.event("", "v1", "secrets", registry=registry)
-async def secret(type: str | None, body: kopf.Body, memo: Hub, **_: Any) -> None:
+async def secret(type: str | None, body: kopf.Body, memo: Triggers, **_: Any) -> None:
     """Children and those that MailPushConfigs and PushUsers refer to, so no one label tells them from the others."""
     memo.secret_event(dict(body), deleted=type == "DELETED")
 

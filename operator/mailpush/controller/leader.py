@@ -7,22 +7,22 @@ import kopf
 import structlog
 
 from mailpush.controller import handlers, metrics
+from mailpush.controller.configs.reconcile import Reconciler
 from mailpush.controller.environment import OperatorSettings
-from mailpush.controller.events import Events
-from mailpush.controller.health import Pulse
-from mailpush.controller.hub import Hub
-from mailpush.controller.keys import ConfigKey
-from mailpush.controller.lookout import Lookout
-from mailpush.controller.queue import WorkQueue
-from mailpush.controller.reconcile import Reconciler
-from mailpush.controller.shards import ShardLoop
-from mailpush.controller.userbook import UserBook, UserName
-from mailpush.controller.users import UserKeeper
+from mailpush.controller.events import EventRecorder
+from mailpush.controller.owner import ConfigKey
+from mailpush.controller.shards.loop import ShardLoop
+from mailpush.controller.shards.watch import PodWatch
+from mailpush.controller.state import OperatorState
+from mailpush.controller.triggers import Triggers
+from mailpush.controller.users.reconcile import UserReconciler
+from mailpush.controller.users.store import UserName, UserStore
 from mailpush.controller.watchdog import Watchdog
-from mailpush.controller.world import World
+from mailpush.http.pulse import Pulse
 from mailpush.kube import resources
 from mailpush.kube.client import Kube
-from mailpush.kube.errors import KubeError, NotFoundError
+from mailpush.kube.errors import ConflictError, KubeError, NotFoundError
+from mailpush.work.queue import WorkQueue
 
 RECONCILERS: Final = 2
 USER_WORKERS: Final = 4
@@ -41,9 +41,9 @@ class Leader:
         settings: OperatorSettings,
         pulse: Pulse,
         *,
-        world: World,
-        lookout: Lookout,
-        book: UserBook,
+        world: OperatorState,
+        lookout: PodWatch,
+        book: UserStore,
         user_queue: WorkQueue[UserName],
     ) -> None:
         self._kube = kube
@@ -53,9 +53,11 @@ class Leader:
         self._lookout = lookout
         self._book = book
         self._user_queue = user_queue
-        self._queue: WorkQueue[ConfigKey] = WorkQueue("configs", on_tick=lambda: pulse.beat("reconcile"))
-        self._events = Events(kube, settings.identity)
-        self._keeper = UserKeeper(kube, world, book, user_queue, tell=self._events.tell)
+        self._queue: WorkQueue[ConfigKey] = WorkQueue(
+            "configs", expected=(KubeError,), conflicts=(ConflictError,), on_tick=lambda: pulse.beat("reconcile")
+        )
+        self._events = EventRecorder(kube, settings.identity)
+        self._keeper = UserReconciler(kube, world, book, user_queue, tell=self._events.tell)
         self._reconciler = Reconciler(
             kube,
             settings,
@@ -63,7 +65,7 @@ class Leader:
             on_change=self._config_seen,
             on_site_change=self._keeper.config_changed,
         )
-        self._hub = Hub(world, self._queue.add, self._keeper.secret_changed, self._shard_map_seen)
+        self._hub = Triggers(world, self._queue.add, self._keeper.secret_changed, self._shard_map_seen)
         self._loops: dict[ConfigKey, tuple[ShardLoop, asyncio.Task[None]]] = {}
 
     async def run(self, stop: asyncio.Event) -> None:

@@ -16,14 +16,15 @@ from mailpush import __version__, logs
 from mailpush.controller.admin import OperatorAdmin
 from mailpush.controller.election import Election, LeadershipLostError
 from mailpush.controller.environment import OperatorSettings, SettingsProblem, current_namespace
-from mailpush.controller.health import HealthServer, Pulse
-from mailpush.controller.keys import ConfigKey
 from mailpush.controller.leader import Leader
-from mailpush.controller.lookout import Lookout
-from mailpush.controller.queue import WorkQueue
-from mailpush.controller.userbook import UserBook, UserName
-from mailpush.controller.world import World
+from mailpush.controller.owner import ConfigKey
+from mailpush.controller.shards.watch import PodWatch
+from mailpush.controller.state import OperatorState
+from mailpush.controller.users.store import UserName, UserStore
+from mailpush.http.pulse import HealthServer, Pulse
 from mailpush.kube.client import Kube
+from mailpush.kube.errors import ConflictError, KubeError
+from mailpush.work.queue import WorkQueue
 
 log = structlog.get_logger(__name__)
 
@@ -69,16 +70,18 @@ async def serve(settings: OperatorSettings) -> int:
 
 
 async def _observe_and_lead(kube: Kube, settings: OperatorSettings, pulse: Pulse, stop: asyncio.Event) -> int:
-    world = World()
+    world = OperatorState()
     leader: Leader | None = None
 
     def wake(key: ConfigKey) -> None:
         if leader is not None:
             leader.wake(key)
 
-    users: WorkQueue[UserName] = WorkQueue("users", on_tick=lambda: pulse.beat("users"))
-    lookout = Lookout(kube, settings.namespaces, world, wake)
-    book = UserBook(kube, settings.namespaces, users.add, wake)
+    users: WorkQueue[UserName] = WorkQueue(
+        "users", expected=(KubeError,), conflicts=(ConflictError,), on_tick=lambda: pulse.beat("users")
+    )
+    lookout = PodWatch(kube, settings.namespaces, world, wake)
+    book = UserStore(kube, settings.namespaces, users.add, wake)
     leader = Leader(kube, settings, pulse, world=world, lookout=lookout, book=book, user_queue=users)
     election = Election(
         kube,
@@ -124,7 +127,7 @@ def leaves(error: BaseException) -> Iterator[BaseException]:
         yield error
 
 
-async def _ready(lookout: Lookout, pulse: Pulse) -> None:
+async def _ready(lookout: PodWatch, pulse: Pulse) -> None:
     await lookout.wait_listed()
     pulse.ready = True
 

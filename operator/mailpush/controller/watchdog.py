@@ -12,9 +12,9 @@ from typing import Final
 
 import structlog
 
-from mailpush.controller.health import Pulse
-from mailpush.controller.hub import Hub
-from mailpush.controller.keys import ConfigKey
+from mailpush.controller.owner import ConfigKey
+from mailpush.controller.triggers import Triggers
+from mailpush.http.pulse import Pulse
 from mailpush.kube import resources
 from mailpush.kube.client import Kube
 from mailpush.kube.errors import KubeError
@@ -34,7 +34,7 @@ class Watchdog:
         self,
         kube: Kube,
         namespaces: tuple[str, ...],
-        hub: Hub,
+        hub: Triggers,
         pulse: Pulse,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:

@@ -12,9 +12,9 @@ import uvloop
 from kubernetes.aio.config import ConfigException
 
 from mailpush import logs
+from mailpush.http.health import HealthServer, Liveness
 from mailpush.kube.client import Kube
 from mailpush.listener.environment import Environment, EnvironmentProblem
-from mailpush.listener.health import HealthServer, Liveness
 from mailpush.listener.process import EXIT_DONE, EXIT_FAULT, ListenerProcess
 from mailpush.listener.settings_watch import Loaded, read_directory
 from mailpush.properties.read import SettingsError

@@ -9,32 +9,34 @@ import structlog
 from prometheus_client import Gauge
 
 from mailpush.decision import POD_EXCLUDED, site_facts
+from mailpush.http.health import Liveness
 from mailpush.kube.client import Kube
 from mailpush.listener.admin import PodAdmin, PodUsers
-from mailpush.listener.clock import boottime
-from mailpush.listener.credentials import UserSecrets
 from mailpush.listener.environment import Environment, ordinal
-from mailpush.listener.handover import Router
-from mailpush.listener.health import Liveness
-from mailpush.listener.ingress import Ingress
-from mailpush.listener.internal import InternalServer
-from mailpush.listener.journal import Journal
-from mailpush.listener.lease import LeaseKeeper, LeaseLostError
-from mailpush.listener.parts import CurrentClaims, Mechanisms, webhook_targets
-from mailpush.listener.peers import HandoverKey, Peers
+from mailpush.listener.mails.callback import Ingress
+from mailpush.listener.mails.internal import InternalServer
+from mailpush.listener.mails.journal import Journal
+from mailpush.listener.mails.open_entries import open_users
+from mailpush.listener.mails.peers import HandoverKey, Peers
+from mailpush.listener.mails.router import Router
+from mailpush.listener.mechanisms.registry import Mechanisms
 from mailpush.listener.settings_watch import Loaded, SettingsWatch
-from mailpush.listener.shards import Shards
-from mailpush.listener.siblings import Siblings
-from mailpush.listener.status import StatusWriter
-from mailpush.listener.supervisor import Supervisor
-from mailpush.listener.targets import degraded, watch_targets
-from mailpush.listener.telling import open_users
-from mailpush.listener.userlistener import Site
-from mailpush.listener.users import Users
+from mailpush.listener.shards.lease import LeaseKeeper, LeaseLostError
+from mailpush.listener.shards.loop import Shards
+from mailpush.listener.users.mailbox import UserSecrets
+from mailpush.listener.users.siblings import Siblings
+from mailpush.listener.users.status import StatusWriter
+from mailpush.listener.users.supervisor import Supervisor
+from mailpush.listener.users.user_listener import Site
+from mailpush.listener.users.watch import Users
+from mailpush.notifications.claims.current import CurrentClaims
+from mailpush.notifications.degraded import degraded, watch_targets
 from mailpush.notifications.dispatcher import Dispatcher, Undelivered
 from mailpush.notifications.metrics import NotificationMetrics
+from mailpush.notifications.targets import webhook_targets
 from mailpush.sharding.rights import Right
 from mailpush.sharding.shardmap import FORMAT_VERSION
+from mailpush.work.clock import boottime
 
 # The stop order's bounds in seconds; together well below the 60 s that a pod has.
 DRAIN_SECONDS: Final = 10.0

@@ -12,7 +12,7 @@ from typing import Final, TypeAlias
 
 import structlog
 
-from mailpush.notifications.claims import AlreadyDone, Claim, Claims, ClaimsUnavailable, Held, boottime
+from mailpush.notifications.claims.store import AlreadyDone, Claim, Claims, ClaimsUnavailable, Held, boottime
 from mailpush.notifications.metrics import NotificationMetrics
 from mailpush.notifications.notification import NewMail, body, notification_id
 from mailpush.notifications.target_queue import AlreadyTold, Delivery, TargetHealth, TargetQueue, TryResult

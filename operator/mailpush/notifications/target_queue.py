@@ -16,7 +16,7 @@ from typing import Final, TypeAlias
 import structlog
 
 from mailpush.notifications.backoff import Breaker, Circuit, delay
-from mailpush.notifications.claims import boottime
+from mailpush.notifications.claims.store import boottime
 from mailpush.notifications.metrics import NotificationMetrics
 from mailpush.notifications.notification import NewMail
 from mailpush.notifications.transports.base import Accepted, Refused, TryLater

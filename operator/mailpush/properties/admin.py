@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
-from mailpush.api.admin import Admin
+from mailpush.api.mailpushconfig import Admin
 from mailpush.api.meta import SecretKeyReference
 from mailpush.properties.lookup import Lookup
 

@@ -8,7 +8,7 @@ import pytest
 import yaml
 from click.testing import CliRunner, Result
 
-from mailpush.cli.kubectl import rules
+from mailpush.api import rules
 from mailpush.cli.kubectl.main import main
 from tests.cluster.test_custom_resources import RULES, TAKEN, Case
 

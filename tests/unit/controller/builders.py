@@ -4,13 +4,13 @@ from typing import Any
 
 from mailpush.api.mailpushconfig import MailPushConfigSpec
 from mailpush.controller.environment import OperatorSettings
-from mailpush.controller.evaluation import Evaluation, evaluate
 from mailpush.controller.owner import Owner
-from mailpush.controller.podview import PodView
-from mailpush.controller.world import ConfigState, Pod
+from mailpush.controller.state import ConfigState, Pod
+from mailpush.controller.status.pod import PodView
+from mailpush.decision.evaluation import Evaluation, evaluate
 from mailpush.properties.secrets import MASTER_PASSWORD, ResolvedSecrets
-from mailpush.sharding.death import PodLife
 from mailpush.sharding.leases import Holder, LeaseState
+from mailpush.sharding.planning.death import PodLife
 from mailpush.sharding.shardmap import PodRef
 
 OWNER = Owner("mail", "main", "uid-of-main")

@@ -16,7 +16,7 @@ from mailpush.admin.server import AdminError
 from mailpush.cli.pushusers.client import ServerError, Target
 from mailpush.controller import admin
 from mailpush.controller.admin import ClusterUsers, OperatorAdmin
-from mailpush.controller.userbook import UserBook
+from mailpush.controller.users.store import UserStore
 from mailpush.kube.client import Kube
 from mailpush.kube.errors import ConflictError, NotFoundError, UnreachableError
 from tests.unit.controller.builders import OPERATOR
@@ -83,7 +83,7 @@ class Scene:
     def __init__(self, *objects: dict[str, Any], listed: bool = True) -> None:
         self.api = Api(*objects)
         kube = cast("Kube", self.api)
-        book = UserBook(kube, ("mail",), lambda _: None, lambda _: None)
+        book = UserStore(kube, ("mail",), lambda _: None, lambda _: None)
         (reflector,) = book.reflectors()
         for one in objects:
             book._changed("ADDED", copy.deepcopy(one))
@@ -164,7 +164,7 @@ async def test_the_operators_endpoint_takes_a_changed_secret_and_opens_once_its_
     (login / "password").write_text("first\n")
     settings = replace(OPERATOR, listen="127.0.0.1", admin_port=0, admin_directory=login, admin_tls_directory=tls)
     kube = cast("Kube", Api())
-    book = UserBook(kube, ("mail",), lambda _: None, lambda _: None)
+    book = UserStore(kube, ("mail",), lambda _: None, lambda _: None)
     next(book.reflectors()).listed.set()
     authority = Authority.new("ours")
     pair = authority.issue("operator", names=("127.0.0.1",))

@@ -7,21 +7,21 @@ from typing import Any
 import pytest
 
 from mailpush import names
-from mailpush.controller.hub import Hub
-from mailpush.controller.keys import ConfigKey
-from mailpush.controller.queue import WorkQueue
-from mailpush.controller.reconcile import Reconciler
-from mailpush.controller.shardmaps import ShardMaps
-from mailpush.controller.shardreport import ShardReport
-from mailpush.controller.userbook import UserBook, UserName
-from mailpush.controller.users import UserKeeper
-from mailpush.controller.world import World
+from mailpush.controller.configs.reconcile import Reconciler
+from mailpush.controller.owner import ConfigKey
+from mailpush.controller.shards.maps import ShardMaps
+from mailpush.controller.shards.report import ShardReport
+from mailpush.controller.state import OperatorState
+from mailpush.controller.triggers import Triggers
+from mailpush.controller.users.reconcile import UserReconciler
+from mailpush.controller.users.store import UserName, UserStore
 from mailpush.kube.client import Object
 from mailpush.kube.errors import InvalidError, NotFoundError
 from mailpush.kube.resources import Resource
-from mailpush.sharding.observed import Change
+from mailpush.sharding.planning.observed import Change
 from mailpush.sharding.shardmap import PodRef, ShardMap
 from mailpush.sharding.slots import SLOTS
+from mailpush.work.queue import WorkQueue
 from tests.unit.controller.builders import OPERATOR, OWNER, spec
 
 MAIN = ConfigKey("mail", "main")
@@ -103,9 +103,9 @@ class Site:
 
     def __init__(self, *bodies: Object) -> None:
         self.api = Api(*bodies)
-        self.world = World(highest_owner={MAIN: None})
+        self.world = OperatorState(highest_owner={MAIN: None})
         self.asked: list[ConfigKey] = []
-        self.hub = Hub(self.world, self.asked.append, lambda *_: None, lambda *_: None)
+        self.hub = Triggers(self.world, self.asked.append, lambda *_: None, lambda *_: None)
         self.reconciler = Reconciler(
             self.api,  # type: ignore[arg-type]
             OPERATOR,
@@ -135,7 +135,7 @@ async def test_a_status_that_was_just_written_is_not_forgotten_for_an_older_read
     site = Site(config(4, version=10), secret())
     await site.reconcile()
     state = site.world.configs[MAIN]
-    users = UserBook(site.api, ("mail",), lambda _: None, lambda _: None)  # type: ignore[arg-type]
+    users = UserStore(site.api, ("mail",), lambda _: None, lambda _: None)  # type: ignore[arg-type]
     report = ShardReport(site.api, OWNER, maps(site.api), users, lambda _: None)  # type: ignore[arg-type]
     place = ("MailPushConfig", "main")
     await report.write(state, (), 0.0)
@@ -295,8 +295,8 @@ async def test_a_users_secret_that_changes_while_it_is_read_is_read_again() -> N
     await site.reconcile()
     site.world.configs_listed = True
     queue: WorkQueue[UserName] = WorkQueue("users")
-    book = UserBook(site.api, ("mail",), queue.add, lambda _: None)  # type: ignore[arg-type]
-    keeper = UserKeeper(site.api, site.world, book, queue)  # type: ignore[arg-type]
+    book = UserStore(site.api, ("mail",), queue.add, lambda _: None)  # type: ignore[arg-type]
+    keeper = UserReconciler(site.api, site.world, book, queue)  # type: ignore[arg-type]
     (reflector,) = book.reflectors()
     await reflector._list()
     name = UserName("mail", "main-1-3")

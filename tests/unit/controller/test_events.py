@@ -6,29 +6,29 @@ from typing import Any, cast
 
 import pytest
 
-from mailpush.controller.conditions import Verdict
+from mailpush.api.conditions import Verdict
 from mailpush.controller.events import (
     BURST,
     LONGEST_NOTE,
     WAITING,
-    Events,
-    Happening,
+    Event,
+    EventRecorder,
     Subject,
     condition_changes,
     new_event,
 )
-from mailpush.controller.userbook import UserName, UserRecord
-from mailpush.controller.usernews import decision_news, listening_news
+from mailpush.controller.users.events import decision_news, listening_news
+from mailpush.controller.users.store import UserName, UserRecord
 from mailpush.kube.client import Kube, Object
 from mailpush.kube.errors import NotFoundError, UnreachableError
-from tests.unit.controller.test_users import push_user, said
+from tests.unit.controller.users.test_reconcile import push_user, said
 
 MAIN = Subject("MailPushConfig", "mail", "main", "uid-of-main")
 NAME = UserName("mail", "main-1-3")
 
 
-def happening(note: str = "so it is", reason: str = "PodLost") -> Happening:
-    return Happening(MAIN, "Warning", reason, "Fence", note)
+def event_of(note: str = "so it is", reason: str = "PodLost") -> Event:
+    return Event(MAIN, "Warning", reason, "Fence", note)
 
 
 class Writes:
@@ -40,7 +40,7 @@ class Writes:
         self.gone = False
         self.away = False
         self.now = 0.0
-        self.events = Events(cast("Kube", self), "operator-1", clock=lambda: self.now)
+        self.events = EventRecorder(cast("Kube", self), "operator-1", clock=lambda: self.now)
 
     async def create(self, _resource: Any, _namespace: str, body: Object) -> Object:
         if self.away:
@@ -54,46 +54,46 @@ class Writes:
         self.raised.append((name, body["series"]["count"]))
         return body
 
-    async def write(self, *happenings: Happening) -> None:
+    async def write(self, *events: Event) -> None:
         """Tells them, and returns when all have been worked on."""
         running = asyncio.create_task(self.events.run())
-        self.events.tell(*happenings)
-        for _ in range(5 + 5 * len(happenings)):
+        self.events.tell(*events)
+        for _ in range(5 + 5 * len(events)):
             await asyncio.sleep(0)
         running.cancel()
 
 
 async def test_what_happens_again_raises_the_count_of_the_event_that_is_there() -> None:
     writes = Writes()
-    await writes.write(happening(), happening(), happening())
+    await writes.write(event_of(), event_of(), event_of())
     (event,) = writes.created
     assert writes.raised == [(event["metadata"]["name"], 2), (event["metadata"]["name"], 3)]
-    await writes.write(happening("something else"))
+    await writes.write(event_of("something else"))
     assert len(writes.created) == 2
 
 
 async def test_an_event_that_is_gone_or_long_ago_is_written_anew() -> None:
     writes = Writes()
-    await writes.write(happening())
+    await writes.write(event_of())
     writes.gone = True
-    await writes.write(happening())
+    await writes.write(event_of())
     writes.now = 601.0
-    await writes.write(happening())
+    await writes.write(event_of())
     assert (len(writes.created), writes.raised) == (3, [])
 
 
 async def test_an_api_server_that_is_away_costs_the_event_and_nothing_else() -> None:
     writes = Writes()
     writes.away = True
-    await writes.write(happening())
+    await writes.write(event_of())
     writes.away = False
-    await writes.write(happening("later"))
+    await writes.write(event_of("later"))
     assert [event["note"] for event in writes.created] == ["later"]
 
 
 async def test_a_change_that_concerns_everybody_writes_a_bounded_number() -> None:
     writes = Writes()
-    many = [happening(f"user {number}") for number in range(1000)]
+    many = [event_of(f"user {number}") for number in range(1000)]
     running = asyncio.create_task(writes.events.run())
     writes.events.tell(*many)  # returns at once: what has no room is dropped
     assert writes.events._queue.qsize() == WAITING
@@ -104,7 +104,7 @@ async def test_a_change_that_concerns_everybody_writes_a_bounded_number() -> Non
 
 
 def test_an_event_is_as_the_api_server_takes_it() -> None:
-    event = new_event(happening("ü" * 1000), "operator-1", datetime(2026, 1, 2, 3, 4, 5, 6, UTC))
+    event = new_event(event_of("ü" * 1000), "operator-1", datetime(2026, 1, 2, 3, 4, 5, 6, UTC))
     assert len(event["note"].encode()) <= LONGEST_NOTE
     assert set(event["note"]) == {"ü"}
     assert event["eventTime"] == "2026-01-02T03:04:05.000006Z"

@@ -6,18 +6,19 @@ from typing import Any
 
 import pytest
 
-from mailpush.controller.election import LASTS, Look, Watchman
+from mailpush.controller.election import LASTS, LeaseJudge, Look
 from mailpush.controller.environment import OperatorSettings, SettingsProblem
-from mailpush.controller.health import Pulse
-from mailpush.controller.hub import Hub
-from mailpush.controller.keys import ConfigKey, older
-from mailpush.controller.losses import LOST_AFTER, Losses
-from mailpush.controller.queue import WorkQueue
-from mailpush.controller.world import World, pod_of
+from mailpush.controller.owner import ConfigKey
+from mailpush.controller.shards.lost_slots import LOST_AFTER, Losses
+from mailpush.controller.state import OperatorState, pod_of
+from mailpush.controller.triggers import Triggers
+from mailpush.http.pulse import Pulse
 from mailpush.kube.errors import ConflictError
-from mailpush.sharding.death import PodLife
-from mailpush.sharding.observed import PodObservation
+from mailpush.kube.objects import older
+from mailpush.sharding.planning.death import PodLife
+from mailpush.sharding.planning.observed import PodObservation
 from mailpush.sharding.shardmap import NONE, PodRef, ShardMap
+from mailpush.work.queue import WorkQueue
 from tests.unit.controller.builders import OWNER, state
 
 MAIN = ConfigKey("mail", "main")
@@ -92,7 +93,7 @@ def lease(version: str, holder: str | None = "other") -> dict[str, Any]:
 
 
 def test_a_standby_counts_from_the_last_change_that_it_saw_itself() -> None:
-    watchman = Watchman()
+    watchman = LeaseJudge()
     assert watchman.look(None, 0) is Look.MISSING
     assert watchman.look(lease("1"), 100) is Look.HELD
     assert watchman.look(lease("1"), 100 + LASTS - 0.1) is Look.HELD
@@ -102,7 +103,7 @@ def test_a_standby_counts_from_the_last_change_that_it_saw_itself() -> None:
 
 
 def test_time_in_which_the_api_could_not_be_read_proves_nothing() -> None:
-    watchman = Watchman()
+    watchman = LeaseJudge()
     watchman.look(lease("1"), 0)
     watchman.unreadable(14)
     assert watchman.look(lease("1"), 16) is Look.HELD
@@ -135,8 +136,8 @@ class Events:
     def __init__(self) -> None:
         self.reconciled: list[ConfigKey] = []
         self.secrets: list[str] = []
-        self.world = World()
-        self.hub = Hub(
+        self.world = OperatorState()
+        self.hub = Triggers(
             self.world, self.reconciled.append, lambda _, name: self.secrets.append(name), lambda _key, _version: None
         )
 

@@ -3,11 +3,11 @@
 import builtins
 from typing import Any
 
-from mailpush.controller.health import Pulse
-from mailpush.controller.hub import Hub, Seen
-from mailpush.controller.keys import ConfigKey
+from mailpush.controller.owner import ConfigKey
+from mailpush.controller.state import OperatorState
+from mailpush.controller.triggers import Seen, Triggers
 from mailpush.controller.watchdog import PATIENCE, Watchdog
-from mailpush.controller.world import World
+from mailpush.http.pulse import Pulse
 from mailpush.kube import resources
 
 
@@ -19,7 +19,9 @@ class Cluster:
         self.now = 0.0
         self.reconciled: list[ConfigKey] = []
         self.pulse = Pulse(lambda: self.now)
-        self.hub = Hub(World(), self.reconciled.append, lambda *_: None, lambda *_: None, clock=lambda: self.now)
+        self.hub = Triggers(
+            OperatorState(), self.reconciled.append, lambda *_: None, lambda *_: None, clock=lambda: self.now
+        )
         kube: Any = self
         self.dog = Watchdog(kube, ("mail",), self.hub, self.pulse, clock=lambda: self.now)
 

@@ -6,8 +6,8 @@ from typing import Any
 from mailpush.decision import site_facts
 from mailpush.kube.client import Object
 from mailpush.listener.mechanisms.base import Health, HealthChanged, MailArrived, Mailbox, State
-from mailpush.listener.userlistener import Site
-from mailpush.listener.users import User
+from mailpush.listener.users.user_listener import Site
+from mailpush.listener.users.watch import User
 from mailpush.properties.read import read
 from mailpush.properties.settings import Settings
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry
 
-from mailpush.notifications.claims import Claims, MemoryClaims
+from mailpush.notifications.claims.store import Claims, MemoryClaims
 from mailpush.notifications.dispatcher import Dispatcher
 from mailpush.notifications.metrics import NotificationMetrics
 from mailpush.notifications.notification import NewMail

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from mailpush.notifications.backoff import Circuit
-from mailpush.notifications.claims import Claim, ClaimResult, ClaimsUnavailable, MemoryClaims, boottime
+from mailpush.notifications.claims.store import Claim, ClaimResult, ClaimsUnavailable, MemoryClaims, boottime
 from mailpush.notifications.dispatcher import Dispatcher
 from mailpush.notifications.notification import notification_id
 from mailpush.notifications.transports.base import Outcome, Refused, TryLater

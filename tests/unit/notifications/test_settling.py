@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from mailpush.notifications.claims import AlreadyDone, Claim, MemoryClaims
+from mailpush.notifications.claims.store import AlreadyDone, Claim, MemoryClaims
 from mailpush.notifications.dispatcher import Dispatcher
 from mailpush.notifications.notification import notification_id
 from mailpush.notifications.transports.base import Transport, TryLater

@@ -3,9 +3,9 @@
 from dataclasses import replace
 from typing import Any
 
-from mailpush.sharding.death import PodLife
 from mailpush.sharding.leases import Holder, LeaseState
-from mailpush.sharding.planner import Observed, Plan, PodObservation
+from mailpush.sharding.planning.death import PodLife
+from mailpush.sharding.planning.planner import Observed, Plan, PodObservation
 from mailpush.sharding.shardmap import NONE, Move, PodRef, ShardMap
 
 A, B, C = (PodRef(f"l-{ordinal}", f"u{ordinal}") for ordinal in range(3))

@@ -8,10 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from mailpush.sharding.death import LeaseObserver
 from mailpush.sharding.leases import Holder, LeaseState
 from mailpush.sharding.ownership import Ownership
-from mailpush.sharding.planner import Observed, PodObservation, missing_leases, named_only_by_map, plan
+from mailpush.sharding.planning.death import LeaseObserver
+from mailpush.sharding.planning.planner import Observed, PodObservation, missing_leases, named_only_by_map, plan
 from mailpush.sharding.rights import Right
 from mailpush.sharding.shardmap import PodRef, ShardMap
 from tests.unit.sharding.apiserver import Api, PodObject

@@ -10,7 +10,6 @@ from mailpush import names
 from mailpush.api.mailpushconfig import MailPushConfigSpec
 from mailpush.cli.kubectl.evidence import Evidence, user_secret_of
 from mailpush.cli.kubectl.manifests import Trouble, config_spec, user_spec
-from mailpush.controller.evaluation import wants_unregister
 from mailpush.credentials.user_secret import is_permitted
 from mailpush.decision import (
     NOT_REACHED,
@@ -24,6 +23,7 @@ from mailpush.decision import (
     site_facts,
     user_facts,
 )
+from mailpush.decision.evaluation import wants_unregister
 from mailpush.packages import PackageError
 from mailpush.properties.read import SettingsError, read
 from mailpush.properties.render import render

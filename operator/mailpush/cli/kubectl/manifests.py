@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from mailpush.api.mailpushconfig import MailPushConfigSpec
 from mailpush.api.meta import Model
 from mailpush.api.pushuser import PushUserSpec
-from mailpush.cli.kubectl.rules import broken
+from mailpush.api.rules import broken
 
 Object = dict[str, Any]
 M = TypeVar("M", bound=Model)

@@ -12,8 +12,8 @@ from typing import Any, Final
 from mailpush import names
 from mailpush.api.mailpushconfig import MailPushConfigSpec
 from mailpush.cli.kubectl.manifests import Object, Trouble, config_spec, documents, name_of
-from mailpush.controller.evaluation import wants_unregister
 from mailpush.decision import Problem, config_problems, config_warnings, property_problems
+from mailpush.decision.evaluation import wants_unregister
 from mailpush.packages import PackageError
 from mailpush.properties import secrets as references
 from mailpush.properties.read import SettingsError, read

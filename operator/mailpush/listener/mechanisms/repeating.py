@@ -12,8 +12,8 @@ import structlog
 
 from mailpush.imap.client import ImapClient, connect
 from mailpush.imap.errors import ImapAuthError, ImapError
-from mailpush.listener.budget import AuthFailuresHighError, ConnectBudget, backoff
 from mailpush.listener.mechanisms.base import Health, HealthChanged, Mailbox, State
+from mailpush.listener.mechanisms.budget import AuthFailuresHighError, ConnectBudget
 from mailpush.listener.mechanisms.failures import (
     AUTH_FAILURES_HIGH,
     AUTHENTICATION_FAILED,
@@ -21,6 +21,7 @@ from mailpush.listener.mechanisms.failures import (
     MechanismError,
     failure_of,
 )
+from mailpush.work.pace import backoff
 
 log = structlog.get_logger(__name__)
 

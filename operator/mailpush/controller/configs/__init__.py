@@ -1,0 +1,1 @@
+"""A MailPushConfig into its children."""

@@ -1,0 +1,199 @@
+"""One MailPushConfig and its children: observe, evaluate (pure), apply. The status is the shard loop's to write.
+
+Level-based: it may run at any time, any number of times. Server-side apply of an unchanged child changes nothing and
+makes no event, so a reconcile does not wake itself.
+"""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+
+from mailpush import names
+from mailpush.controller import metrics
+from mailpush.controller.configs.children import Child, Desired, children
+from mailpush.controller.configs.secrets import ConfigSecrets
+from mailpush.controller.environment import OperatorSettings
+from mailpush.controller.owner import ConfigKey, Manifest, Owner
+from mailpush.controller.state import ConfigState, OperatorState
+from mailpush.decision import site_facts
+from mailpush.decision.evaluation import (
+    Evaluation,
+    InvalidSpecError,
+    evaluate,
+    parse,
+    wanted_replicas,
+    wants_unregister,
+)
+from mailpush.kube import resources
+from mailpush.kube.client import Kube
+from mailpush.kube.errors import ForbiddenError, InvalidError, KubeError, NotFoundError
+from mailpush.kube.resources import Resource
+from mailpush.packages import PackageError
+from mailpush.properties.secrets import secret_references
+
+log = structlog.get_logger(__name__)
+
+
+class Reconciler:
+    """Brings a MailPushConfig's children in order and tells the others what it comes to.
+
+    Attributes:
+        on_change: called with the key after each look at a MailPushConfig, also when it has gone.
+        on_site_change: called with the key when decisions on its users may come out otherwise than before.
+    """
+
+    def __init__(
+        self,
+        kube: Kube,
+        settings: OperatorSettings,
+        world: OperatorState,
+        *,
+        on_change: Callable[[ConfigKey], None],
+        on_site_change: Callable[[ConfigKey], None],
+    ) -> None:
+        self._kube = kube
+        self._settings = settings
+        self._world = world
+        self._secrets = ConfigSecrets(kube)
+        self._on_change = on_change
+        self._on_site_change = on_site_change
+
+    async def reconcile(self, key: ConfigKey) -> None:
+        """
+        Raises:
+            KubeError: something was not done; try again.
+        """
+        start = time.monotonic()
+        try:
+            await self._reconcile(key)
+        except KubeError as error:
+            metrics.RECONCILES.labels("error").inc()
+            if (state := self._world.configs.get(key)) is not None:
+                # An API server that cannot be reached is nothing that somebody could change in the MailPushConfig.
+                state.fault = error.message if isinstance(error, InvalidError | ForbiddenError) else state.fault
+                self._on_change(key)
+            raise
+        metrics.RECONCILES.labels("done").inc()
+        metrics.RECONCILE_SECONDS.observe(time.monotonic() - start)
+
+    async def _reconcile(self, key: ConfigKey) -> None:
+        body = await self._read(resources.MAIL_PUSH_CONFIG, key.namespace, key.name)
+        if body is None or "deletionTimestamp" in body["metadata"]:
+            self._forget(key)
+            return
+        state, generation = self._state(key, body), body["metadata"]["generation"]
+        try:
+            spec = parse(body)
+            # Before they are read: an event of one that comes meanwhile must lead to another look.
+            state.secrets = frozenset(reference.name for _, reference in secret_references(spec))
+            resolved = await self._secrets.resolve(state.owner, spec)
+            evaluation = evaluate(key.name, spec, resolved, unregister=wants_unregister(body))
+            await self._apply(state, evaluation)
+        except (InvalidSpecError, PackageError) as error:
+            state.fault, state.generation = str(error), generation
+            self._on_change(key)
+            return
+        except (InvalidError, ForbiddenError):
+            state.generation = generation  # the fault that is told is one of this spec
+            raise
+        # Together: a status that is written meanwhile must not say of the new spec what holds of the old one.
+        state.evaluation, state.fault, state.generation = evaluation, None, generation
+        site = site_facts(evaluation.settings) if evaluation.settings is not None else None
+        changed, state.site = site != state.site, site
+        self._on_change(key)
+        if changed:
+            self._on_site_change(key)
+
+    def _state(self, key: ConfigKey, body: Manifest) -> ConfigState:
+        metadata = body["metadata"]
+        state = self._world.configs.get(key)
+        if state is None or state.owner.uid != metadata["uid"]:
+            owner = Owner(key.namespace, key.name, metadata["uid"])
+            state = ConfigState(owner, metadata["generation"], {})
+            self._world.configs[key] = state
+        state.saw(body)
+        return state
+
+    def _forget(self, key: ConfigKey) -> None:
+        """Its children are deleted by Kubernetes' garbage collector, as they name it as their owner."""
+        if self._world.configs.pop(key, None) is not None:
+            log.info("config_gone", config=str(key))
+        self._world.lost.pop(key, None)
+        self._on_change(key)
+        self._on_site_change(key)
+
+    async def _apply(self, state: ConfigState, evaluation: Evaluation) -> None:
+        owner = state.owner
+        stateful_set = await self._read(
+            resources.STATEFUL_SET, owner.namespace, names.statefulset_name(owner.name), of=owner
+        )
+        running = 0 if stateful_set is None else stateful_set["spec"].get("replicas", 0)
+        replicas = wanted_replicas(evaluation, running, self._world.highest_owner.get(owner.key))
+        if owner.key not in self._world.highest_owner:
+            replicas = max(replicas, running)  # a new leader does not know yet who has to be drained
+        desired = Desired(owner, evaluation.spec.listeners, replicas, evaluation.rendered)
+        keep = evaluation.blocked and running > 0
+        applied: dict[str, Manifest] = {}
+        for child in children(desired, self._settings):
+            if keep and child.resource in (resources.CONFIG_MAP, resources.SECRET, resources.STATEFUL_SET):
+                continue  # what runs goes on with the last configuration that was whole
+            applied[child.resource.kind] = await self._apply_child(owner, child)
+        state.replicas = replicas
+        if not keep:
+            boot = names.boot_configmap_name(owner.name, evaluation.rendered.boot_hash)
+            await self._collect_boot_config_maps(owner, applied[resources.STATEFUL_SET.kind], boot)
+
+    async def _apply_child(self, owner: Owner, child: Child) -> Manifest:
+        try:
+            answer = await self._kube.apply(
+                child.resource, owner.namespace, child.manifest, manager=names.OPERATOR_MANAGER
+            )
+        except InvalidError:
+            if child.resource is not resources.ROLE_BINDING:
+                raise
+            # A binding's role cannot be changed: whoever made this one meant another role.
+            await self._kube.delete(child.resource, owner.namespace, child.name)
+            answer = await self._kube.apply(
+                child.resource, owner.namespace, child.manifest, manager=names.OPERATOR_MANAGER
+            )
+        if surplus := _surplus_data(child, answer):
+            # Not ours by server-side apply, and yet a listener would read it.
+            patch = {"data": dict.fromkeys(surplus)}
+            answer = await self._kube.merge_patch(child.resource, owner.namespace, child.name, patch)
+            log.info("child_put_right", child=child.name, kind=child.resource.kind, removed=sorted(surplus))
+        return answer
+
+    async def _collect_boot_config_maps(self, owner: Owner, stateful_set: Manifest, wanted: str) -> None:
+        """Deletes those that no pod uses, once no pod of an old revision can be made again."""
+        status = stateful_set.get("status") or {}
+        if status.get("observedGeneration") != stateful_set["metadata"]["generation"]:
+            return  # the revisions that it names are those of a former template
+        if status.get("currentRevision") != status.get("updateRevision"):
+            return
+        used = {name for pod in self._world.pods_of(owner.key) for name in pod.config_maps}
+        selector = f"{names.CONFIG_LABEL}={owner.name},{names.MANAGED_BY_LABEL}={names.MANAGED_BY}"
+        prefix = names.boot_configmap_name(owner.name, "")
+        for config_map in (await self._kube.list(resources.CONFIG_MAP, owner.namespace, label_selector=selector))[0]:
+            name = config_map["metadata"]["name"]
+            if name.startswith(prefix) and name != wanted and name not in used:
+                await self._kube.delete(resources.CONFIG_MAP, owner.namespace, name, uid=config_map["metadata"]["uid"])
+                log.info("boot_config_map_deleted", config=str(owner.key), name=name)
+
+    async def _read(self, resource: Resource, namespace: str, name: str, *, of: Owner | None = None) -> Manifest | None:
+        """The object, None where there is none, or where it is a former owner's of the same name."""
+        try:
+            body = await self._kube.get(resource, namespace, name)
+        except NotFoundError:
+            return None
+        owners = body["metadata"].get("ownerReferences") or ()
+        if of is not None and owners and not any(owner["uid"] == of.uid for owner in owners):
+            return None
+        return body
+
+
+def _surplus_data(child: Child, answer: dict[str, Any]) -> set[str]:
+    if child.resource not in (resources.CONFIG_MAP, resources.SECRET) or answer.get("immutable"):
+        return set()
+    return set(answer.get("data") or {}) - set(child.manifest["data"])

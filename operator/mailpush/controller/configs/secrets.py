@@ -1,0 +1,96 @@
+"""Secrets: which may be used, what a MailPushConfig's references resolve to, and the two that are made once.
+
+Values go into `ResolvedSecrets` and nowhere else: no log, no exception's text, no status.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from mailpush import names
+from mailpush.api.mailpushconfig import MailPushConfigSpec
+from mailpush.controller.configs import property_files
+from mailpush.controller.owner import Manifest, Owner
+from mailpush.credentials.user_secret import is_permitted
+from mailpush.kube import resources
+from mailpush.kube.client import Kube
+from mailpush.kube.errors import ConflictError
+from mailpush.kube.secrets import get_secret, text_of, value_of
+from mailpush.properties import secrets as references
+from mailpush.properties.secrets import ResolvedSecrets, secret_references
+
+LEAST_KEY_BYTES: Final = 16
+
+
+class ConfigSecrets:
+    """The Secrets of a MailPushConfig: those that it refers to, and those that the operator makes."""
+
+    def __init__(self, kube: Kube) -> None:
+        self._kube = kube
+
+    async def resolve(self, owner: Owner, spec: MailPushConfigSpec) -> ResolvedSecrets:
+        """Everything that the spec refers to, and what is made where it refers to nothing."""
+        values: dict[str, str] = {}
+        missing: list[str] = []
+        unpermitted: list[str] = []
+        read: dict[str, Manifest | None] = {}
+        for path, reference in secret_references(spec):
+            if reference.name not in read:
+                read[reference.name] = await get_secret(self._kube, owner.namespace, reference.name)
+            secret = read[reference.name]
+            if secret is None:
+                missing.append(path)
+            elif not is_permitted(secret):
+                unpermitted.append(path)
+            elif (value := text_of(value_of(secret, reference.key))) is None:
+                missing.append(path)
+            else:
+                values[path] = value
+        if spec.callback.auth_secret_ref is None:
+            login, password = await self._callback_credentials(owner)
+            values[references.CALLBACK_LOGIN], values[references.CALLBACK_PASSWORD] = login, password
+        key = await self._internal_key(owner)
+        return ResolvedSecrets(hash_key=key, values=values, missing=tuple(missing), unpermitted=tuple(unpermitted))
+
+    async def _internal_key(self, owner: Owner) -> bytes:
+        made = property_files.new_internal_secret(owner)
+        secret = await self._once(owner, made, (names.INTERNAL_KEY_FILE,), LEAST_KEY_BYTES)
+        return value_of(secret, names.INTERNAL_KEY_FILE) or b""
+
+    async def _callback_credentials(self, owner: Owner) -> tuple[str, str]:
+        made = property_files.new_callback_secret(owner)
+        secret = await self._once(owner, made, (property_files.LOGIN_KEY, property_files.PASSWORD_KEY), 1)
+        login = text_of(value_of(secret, property_files.LOGIN_KEY)) or ""
+        return login, text_of(value_of(secret, property_files.PASSWORD_KEY)) or ""
+
+    async def _once(self, owner: Owner, made: Manifest, keys: tuple[str, ...], least: int) -> Manifest:
+        """The Secret as it is; made where it is missing, and mended where a key is. What is there is kept."""
+        name = made["metadata"]["name"]
+        secret = await get_secret(self._kube, owner.namespace, name)
+        if secret is None:
+            try:
+                return await self._kube.create(resources.SECRET, owner.namespace, made)
+            except ConflictError:  # another was faster
+                secret = await self._kube.get(resources.SECRET, owner.namespace, name)
+        broken = [key for key in keys if len(value_of(secret, key) or b"") < least]
+        metadata = _missing_metadata(secret, made)
+        if not broken and not metadata:
+            return secret
+        patch: Manifest = {}
+        if broken:
+            patch["data"] = {key: made["data"][key] for key in broken}
+        if metadata:
+            patch["metadata"] = metadata
+        return await self._kube.merge_patch(resources.SECRET, owner.namespace, name, patch)
+
+
+def _missing_metadata(secret: Mapping[str, Any], made: Mapping[str, Any]) -> Manifest:
+    """Labels and owner that somebody took off."""
+    wanted = made["metadata"]
+    present = secret["metadata"]
+    patch: Manifest = {}
+    labels = present.get("labels") or {}
+    if any(labels.get(key) != value for key, value in wanted["labels"].items()):
+        patch["labels"] = wanted["labels"]
+    if not any(owner["uid"] == wanted["ownerReferences"][0]["uid"] for owner in present.get("ownerReferences") or ()):
+        patch["ownerReferences"] = wanted["ownerReferences"]
+    return patch

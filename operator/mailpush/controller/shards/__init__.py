@@ -1,0 +1,1 @@
+"""The shard maps: pods and Leases observed, plans written."""

@@ -1,0 +1,112 @@
+"""What the shard loop writes to Leases and pods: new Leases (protocol P3), fences (P9), the label of callbacks."""
+
+from collections.abc import Callable
+from typing import Final
+
+import structlog
+
+from mailpush import names
+from mailpush.controller import metrics
+from mailpush.controller.owner import Owner
+from mailpush.controller.shards.watch import PodWatch, Sighting
+from mailpush.controller.state import Pod
+from mailpush.kube import resources
+from mailpush.kube.client import Kube
+from mailpush.kube.errors import ConflictError, NotFoundError
+from mailpush.sharding.leases import lease_annotations, parse_lease
+from mailpush.sharding.planning.observed import Fence, NewLease
+
+LEASE_SECONDS: Final = 15
+
+log = structlog.get_logger(__name__)
+
+
+class LeaseWriter:
+    """Writes for the pods of one MailPushConfig; every answer is told to the lookout at once."""
+
+    def __init__(self, kube: Kube, owner: Owner, lookout: PodWatch, clock: Callable[[], float]) -> None:
+        self._kube = kube
+        self._owner = owner
+        self.key = owner.key
+        self._lookout = lookout
+        self._clock = clock
+
+    async def create(self, lease: NewLease) -> None:
+        annotations = lease_annotations(parse_lease({}).fenced(lease.floor))
+        metadata = self._owner.metadata(lease.name, annotations=annotations)
+        body = {
+            "apiVersion": resources.LEASE.api_version,
+            "kind": resources.LEASE.kind,
+            "metadata": metadata,
+            "spec": {"leaseDurationSeconds": LEASE_SECONDS},
+        }
+        try:
+            created = await self._kube.create(resources.LEASE, self.key.namespace, body)
+        except ConflictError:
+            await self._lookout.look(self.key.namespace, lease.name)
+            return
+        self._lookout.saw(self.key.namespace, lease.name, created)
+        log.info("lease_created", config=str(self.key), lease=lease.name, floor=lease.floor)
+
+    async def fence(self, fence: Fence, judged: str | None) -> bool:
+        """Empties the Lease by the resourceVersion that it was `judged` dead by (P9). A conflict means: not dead.
+
+        What the watch has brought since then is not what the judgement was about, so it is no ground for a fence.
+        Gives whether a pod has lost it by this.
+        """
+        sighting = self._sighting(fence.lease_name)
+        if sighting.body is None or sighting.state is None:
+            return False
+        body = sighting.body
+        if body["metadata"]["resourceVersion"] != judged:
+            metrics.FENCES.labels("changed").inc()
+            return False
+        held = sighting.state.holder is not None
+        fenced = sighting.state.fenced(fence.floor)
+        annotations = {**(body["metadata"].get("annotations") or {}), **lease_annotations(fenced)}
+        spec = {key: value for key, value in (body.get("spec") or {}).items() if key != "holderIdentity"}
+        manifest = {
+            "apiVersion": resources.LEASE.api_version,
+            "kind": resources.LEASE.kind,
+            "metadata": {**body["metadata"], "annotations": annotations},
+            "spec": spec,
+        }
+        try:
+            written = await self._kube.replace(resources.LEASE, self.key.namespace, manifest)
+        except (ConflictError, NotFoundError):
+            metrics.FENCES.labels("conflict").inc()
+            await self._lookout.look(self.key.namespace, fence.lease_name)
+            return False
+        metrics.FENCES.labels("fenced").inc()
+        self._lookout.saw(self.key.namespace, fence.lease_name, written)
+        log.info("lease_fenced", config=str(self.key), lease=fence.lease_name, floor=fence.floor)
+        return held
+
+    async def keep_callbacks(self, pods: tuple[Pod, ...]) -> None:
+        """Takes the label that the callback Service selects on off silent pods, and puts it back."""
+        now = self._clock()
+        held = [
+            (pod, self._sighting(pod.ref.name).observer.callback_stale(now))
+            for pod in pods
+            if (lease := self._sighting(pod.ref.name).state) is not None and lease.held_by(pod.ref.uid)
+        ]
+        # Where every pod is silent, the fault is elsewhere, and a Service without pods would help nobody. They fall
+        # silent one after the other, so those whose label was taken off before the last one did get it back.
+        anybody = any(not stale for _, stale in held)
+        for pod, stale in held:
+            closed = stale and anybody
+            if closed and pod.callback_open:
+                await self._label(pod, None)
+            elif not closed and not pod.callback_open:
+                await self._label(pod, names.CALLBACK_OPEN)
+
+    async def _label(self, pod: Pod, value: str | None) -> None:
+        patch = {"metadata": {"uid": pod.ref.uid, "labels": {names.CALLBACK_LABEL: value}}}
+        try:
+            await self._kube.merge_patch(resources.POD, self.key.namespace, pod.ref.name, patch)
+        except (ConflictError, NotFoundError):
+            return  # another pod by now
+        log.info("callbacks_opened" if value else "callbacks_closed", config=str(self.key), pod=pod.ref.name)
+
+    def _sighting(self, name: str) -> Sighting:
+        return self._lookout.sighting(self.key.namespace, name)

@@ -1,0 +1,275 @@
+"""One MailPushConfig's loop: observe pods, Leases and users, plan (pure), act by resourceVersion, report.
+
+It runs whenever something has changed, and each second, because time alone may prove something (protocol P8). No step
+counts on the one before: a conflict ends the step, and the next one observes anew.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+import structlog
+
+from mailpush.controller.events import Event
+from mailpush.controller.owner import ConfigKey, Owner
+from mailpush.controller.shards.leases import LeaseWriter
+from mailpush.controller.shards.lost_slots import Losses
+from mailpush.controller.shards.maps import ShardMaps
+from mailpush.controller.shards.report import ShardReport, UserFigures
+from mailpush.controller.shards.watch import PodWatch, Sighting
+from mailpush.controller.state import ConfigState, OperatorState, Pod
+from mailpush.controller.status.pod import PodView
+from mailpush.kube.client import Kube
+from mailpush.kube.errors import KubeError
+from mailpush.sharding.planning.observed import Observed, OrphanLease, PodObservation, named_only_by_map
+from mailpush.sharding.planning.planner import missing_leases, plan
+from mailpush.sharding.shardmap import PodRef, ShardMapError
+
+STEP_SECONDS: Final = 1.0
+LEAST_PAUSE: Final = 0.05
+
+log = structlog.get_logger(__name__)
+
+
+class Users(UserFigures, Protocol):
+    """What the loop needs to know of the push users."""
+
+    def listed(self, namespace: str) -> bool:
+        """Whether they have been read once."""
+
+    def owner_epoch(self, key: ConfigKey) -> int:
+        """The highest epoch under which a pod has written a user's status."""
+
+    def slots_lost(self, key: ConfigKey, slots: frozenset[int]) -> None:
+        """What is said of the users of these slots may have to change."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """One observation, and what it is made from: where nothing of it has changed, neither has the plan."""
+
+    map_version: str | None
+    pods: tuple[PodObservation, ...]
+    orphans: tuple[OrphanLease, ...]
+    weights_version: int
+    replicas: int
+    lease_versions: Mapping[str, str | None] = field(compare=False)
+    """The resourceVersions of the Leases that the judgements are about; a renewal alone changes no plan."""
+
+
+class ShardLoop:
+    """Runs until cancelled. `wake` makes the next step come at once."""
+
+    def __init__(
+        self,
+        kube: Kube,
+        owner: Owner,
+        world: OperatorState,
+        lookout: PodWatch,
+        users: Users,
+        *,
+        reconcile: Callable[[ConfigKey], None],
+        tell: Callable[[Event], None] = lambda _: None,
+        on_step: Callable[[], None] = lambda: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.owner = owner
+        self.key = owner.key
+        self.maps = ShardMaps(kube, owner)
+        self._writer = LeaseWriter(kube, owner, lookout, clock)
+        self._report = ShardReport(kube, owner, self.maps, users, tell)
+        self._world = world
+        self._lookout = lookout
+        self._users = users
+        self._reconcile = reconcile
+        self._on_step = on_step
+        self._clock = clock
+        self._wake = asyncio.Event()
+        self._overweight_since: float | None = None
+        self._planned: Outlook | None = None
+        self._plan_again = 0.0
+        self._losses = Losses()
+
+    def wake(self) -> None:
+        self._wake.set()
+
+    async def run(self) -> None:
+        failures = 0
+        while True:
+            self._on_step()
+            self._wake.clear()
+            try:
+                at_once = await self.step()
+                failures = 0
+            except (KubeError, ShardMapError) as error:
+                at_once = False
+                failures += 1
+                if failures == 1 or failures % 30 == 0:
+                    log.warning("step_failed", config=str(self.key), error=str(error), failures=failures)
+            except Exception:
+                at_once = False
+                failures += 1
+                log.exception("step_failed", config=str(self.key), failures=failures)
+            await asyncio.sleep(LEAST_PAUSE)
+            if not at_once:
+                try:
+                    await asyncio.wait_for(self._wake.wait(), STEP_SECONDS)
+                except TimeoutError:
+                    pass
+
+    async def step(self) -> bool:
+        """One step; True where the next is to follow at once.
+
+        Raises:
+            KubeError: something was not read or written; the next step sees what.
+        """
+        state = self._world.configs.get(self.key)
+        if state is None or state.owner.uid != self.owner.uid:
+            return False
+        if not self._lookout.listed(self.key.namespace) or not self._users.listed(self.key.namespace):
+            return False
+        await self.maps.load()
+        pods = tuple(self._world.pods_of(self.key))
+        outlook = await self._observe(state, pods)
+        acted = await self._act(outlook)
+        await self._writer.keep_callbacks(pods)
+        self._note_owners(outlook)
+        await self._report_on(state, pods)
+        return acted
+
+    # -- observing
+
+    async def _observe(self, state: ConfigState, pods: tuple[Pod, ...]) -> Outlook:
+        namespace = self.key.namespace
+        shard_map = self.maps.map
+        remembered = named_only_by_map(shard_map, [pod.ref for pod in pods])
+        known = frozenset({pod.ref.name for pod in pods} | {ref.name for ref in remembered})
+        others = self._lookout.lease_names(self.key) - known
+        settled = shard_map is not None and not shard_map.restoring
+        # Leases of pods that are long gone matter only where a map is made again (P10).
+        await self._lookout.look_at_quiet(namespace, known if settled else known | others)
+        now = self._clock()
+        revision = self._world.revisions.get(self.key)
+        observations = [self._observation(pod, revision, now) for pod in pods]
+        observations += [self._remembered(ref, now) for ref in remembered]
+        orphans = () if settled else tuple(self._orphans(others, now))
+        return Outlook(
+            map_version=self.maps.version,
+            pods=tuple(observations),
+            orphans=orphans,
+            weights_version=self._users.version(self.key),
+            replicas=state.wanted_replicas,
+            lease_versions={
+                name: self._sighting(name).observer.resource_version
+                for name in (*(observation.ref.name for observation in observations), *(one.name for one in orphans))
+            },
+        )
+
+    def _observation(self, pod: Pod, revision: str | None, now: float) -> PodObservation:
+        sighting = self._sighting(pod.ref.name)
+        return PodObservation(
+            ref=pod.ref,
+            phase=pod.phase,
+            deleting=pod.deleting,
+            ordinal=pod.ordinal,
+            revision_current=not revision or not pod.revision or pod.revision == revision,
+            lease=sighting.state,
+            life=sighting.observer.state(now, pod.ref, pod.phase),
+        )
+
+    def _remembered(self, ref: PodRef, now: float) -> PodObservation:
+        """A pod that the map names and that has no Pod object: its process may run on after a forced delete."""
+        sighting = self._sighting(ref.name)
+        ordinal = ref.name.rpartition("-")[2]
+        return PodObservation(
+            ref=ref,
+            phase="",
+            deleting=True,
+            ordinal=int(ordinal) if ordinal.isdecimal() else 0,
+            revision_current=True,
+            lease=sighting.state,
+            life=sighting.observer.state(now, ref, None),
+        )
+
+    def _orphans(self, others: frozenset[str], now: float) -> list[OrphanLease]:
+        found = []
+        for name in sorted(others):
+            sighting = self._sighting(name)
+            if (lease := sighting.state) is not None:
+                ref = PodRef(name, lease.holder.uid if lease.holder else "")
+                found.append(OrphanLease(name, lease, sighting.observer.state(now, ref, None)))
+        return found
+
+    def _sighting(self, name: str) -> Sighting:
+        return self._lookout.sighting(self.key.namespace, name)
+
+    # -- acting
+
+    async def _act(self, outlook: Outlook) -> bool:
+        now = self._clock()
+        if outlook == self._planned and now < self._plan_again:
+            return False
+        observed = Observed(
+            map=self.maps.map,
+            map_uid=self.maps.uid,
+            pods=outlook.pods,
+            weights=self._users.weights(self.key),
+            replicas=outlook.replicas,
+            now=now,
+            overweight_since=self._overweight_since,
+            orphans=outlook.orphans,
+            copy=self.maps.copy,
+            remembered_epoch=0 if self.maps.map else self._users.owner_epoch(self.key),
+        )
+        acted = False
+        for lease in missing_leases(observed):
+            await self._writer.create(lease)
+            acted = True
+        planned = plan(observed)
+        self._overweight_since = planned.new_overweight_since
+        for fence in planned.fences:
+            if await self._writer.fence(fence, outlook.lease_versions.get(fence.lease_name)):
+                self._report.pod_lost(fence)
+            acted = True
+        if planned.next_map is not None:
+            await self.maps.write(planned.next_map, planned.changes)
+            acted = True
+        self._planned = None if acted else outlook
+        recheck = planned.recheck_after
+        self._plan_again = now + (recheck if recheck is not None else 10 * STEP_SECONDS)
+        return acted
+
+    # -- telling
+
+    def _note_owners(self, outlook: Outlook) -> None:
+        """What others do by the map: the StatefulSet shrinks behind the drain, users of lost slots are told of."""
+        shard_map = self.maps.map
+        if shard_map is None:
+            if self.key not in self._world.highest_owner:
+                self._note_highest(None)
+            return
+        lives = {observation.ref: observation for observation in outlook.pods}
+        ordinals = [lives[ref].ordinal for ref in shard_map.pods if ref in lives]
+        highest = max(ordinals, default=None)
+        if self.key not in self._world.highest_owner or highest != self._world.highest_owner[self.key]:
+            self._note_highest(highest)
+        lost = self._losses.lost(self._clock(), shard_map, lives)
+        before = self._world.lost.get(self.key, frozenset())
+        if lost != before:
+            self._world.lost[self.key] = lost
+            self._users.slots_lost(self.key, lost ^ before)
+
+    def _note_highest(self, ordinal: int | None) -> None:
+        self._world.highest_owner[self.key] = ordinal
+        self._reconcile(self.key)
+
+    async def _report_on(self, state: ConfigState, pods: tuple[Pod, ...]) -> None:
+        now = self._clock()
+        if self._report.due(now):
+            await self._report.write(state, tuple(self._pod_view(pod, now) for pod in pods), now)
+
+    def _pod_view(self, pod: Pod, now: float) -> PodView:
+        sighting = self._sighting(pod.ref.name)
+        return PodView(pod, sighting.state, sighting.observer.state(now, pod.ref, pod.phase))

@@ -1,0 +1,108 @@
+"""What the operator knows, in memory: MailPushConfigs as last reconciled, and the pods of each."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from mailpush import names
+from mailpush.controller.owner import ConfigKey, Manifest, Owner
+from mailpush.decision import SiteFacts
+from mailpush.decision.evaluation import Evaluation
+from mailpush.kube.objects import older
+from mailpush.sharding.shardmap import PodRef
+
+
+@dataclass(slots=True)
+class ConfigState:
+    """One MailPushConfig as it was last reconciled; `fault` says in a sentence why that did not succeed."""
+
+    owner: Owner
+    generation: int
+    """That of the spec that `evaluation` or `fault` is about: not of one that is only being looked at."""
+    body_status: Manifest
+    """The status as last read or written."""
+    evaluation: Evaluation | None = None
+    site: SiteFacts | None = None
+    replicas: int = 0
+    """Pods of the StatefulSet as it was last applied."""
+    fault: str | None = None
+    status_version: str = ""
+    """The resourceVersion that `body_status` is of."""
+    secrets: frozenset[str] | None = None
+    """Names of the Secrets that the spec refers to, known before they are read; None: not known yet."""
+
+    def saw(self, body: Manifest) -> None:
+        """The object as a read or a write of ours has just shown it: the two may cross, and the newer one counts."""
+        version = body["metadata"]["resourceVersion"]
+        if not older(version, self.status_version):
+            self.status_version, self.body_status = version, body.get("status") or {}
+
+    @property
+    def wanted_replicas(self) -> int:
+        """Pods that may own slots: those above are drained."""
+        if self.evaluation is None or self.evaluation.blocked:
+            return self.replicas
+        return self.evaluation.spec.listeners.replicas
+
+
+@dataclass(frozen=True, slots=True)
+class Pod:
+    """What matters of a Pod object."""
+
+    ref: PodRef
+    ordinal: int
+    phase: str
+    deleting: bool
+    revision: str
+    callback_open: bool
+    config_maps: frozenset[str]
+
+
+@dataclass(slots=True)
+class OperatorState:
+    """Shared by the parts of the operator; each says in its own file what it writes here.
+
+    `configs_listed`: every MailPushConfig has been read at least once, so that one that is not here does not exist.
+    `revisions`: the StatefulSets' `status.updateRevision`. `highest_owner`: the highest ordinal of a pod that owns
+    slots, None where none does; not there before the shard loop has looked. `lost`: slots whose pod is dead and that
+    have had no new owner for too long.
+    """
+
+    configs: dict[ConfigKey, ConfigState] = field(default_factory=dict)
+    configs_listed: bool = False
+    pods: dict[ConfigKey, dict[str, Pod]] = field(default_factory=dict)
+    revisions: dict[ConfigKey, str] = field(default_factory=dict)
+    highest_owner: dict[ConfigKey, int | None] = field(default_factory=dict)
+    lost: dict[ConfigKey, frozenset[int]] = field(default_factory=dict)
+
+    def pods_of(self, key: ConfigKey) -> Iterator[Pod]:
+        return iter(sorted(self.pods.get(key, {}).values(), key=lambda pod: pod.ordinal))
+
+
+def pod_of(body: Manifest, stateful_set: str) -> Pod | None:
+    """The Pod of a Pod object; None where it does not belong to the StatefulSet of this name."""
+    metadata = body["metadata"]
+    name = metadata["name"]
+    prefix, _, number = name.rpartition("-")
+    owned = any(
+        owner.get("kind") == "StatefulSet" and owner.get("name") == stateful_set
+        for owner in metadata.get("ownerReferences") or ()
+    )
+    if not owned or prefix != stateful_set or not number.isdecimal():
+        return None
+    labels = metadata.get("labels") or {}
+    return Pod(
+        ref=PodRef(name, metadata["uid"]),
+        ordinal=int(number),
+        phase=(body.get("status") or {}).get("phase") or "Pending",
+        deleting="deletionTimestamp" in metadata,
+        revision=labels.get("controller-revision-hash", ""),
+        callback_open=labels.get(names.CALLBACK_LABEL) == names.CALLBACK_OPEN,
+        config_maps=frozenset(_config_maps(body)),
+    )
+
+
+def _config_maps(body: Manifest) -> Iterator[str]:
+    for volume in (body.get("spec") or {}).get("volumes") or ():
+        for source in (volume.get("projected") or {}).get("sources") or ():
+            if "configMap" in source:
+                yield source["configMap"]["name"]

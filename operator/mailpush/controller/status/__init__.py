@@ -1,0 +1,1 @@
+"""What the operator reports, computed without any I/O."""

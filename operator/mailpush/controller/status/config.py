@@ -1,0 +1,160 @@
+"""The status of a MailPushConfig, from what is known of it and of its pods. Pure."""
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any, Final
+
+from mailpush import names
+from mailpush.api.conditions import Verdict, conditions
+from mailpush.controller.state import ConfigState
+from mailpush.controller.status.delivery import transports
+from mailpush.controller.status.pod import PodView
+from mailpush.controller.status.rollout import config_pods, rolled_out
+from mailpush.controller.status.shard_map import MapView
+from mailpush.packages import PackageState
+
+NAMED_PODS: Final = 5
+
+
+def config_status(
+    state: ConfigState, pods: tuple[PodView, ...], shard_map: MapView, denied: Mapping[str, int], now: str
+) -> dict[str, Any]:
+    """The whole status, to be applied as it is. `denied`: users who are not to be listened for, by reason."""
+    status: dict[str, Any] = {
+        "observedGeneration": state.generation,
+        "conditions": conditions(
+            _verdicts(state, pods, shard_map), state.body_status.get("conditions") or (), state.generation, now
+        ),
+        "listeners": _listeners(state, pods, denied),
+        "epoch": shard_map.epoch,
+    }
+    if state.evaluation is not None:
+        status["configHash"] = state.evaluation.rendered.config_hash
+        status["packages"] = [_package(package) for package in state.evaluation.packages]
+        status["bootHash"] = state.evaluation.rendered.boot_hash
+    status["configPods"] = config_pods(state.owner.name, pods)
+    return status
+
+
+def _verdicts(state: ConfigState, pods: tuple[PodView, ...], shard_map: MapView) -> list[Verdict]:
+    valid = _valid(state)
+    available = _available(state, pods)
+    verdicts = [_ready(state, valid, available, pods, shard_map), valid, available, _balanced(shard_map)]
+    if (rolled_out_ := rolled_out(state, pods)) is not None:
+        verdicts.append(rolled_out_)
+    if (degraded := transports(state, pods)) is not None:
+        verdicts.append(degraded)
+    if state.evaluation is not None and (warnings := state.evaluation.warnings):
+        text = _joined(warning.message for warning in warnings)
+        verdicts.append(Verdict("Warning", "True", warnings[0].reason, text))
+    return verdicts
+
+
+def _valid(state: ConfigState) -> Verdict:
+    if state.fault is not None:
+        return Verdict("ConfigurationValid", "False", "ReconcileFailed", state.fault)
+    if state.evaluation is None:
+        return Verdict("ConfigurationValid", "Unknown", "NotRead", "it has not been looked at yet")
+    if not state.evaluation.valid:
+        problems = state.evaluation.problems
+        return Verdict(
+            "ConfigurationValid", "False", problems[0].reason, _joined(problem.message for problem in problems)
+        )
+    return Verdict("ConfigurationValid", "True", "Valid", "listeners can run by it")
+
+
+def _available(state: ConfigState, pods: tuple[PodView, ...]) -> Verdict:
+    wanted = state.wanted_replicas - len(_excluded(state))
+    capable = sum(view.capable for view in pods)
+    if wanted <= 0:
+        blocked = state.evaluation is None or state.evaluation.blocked
+        text = (
+            "none is started before the configuration is whole" if blocked else "set listeners.replicas to one or more"
+        )
+        return Verdict("ListenersAvailable", "False", "NoReplicas", f"no listener pods are wanted: {text}")
+    if capable >= wanted:
+        return Verdict("ListenersAvailable", "True", "AllCapable", f"{capable} of {wanted} pods take users")
+    asked = [view for view in pods if view.pod.ordinal not in _excluded(state)]
+    excuses = [f"{view.pod.ref.name} {why}" for view in asked if (why := view.why_not()) is not None]
+    if len(asked) < wanted:
+        excuses.append(f"{wanted - len(asked)} pods do not exist yet")
+    more = f" and {len(excuses) - NAMED_PODS} more" if len(excuses) > NAMED_PODS else ""
+    text = f"{capable} of {wanted} pods take users: {'; '.join(excuses[:NAMED_PODS])}{more}"
+    return Verdict("ListenersAvailable", "False", "SomeMissing" if capable else "NoneCapable", text)
+
+
+def _excluded(state: ConfigState) -> frozenset[int]:
+    """Ordinals of wanted pods that are to take no users while others do."""
+    settings = state.evaluation.settings if state.evaluation is not None else None
+    if settings is None or not settings.allowed_somewhere:
+        return frozenset()
+    return frozenset(ordinal for ordinal in range(state.wanted_replicas) if not settings.allowed_in(ordinal))
+
+
+def _ready(
+    state: ConfigState, valid: Verdict, available: Verdict, pods: tuple[PodView, ...], shard_map: MapView
+) -> Verdict:
+    if valid.status != "True":
+        return Verdict("Ready", "False", valid.reason, valid.message)
+    if (refusal := _refused(state)) is not None:
+        return refusal
+    if not any(view.capable for view in pods):
+        return Verdict("Ready", "False", available.reason, available.message)
+    if shard_map.restoring:
+        return Verdict("Ready", "False", "Restoring", "the ShardMap is being restored; nothing needs to be done")
+    if shard_map.unowned:
+        text = f"{shard_map.unowned} of the slots have no owner yet; nothing needs to be done"
+        return Verdict("Ready", "False", "Assigning", text)
+    running = sum(view.lease.counts.get("listening", 0) for view in pods if view.capable and view.lease is not None)
+    return Verdict("Ready", "True", "Listening", f"every slot has an owner; {running} users are listened for")
+
+
+def _refused(state: ConfigState) -> Verdict | None:
+    """Why nobody is listened for although the configuration is valid."""
+    if state.evaluation is None:
+        return None
+    if problems := state.evaluation.problems:
+        return Verdict("Ready", "False", problems[0].reason, _joined(problem.message for problem in problems))
+    if state.evaluation.unregister:
+        text = (
+            f"all users are being unregistered; take the annotation {names.UNREGISTER_ANNOTATION} off to listen again"
+        )
+        return Verdict("Ready", "False", "Unregistering", text)
+    return None
+
+
+def _balanced(shard_map: MapView) -> Verdict:
+    if shard_map.moving:
+        text = f"{shard_map.moving} slots are on their way to another pod"
+        return Verdict("Balanced", "False", "Moving", text)
+    return Verdict("Balanced", "True", "Balanced", f"the fullest pod has {shard_map.imbalance:.2f} times the mean")
+
+
+def _listeners(state: ConfigState, pods: tuple[PodView, ...], denied: Mapping[str, int]) -> dict[str, Any]:
+    counts: Counter[str] = Counter()
+    for view in pods:
+        if view.lease is not None and view.lease.held_by(view.pod.ref.uid):
+            counts.update(view.lease.counts)
+    selector = names.listener_selector(state.owner.name)
+    return {
+        "pods": len(pods),
+        "capable": sum(view.capable for view in pods),
+        "assigned": max(0, counts["assigned"]),
+        "running": max(0, counts["listening"]),
+        "failed": max(0, counts["failed"]),
+        "denied": [{"reason": reason, "count": count} for reason, count in sorted(denied.items()) if count > 0][:64],
+        "selector": ",".join(f"{key}={value}" for key, value in sorted(selector.items())),
+    }
+
+
+def _package(package: PackageState) -> dict[str, str]:
+    return {"name": package.name, "status": "enabled" if package.enabled else "disabled", "reason": package.reason}
+
+
+def _joined(messages: Any) -> str:
+    return "; ".join(dict.fromkeys(messages))
+
+
+def same_status(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
+    """Whether a write can be spared. Empty and missing fields are the same to the API server's defaults."""
+    return {key: before.get(key) for key in after} == dict(after)

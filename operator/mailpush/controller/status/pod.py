@@ -1,0 +1,34 @@
+"""A pod and what its Lease says, for those who judge it. Pure."""
+
+from dataclasses import dataclass
+
+from mailpush.controller.state import Pod
+from mailpush.sharding.leases import LeaseState
+from mailpush.sharding.planning.death import PodLife
+
+
+@dataclass(frozen=True, slots=True)
+class PodView:
+    """A pod and what its Lease says."""
+
+    pod: Pod
+    lease: LeaseState | None
+    life: PodLife
+
+    @property
+    def capable(self) -> bool:
+        return self.why_not() is None
+
+    def why_not(self) -> str | None:
+        """Why it cannot take users, None where it can."""
+        if self.pod.deleting:
+            return "is ending"
+        if self.lease is None or not self.lease.held_by(self.pod.ref.uid):
+            return "has not taken its Lease yet"
+        if self.life is not PodLife.ALIVE:
+            return "has not renewed its Lease lately"
+        if self.lease.draining:
+            return "is draining"
+        if not self.lease.capable:
+            return f"is not capable ({self.lease.reason or 'starting'})"
+        return None

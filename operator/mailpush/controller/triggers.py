@@ -1,0 +1,99 @@
+"""What follows from an event: which MailPushConfig is to be looked at again. No kopf in here."""
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Self
+
+from mailpush.controller.owner import ConfigKey
+from mailpush.controller.state import OperatorState
+
+Body = Mapping[str, Any]
+
+UNIMPORTANT: Final = frozenset({"resourceVersion", "managedFields", "generation"})
+
+
+@dataclass(slots=True)
+class Seen:
+    """The last event of an object: its resourceVersion, what matters of it, and when it came."""
+
+    version: str
+    fingerprint: int
+    at: float
+
+
+@dataclass(slots=True)
+class Triggers:
+    """Takes events in and calls what follows from them.
+
+    Attributes:
+        reconcile: the MailPushConfig is to be reconciled.
+        secret_changed: decisions on users who name this Secret may change.
+        shard_map_seen: the MailPushConfig's ShardMap has this resourceVersion, None where it was deleted.
+    """
+
+    world: OperatorState
+    reconcile: Callable[[ConfigKey], None]
+    secret_changed: Callable[[str, str], None]
+    shard_map_seen: Callable[[ConfigKey, str | None], None]
+    clock: Callable[[], float] = time.monotonic
+    seen: dict[tuple[str, str, str], Seen] = field(default_factory=dict)
+
+    def __copy__(self) -> Self:
+        """kopf copies the memo for each object; this one is shared."""
+        return self
+
+    def config_event(self, body: Body, *, deleted: bool) -> None:
+        if self._news(body, deleted):
+            self.reconcile(ConfigKey.of(body))
+
+    def child_event(self, body: Body, *, deleted: bool) -> None:
+        key = ConfigKey.of_child(body)
+        if key is None:
+            return
+        if body["kind"] == "StatefulSet" and (revision := (body.get("status") or {}).get("updateRevision")):
+            self.world.revisions[key] = revision
+        if self._news(body, deleted):
+            self.reconcile(key)
+
+    def shard_map_event(self, body: Body, *, deleted: bool) -> None:
+        self._news(body, deleted)
+        key = ConfigKey(body["metadata"]["namespace"], body["metadata"]["name"])
+        self.shard_map_seen(key, None if deleted else body["metadata"]["resourceVersion"])
+
+    def secret_event(self, body: Body, *, deleted: bool) -> None:
+        if not self._news(body, deleted):
+            return
+        if (key := ConfigKey.of_child(body)) is not None:
+            self.reconcile(key)
+        namespace, name = body["metadata"]["namespace"], body["metadata"]["name"]
+        for config in [config for config in self.world.configs if config.namespace == namespace]:
+            secrets = self.world.configs[config].secrets
+            if secrets is None or name in secrets:
+                self.reconcile(config)
+        self.secret_changed(namespace, name)
+
+    def _news(self, body: Body, deleted: bool) -> bool:
+        """Whether anything that matters has changed: most events only tell of a status, many of our own writes."""
+        metadata = body["metadata"]
+        place = (body.get("kind", ""), metadata["namespace"], metadata["name"])
+        if deleted:
+            self.seen.pop(place, None)
+            return True
+        fingerprint = _fingerprint(body)
+        before = self.seen.get(place)
+        self.seen[place] = Seen(metadata["resourceVersion"], fingerprint, self.clock())
+        return before is None or before.fingerprint != fingerprint
+
+
+def _fingerprint(body: Body) -> int:
+    """A hash of what an event is about, without what every write changes. Of Secrets, too, only the hash is kept."""
+    parts: dict[str, Any] = {key: value for key, value in body.items() if key not in ("status", "metadata")}
+    parts["metadata"] = {key: value for key, value in body["metadata"].items() if key not in UNIMPORTANT}
+    if body.get("kind") == "StatefulSet":
+        status = body.get("status") or {}
+        # A finished rollout frees the former boot ConfigMap, as does a template that is back before it began.
+        known = ("observedGeneration", "currentRevision", "updateRevision", "replicas")
+        parts["revisions"] = [status.get(key) for key in known]
+    return hash(json.dumps(parts, sort_keys=True, default=str))

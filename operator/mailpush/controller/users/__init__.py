@@ -1,0 +1,1 @@
+"""The PushUsers: kept in memory, labelled, judged."""

@@ -1,0 +1,311 @@
+"""What the operator writes to PushUsers: labels, the condition Accepted, the finalizer, and OwnerLost.
+
+Everything else of their status is the owning pod's.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import structlog
+
+from mailpush import names
+from mailpush.api.conditions import Verdict, timestamp, truth
+from mailpush.controller import metrics
+from mailpush.controller.events import Event
+from mailpush.controller.owner import ConfigKey
+from mailpush.controller.state import OperatorState
+from mailpush.controller.users.events import decision_news, listening_news
+from mailpush.controller.users.store import Said, UserName, UserRecord, UserStore
+from mailpush.credentials.user_secret import user_secret
+from mailpush.decision import SecretFacts, decide, user_facts
+from mailpush.kube import resources
+from mailpush.kube.client import Kube
+from mailpush.kube.errors import NotFoundError
+from mailpush.kube.secrets import get_secret
+from mailpush.work.queue import WorkQueue
+
+OWNER_LOST: Final = "OwnerLost"
+UNREGISTERED: Final = "Unregistered"
+UNREGISTER_SECONDS: Final = 60.0
+SECRET_KEPT_SECONDS: Final = 300.0
+WRITES_PER_SECOND: Final = 200.0
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a PushUser object is to have, as far as it is the operator's."""
+
+    verdicts: tuple[Verdict, ...]
+    finalizer: bool | None
+    """None: as it is."""
+    weighs: bool
+
+
+def wanted_finalizer(record: UserRecord, *, config_exists: bool, waited: float) -> bool | None:
+    """Whether the object is to be kept until the user is unregistered at Dovecot; None leaves it as it is.
+
+    Args:
+        waited: seconds since it was first seen with a deletionTimestamp.
+    """
+    listening = record.listening
+    registered = record.mechanism == "dovecot" and listening is not None and listening.status == "True"
+    if names.FINALIZER not in record.finalizers:
+        # Kubernetes takes no new finalizer once an object is being deleted.
+        return True if registered and config_exists and not record.deleting else None
+    unregistered = listening is not None and listening.status == "False" and listening.reason == UNREGISTERED
+    if unregistered or not config_exists:
+        return False
+    return False if record.deleting and waited >= UNREGISTER_SECONDS else None
+
+
+NO_NEW_OWNER: Final = (
+    "the pod that listened for the user is gone and no other has taken over yet; see the MailPushConfig's status"
+)
+NO_PODS: Final = "the listener pods went with the MailPushConfig, so nobody listens for the user any more"
+
+
+def lost_verdicts(record: UserRecord) -> tuple[Verdict, ...]:
+    """What is said of a user whose pod is dead and who has no new owner, where the pod said that it listens."""
+    said = record.listening
+    if said is None or not (said.status == "True" or (said.status == "Unknown" and said.reason == OWNER_LOST)):
+        return ()
+    return _nobody(NO_NEW_OWNER)
+
+
+def abandoned_verdicts(record: UserRecord) -> tuple[Verdict, ...]:
+    """What is said of a user whose MailPushConfig is gone: no pod will ever put right what a pod said last."""
+    return () if record.listening is None else _nobody(NO_PODS)
+
+
+def _nobody(text: str) -> tuple[Verdict, ...]:
+    return tuple(Verdict(type_, "Unknown", OWNER_LOST, text) for type_ in ("Listening", "Ready"))
+
+
+class UserReconciler:
+    """Brings PushUsers in order, one after the other, at a bounded rate."""
+
+    def __init__(
+        self,
+        kube: Kube,
+        world: OperatorState,
+        book: UserStore,
+        queue: WorkQueue[UserName],
+        *,
+        tell: Callable[[Event], None] = lambda _: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._kube = kube
+        self._world = world
+        self._book = book
+        self._queue = queue
+        self._tell = tell
+        self._clock = clock
+        self._facts: dict[tuple[str, str], tuple[float, SecretFacts]] = {}
+        self._by_secret: dict[tuple[str, str], set[UserName]] = {}
+        self._deleting_since: dict[UserName, float] = {}
+        self._next_write = 0.0
+
+    # -- why a user is looked at again
+
+    def config_changed(self, key: ConfigKey) -> None:
+        """Decisions on its users may come out otherwise."""
+        for name in self._book.names_of(key):
+            self._queue.add(name)
+
+    def secret_changed(self, namespace: str, name: str) -> None:
+        """Decisions on the users that name this Secret may come out otherwise."""
+        self._facts.pop((namespace, name), None)
+        for user in self._by_secret.pop((namespace, name), ()):
+            self._queue.add(user)
+
+    def slots_lost(self, key: ConfigKey, slots: frozenset[int]) -> None:
+        """Users of these slots have lost their owner, or have one again."""
+        for name in self._book.names_of(key):
+            record = self._book.get(name)
+            if record is not None and record.slot in slots:
+                self._queue.add(name)
+
+    # -- what the shard loop asks
+
+    def listed(self, namespace: str) -> bool:
+        return self._book.listed(namespace)
+
+    def weights(self, key: ConfigKey) -> Sequence[int]:
+        return self._book.weights(key)
+
+    def owner_epoch(self, key: ConfigKey) -> int:
+        return self._book.owner_epoch(key)
+
+    def version(self, key: ConfigKey) -> int:
+        return self._book.version(key)
+
+    def denied(self, key: ConfigKey) -> Mapping[str, int]:
+        return self._book.denied(key)
+
+    # -- what others are told
+
+    def transition(self, name: UserName, before: UserRecord, after: UserRecord) -> None:
+        """The user's object has changed."""
+        if (news := listening_news(name, before, after)) is not None:
+            self._tell(news)
+
+    # -- one user
+
+    async def work(self, name: UserName) -> None:
+        """
+        Raises:
+            KubeError: not done; try again.
+        """
+        record = self._book.get(name)
+        if record is None:
+            self._deleting_since.pop(name, None)
+            return
+        if not self._world.configs_listed:
+            self._queue.add_after(name, 1.0)
+            return
+        try:
+            await self._put_labels(name, record)
+            wanted = await self._wanted(name, record)
+            self._book.weigh(name, wanted.weighs)
+            await self._put_status(name, record, wanted.verdicts)
+            await self._put_finalizer(name, record, wanted.finalizer)
+        except NotFoundError:
+            return  # deleted meanwhile; the watch tells
+
+    async def _wanted(self, name: UserName, record: UserRecord) -> Wanted:
+        state = self._world.configs.get(record.config)
+        finalizer = wanted_finalizer(record, config_exists=state is not None, waited=self._waited(name, record))
+        if state is None:
+            text = (
+                f'there is no MailPushConfig "{record.config.name}" in namespace {record.config.namespace}: create it'
+            )
+            accepted = Verdict("Accepted", "False", "ConfigNotFound", text)
+            return Wanted((accepted, *abandoned_verdicts(record)), finalizer, weighs=False)
+        if state.site is None:
+            # Not readable at the moment: what was decided last stands.
+            before = record.accepted
+            kept = (Verdict("Accepted", before.status, before.reason, before.message),) if before else ()
+            return Wanted(kept, finalizer, weighs=record.weighs)
+        secret = await self._secret_facts(name, record) if state.site.user_secrets else None
+        decision = decide(user_facts(record.spec, secret), state.site)
+        code = f" ({decision.code})" if decision.code else ""
+        accepted = Verdict("Accepted", truth(decision.spawn), decision.reason, f"{decision.message}{code}")
+        lost = record.slot in self._world.lost.get(record.config, frozenset())
+        return Wanted(
+            (accepted, *(lost_verdicts(record) if lost else ())),
+            finalizer,
+            weighs=decision.spawn and not record.deleting,
+        )
+
+    def _waited(self, name: UserName, record: UserRecord) -> float:
+        """Counted on our own clock from when we saw it first, as the API server's clock may differ."""
+        if not record.deleting:
+            self._deleting_since.pop(name, None)
+            return 0.0
+        since = self._deleting_since.setdefault(name, self._clock())
+        waited = self._clock() - since
+        if names.FINALIZER in record.finalizers and waited < UNREGISTER_SECONDS:
+            self._queue.add_after(name, UNREGISTER_SECONDS - waited + 0.1)
+        return waited
+
+    async def _secret_facts(self, name: UserName, record: UserRecord) -> SecretFacts | None:
+        reference = record.spec.credentials_secret_ref
+        if reference is None:
+            return None
+        place = (name.namespace, reference.name)
+        self._by_secret.setdefault(place, set()).add(name)
+        kept = self._facts.get(place)
+        if kept is not None and self._clock() < kept[0]:
+            return kept[1]
+        secret = await get_secret(self._kube, *place)
+        facts = SecretFacts(found=False) if secret is None else user_secret(secret).facts
+        if name in self._by_secret.get(place, ()):
+            # Else it has changed while it was read, and this may be what it was: the user is in the queue again.
+            self._facts[place] = (self._clock() + SECRET_KEPT_SECONDS, facts)
+        return facts
+
+    # -- writing
+
+    async def _put_labels(self, name: UserName, record: UserRecord) -> None:
+        labels = {names.CONFIG_LABEL: record.config.name, names.SLOT_LABEL: str(record.slot)}
+        if (record.label_config, record.label_slot) == tuple(labels.values()):
+            return
+        await self._write("labels")
+        self._book.take(
+            await self._kube.merge_patch(
+                resources.PUSH_USER, *name, {"metadata": {"uid": record.uid, "labels": labels}}
+            )
+        )
+
+    async def _put_status(self, name: UserName, record: UserRecord, verdicts: tuple[Verdict, ...]) -> None:
+        said = {"Accepted": record.accepted, "Listening": record.listening, "Ready": record.ready}
+        if not verdicts or all(_same(said.get(verdict.type), verdict, record.generation) for verdict in verdicts):
+            return
+        now = timestamp()
+        status: dict[str, Any] = {
+            "conditions": [_condition(said.get(verdict.type), verdict, record.generation, now) for verdict in verdicts]
+        }
+        metadata = {"name": name.name, "uid": record.uid}
+        if any(verdict.reason == OWNER_LOST for verdict in verdicts):
+            status["reason"] = OWNER_LOST
+            # Never over what a new owner has written since.
+            metadata["resourceVersion"] = (self._book.get(name) or record).version
+        elif record.listening is None and verdicts[0].status == "False":
+            # No pod has anything to say of the user yet, and perhaps none ever will: kubectl get shows why.
+            status["reason"] = verdicts[0].reason
+            metadata["resourceVersion"] = (self._book.get(name) or record).version
+        await self._write("status")
+        body = {"metadata": metadata, "status": status}
+        answer = await self._kube.apply(
+            resources.PUSH_USER, name.namespace, body, manager=names.OPERATOR_MANAGER, subresource="status"
+        )
+        news = decision_news(name, record, verdicts[0]) if verdicts[0].type == "Accepted" else None
+        self._book.take(answer)
+        if news is not None:
+            self._tell(news)
+
+    async def _put_finalizer(self, name: UserName, record: UserRecord, wanted: bool | None) -> None:
+        record = self._book.get(name) or record  # with what was written to it just now
+        if wanted is None or wanted == (names.FINALIZER in record.finalizers):
+            return
+        kept = [finalizer for finalizer in record.finalizers if finalizer != names.FINALIZER]
+        finalizers = [*kept, names.FINALIZER] if wanted else kept
+        # By resourceVersion: the list is replaced as a whole, and another finalizer must not get lost.
+        metadata = {"resourceVersion": record.version, "finalizers": finalizers}
+        await self._write("finalizer")
+        answer = await self._kube.merge_patch(resources.PUSH_USER, *name, {"metadata": metadata})
+        self._book.take(answer)
+        log.info("finalizer_set" if wanted else "finalizer_removed", user=f"{name.namespace}/{name.name}")
+
+    async def _write(self, kind: str) -> None:
+        """Waits for its turn: a change of settings may concern every user at once."""
+        now = self._clock()
+        self._next_write = max(self._next_write, now) + 1 / WRITES_PER_SECOND
+        metrics.USER_WRITES.labels(kind).inc()
+        if (delay := self._next_write - now - 1.0) > 0:  # a second's worth at once
+            await asyncio.sleep(delay)
+
+
+def _same(said: Said | None, verdict: Verdict, generation: int) -> bool:
+    return said is not None and (said.status, said.reason, said.message, said.generation) == (
+        verdict.status,
+        verdict.reason,
+        verdict.message,
+        generation,
+    )
+
+
+def _condition(said: Said | None, verdict: Verdict, generation: int, now: str) -> dict[str, Any]:
+    return {
+        "type": verdict.type,
+        "status": verdict.status,
+        "observedGeneration": generation,
+        "lastTransitionTime": said.since if said is not None and said.status == verdict.status else now,
+        "reason": verdict.reason,
+        "message": verdict.message,
+    }

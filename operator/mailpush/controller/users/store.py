@@ -1,0 +1,255 @@
+"""All push users, in memory: what of each one matters to the operator, and how many there are in each slot.
+
+A reflector of our own rather than kopf: kopf never tells of users that were deleted while its watch was broken, and
+keeps 2 to 20 kB for each. What is kept here is a small record a user; the reflector's own copy is emptied.
+"""
+
+from array import array
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Self
+
+import structlog
+from pydantic import ValidationError
+
+from mailpush import names
+from mailpush.api.conditions import find
+from mailpush.api.pushuser import PushUserSpec
+from mailpush.controller.owner import ConfigKey
+from mailpush.kube import resources
+from mailpush.kube.client import Kube, Object
+from mailpush.kube.objects import older
+from mailpush.kube.reflector import Change, Reflector
+from mailpush.sharding.slots import SLOTS, slot_of
+
+log = structlog.get_logger(__name__)
+
+
+class UserName(NamedTuple):
+    """Namespace and name of a PushUser object."""
+
+    namespace: str
+    name: str
+
+
+class Said(NamedTuple):
+    """What a condition says; compared to see whether it has to be written again."""
+
+    status: str
+    reason: str
+    message: str
+    generation: int
+    since: str
+
+
+@dataclass(slots=True)
+class UserRecord:
+    """One PushUser object as last read."""
+
+    uid: str
+    version: str
+    generation: int
+    config: ConfigKey
+    spec: PushUserSpec
+    slot: int
+    label_config: str | None
+    label_slot: str | None
+    accepted: Said | None
+    listening: Said | None
+    ready: Said | None
+    mechanism: str | None
+    deleting: bool
+    finalizers: tuple[str, ...]
+    owner_epoch: int = 0
+    weighs: bool = True
+    """Whether a listener is to run: the others do not count when users are spread."""
+
+    @classmethod
+    def of(cls, body: Object) -> Self:
+        """
+        Raises:
+            pydantic.ValidationError: the CRD is of another version than we are.
+        """
+        metadata: dict[str, Any] = body["metadata"]
+        spec = PushUserSpec.model_validate(body["spec"])
+        status: dict[str, Any] = body.get("status") or {}
+        conditions = status.get("conditions") or ()
+        labels = metadata.get("labels") or {}
+        return cls(
+            uid=metadata["uid"],
+            version=metadata["resourceVersion"],
+            generation=metadata.get("generation", 0),
+            config=ConfigKey(metadata["namespace"], spec.config_ref.name),
+            spec=spec,
+            slot=slot_of(spec.context_id, spec.user_id),
+            label_config=labels.get(names.CONFIG_LABEL),
+            label_slot=labels.get(names.SLOT_LABEL),
+            accepted=_said(conditions, "Accepted"),
+            listening=_said(conditions, "Listening"),
+            ready=_said(conditions, "Ready"),
+            mechanism=status.get("mechanism"),
+            deleting="deletionTimestamp" in metadata,
+            finalizers=tuple(metadata.get("finalizers") or ()),
+            owner_epoch=status.get("ownerEpoch") or 0,
+        )
+
+
+Transition = Callable[[UserName, UserRecord, UserRecord], None]
+
+
+class UserStore:
+    """The users of the given namespaces. `on_change` is called with the name of each that has changed or gone."""
+
+    def __init__(
+        self,
+        kube: Kube,
+        namespaces: tuple[str, ...],
+        on_change: Callable[[UserName], None],
+        on_weights: Callable[[ConfigKey], None],
+    ) -> None:
+        self._records: dict[UserName, UserRecord] = {}
+        self._by_config: dict[ConfigKey, set[str]] = {}
+        self._weights: dict[ConfigKey, array[int]] = {}
+        self._versions: dict[ConfigKey, int] = {}
+        self._denied: dict[ConfigKey, Counter[str]] = {}
+        self.on_transition: Transition = lambda _name, _before, _after: None
+        """Called with a user's record as it was and as it is; set while this process leads."""
+        self._on_change = on_change
+        self._on_weights = on_weights
+        self._reflectors = {
+            namespace: Reflector(kube, resources.PUSH_USER, namespace, self._changed) for namespace in namespaces
+        }
+
+    def reflectors(self) -> Iterator[Reflector]:
+        """All that have to run."""
+        yield from self._reflectors.values()
+
+    def listed(self, namespace: str) -> bool:
+        return self._reflectors[namespace].listed.is_set()
+
+    def get(self, name: UserName) -> UserRecord | None:
+        return self._records.get(name)
+
+    def all(self) -> Iterator[tuple[UserName, UserRecord]]:
+        """Every user; what comes or goes meanwhile may be left out."""
+        yield from list(self._records.items())
+
+    def names_of(self, key: ConfigKey) -> list[UserName]:
+        """The users of a MailPushConfig, whether it exists or not."""
+        return [UserName(key.namespace, name) for name in self._by_config.get(key, ())]
+
+    def count(self, key: ConfigKey) -> int:
+        return len(self._by_config.get(key, ()))
+
+    def weights(self, key: ConfigKey) -> Sequence[int]:
+        """Users of each slot who are to be listened for."""
+        return self._weights.get(key) or array("l", bytes(8 * SLOTS))
+
+    def denied(self, key: ConfigKey) -> Mapping[str, int]:
+        """Users whose condition Accepted is False, by reason."""
+        return self._denied.get(key) or {}
+
+    def owner_epoch(self, key: ConfigKey) -> int:
+        """The highest epoch under which a pod has written a status, also one of a former installation."""
+        return max((self._records[name].owner_epoch for name in self.names_of(key)), default=0)
+
+    def version(self, key: ConfigKey) -> int:
+        """Changes whenever the weights do."""
+        return self._versions.get(key, 0)
+
+    def weigh(self, name: UserName, weighs: bool) -> None:
+        """Says whether a listener is to run for the user."""
+        record = self._records.get(name)
+        if record is not None and record.weighs != weighs:
+            self._count(record, -1)
+            record.weighs = weighs
+            self._count(record, 1)
+
+    def take(self, body: Object) -> None:
+        """An object as the API server just answered it to a write of ours; the watch tells whether it still exists."""
+        record = self._records.get(UserName(body["metadata"]["namespace"], body["metadata"]["name"]))
+        if record is not None and record.uid == body["metadata"]["uid"]:
+            self._changed("MODIFIED", body)
+
+    def _changed(self, change: Change, body: Object) -> None:
+        metadata = body["metadata"]
+        name = UserName(metadata.get("namespace", ""), metadata["name"])
+        if change in ("DELETED", "ABSENT"):
+            self._drop(name)
+            self._on_change(name)
+            return
+        before = self._records.get(name)
+        if before is not None and older(metadata["resourceVersion"], before.version):
+            _strip(body)  # the watch lags behind a write of ours
+            return
+        try:
+            record = UserRecord.of(body)
+        except ValidationError as error:
+            log.warning("push_user_not_understood", user=str(name), fields=error.error_count())
+            self._drop(name)
+        else:
+            if before is not None:
+                record.weighs = before.weighs
+            self._replace(name, before, record)
+        _strip(body)
+        self._on_change(name)
+
+    def _replace(self, name: UserName, before: UserRecord | None, record: UserRecord) -> None:
+        if before is not None and (before.config, before.slot) == (record.config, record.slot):
+            self._tally(before, -1)
+            self._records[name] = record
+            self._tally(record, 1)
+            self.on_transition(name, before, record)
+            return
+        if before is not None:
+            self._drop(name)
+        self._records[name] = record
+        self._by_config.setdefault(record.config, set()).add(name.name)
+        self._tally(record, 1)
+        self._count(record, 1)
+
+    def _drop(self, name: UserName) -> None:
+        record = self._records.pop(name, None)
+        if record is None:
+            return
+        self._by_config.get(record.config, set()).discard(name.name)
+        self._tally(record, -1)
+        self._count(record, -1)
+
+    def _tally(self, record: UserRecord, change: int) -> None:
+        if record.accepted is None or record.accepted.status != "False":
+            return
+        denied = self._denied.setdefault(record.config, Counter())
+        denied[record.accepted.reason] += change
+        if not denied[record.accepted.reason]:
+            del denied[record.accepted.reason]
+
+    def _count(self, record: UserRecord, change: int) -> None:
+        if not record.weighs:
+            return
+        weights = self._weights.setdefault(record.config, array("l", bytes(8 * SLOTS)))
+        weights[record.slot] += change
+        self._versions[record.config] = self.version(record.config) + 1
+        self._on_weights(record.config)
+
+
+def _said(conditions: Sequence[dict[str, Any]], type_: str) -> Said | None:
+    condition = find(conditions, type_)
+    if condition is None:
+        return None
+    return Said(
+        condition["status"],
+        condition["reason"],
+        condition["message"],
+        condition.get("observedGeneration", 0),
+        condition["lastTransitionTime"],
+    )
+
+
+def _strip(body: Object) -> None:
+    """Leaves of the reflector's copy only what the reflector itself looks at."""
+    metadata = body["metadata"]
+    body.clear()
+    kept = ("name", "namespace", "resourceVersion")
+    body["metadata"] = {key: metadata[key] for key in kept if key in metadata}

@@ -1,0 +1,1 @@
+"""HTTP servers of ours: safe against bad clients."""

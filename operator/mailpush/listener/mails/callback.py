@@ -1,0 +1,125 @@
+"""The callback endpoint: where Dovecot's OX driver tells of a new mail, as it does with OX's middleware.
+
+Dovecot holds the LMTP delivery open until it has the answer, tries twice after 2 s, and never repeats what it got an
+answer to. So nothing here waits for anybody: authorise, read, journal, answer.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+from aiohttp import hdrs, web
+
+from mailpush.http import basicauth
+from mailpush.http.server import MalformedBodyError, WebServer, read_body
+from mailpush.listener.mails import metrics
+from mailpush.names import CALLBACK_PATH
+from mailpush.notifications.callback import (
+    MAX_BODY,
+    CallbackError,
+    IgnoredEvent,
+    UnknownUserForm,
+    parse_callback,
+)
+from mailpush.notifications.notification import NewMail
+from mailpush.properties.settings import CallbackSettings
+
+log = structlog.get_logger(__name__)
+
+
+class Ingress:
+    """Answers as OX does: 200 `{"success": true}` also for users and events that it does not know; 400 for a body that
+    is no callback; 401 without the right login; 503 at once when there is no room.
+
+    Args:
+        settings: the login that counts now; with an empty one nobody is let in.
+        offer: takes a new mail at once, or says False when there is no room.
+    """
+
+    def __init__(self, settings: Callable[[], CallbackSettings], offer: Callable[[NewMail], bool]) -> None:
+        self._settings = settings
+        self._offer = offer
+        self._draining = False
+        app = web.Application(client_max_size=MAX_BODY)
+        app.router.add_put(CALLBACK_PATH, self._callback)
+        app.router.add_get("/readyz", self._ready)
+        app.on_response_prepare.append(self._close_when_draining)
+        self._server = WebServer(app, malformed=metrics.CALLBACKS.labels("malformed").inc)
+
+    @property
+    def port(self) -> int:
+        return self._server.port
+
+    @property
+    def draining(self) -> bool:
+        return self._draining
+
+    async def start(self, host: str, port: int) -> int:
+        """Listens and gives the port. Raises OSError."""
+        return await self._server.start(host, port)
+
+    def drain(self) -> None:
+        """Not ready from now on, but still takes callbacks; each answer ends its connection, so that Dovecot goes to
+        another pod with the next.
+        """
+        self._draining = True
+
+    async def close(self) -> None:
+        await self._server.close()
+
+    async def _ready(self, request: web.Request) -> web.Response:
+        if self._draining:
+            return web.Response(status=503, text="draining\n")
+        return web.Response(text="ok\n")
+
+    async def _callback(self, request: web.Request) -> web.Response:
+        if not authorized(request.headers.get(hdrs.AUTHORIZATION), self._settings()):
+            return _answer("unauthorized", 401, "wrong login", {hdrs.WWW_AUTHENTICATE: 'Basic realm="mail-push"'})
+        try:
+            return self._read(await read_body(request, MAX_BODY))
+        except web.HTTPRequestEntityTooLarge:
+            response = _answer("too_large", 413, f"more than {MAX_BODY} bytes")
+        except TimeoutError:
+            response = _answer("too_slow", 408, "the body did not come")
+        except MalformedBodyError:
+            response = _answer("malformed", 400, "the body is not what its head says")
+        response.force_close()  # what is left of the body is not read
+        return response
+
+    def _read(self, body: bytes) -> web.Response:
+        if not body.strip():
+            return _answer("malformed", 400, "missing request body")
+        try:
+            return self._take(parse_callback(body))
+        except CallbackError as error:
+            return _answer("malformed", 400, str(error))
+
+    def _take(self, event: NewMail | IgnoredEvent | UnknownUserForm) -> web.Response:
+        match event:
+            case IgnoredEvent():
+                return _answer("other_event")
+            case UnknownUserForm():
+                log.warning("callback_user_form", hint="Dovecot's driver line needs user_from_metadata")
+                return _answer("unknown_user_form")
+            case NewMail():
+                if not self._offer(event):
+                    return _answer("full", 503, "no room for more at the moment")
+                return _answer("accepted")
+
+    async def _close_when_draining(self, request: web.Request, response: web.StreamResponse) -> None:
+        if self._draining:
+            response.force_close()
+            response.headers[hdrs.CONNECTION] = "close"  # at this point aiohttp has chosen its own already
+
+
+def authorized(header: str | None, settings: CallbackSettings) -> bool:
+    """Whether `header` is the basic authentication (RFC 7617) of `settings`, in a time that says nothing about it."""
+    return basicauth.authorized(header, settings.login, settings.password)
+
+
+def _answer(
+    outcome: str, status: int = 200, error: str | None = None, headers: dict[str, str] | None = None
+) -> web.Response:
+    metrics.CALLBACKS.labels(outcome).inc()
+    content: dict[str, Any] = {"success": True} if error is None else {"success": False, "error": error}
+    return web.json_response(content, status=status, headers=headers)

@@ -1,0 +1,95 @@
+"""Where other pods hand over the new mails of users that this pod owns."""
+
+import time
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+from aiohttp import web
+
+from mailpush.http.server import MalformedBodyError, WebServer, read_body
+from mailpush.listener.mails import metrics
+from mailpush.listener.mails.offer import Local, TakeResult
+from mailpush.listener.mails.peers import SIGNATURE_HEADER, TIMESTAMP_HEADER, HandoverKey, KeyUnavailableError, verify
+from mailpush.listener.mails.router import OwnerOf
+from mailpush.names import INTERNAL_EVENTS_PATH
+from mailpush.notifications.callback import MAX_BODY
+from mailpush.notifications.notification import NewMail
+from mailpush.sharding.slots import slot_of
+
+_MOST: Final = 2 * MAX_BODY
+"""Bytes: a mail that came as a callback may be longer in our own JSON."""
+
+_decode = msgspec.json.Decoder(NewMail, strict=True).decode
+
+
+class InternalServer:
+    """202 taken (or silent on purpose), 409 not mine with `{"owner": pod}` where it is known, 404 unknown user,
+    401 wrong signature, 400 no mail.
+
+    Args:
+        take: offers a mail to this pod's own listeners (`Router.take`).
+        owner_of: the pod that has a slot now.
+        now: Unix seconds.
+    """
+
+    def __init__(self, take: Local, owner_of: OwnerOf, key: HandoverKey, now: Callable[[], float] = time.time) -> None:
+        self._offer = take
+        self._owner_of = owner_of
+        self._key = key
+        self._now = now
+        app = web.Application(client_max_size=_MOST)
+        app.router.add_post(INTERNAL_EVENTS_PATH, self._events)
+        self._server = WebServer(app)
+
+    @property
+    def port(self) -> int:
+        return self._server.port
+
+    async def start(self, host: str, port: int) -> int:
+        """Listens and gives the port. Raises OSError."""
+        return await self._server.start(host, port)
+
+    async def close(self) -> None:
+        await self._server.close()
+
+    async def _events(self, request: web.Request) -> web.Response:
+        try:
+            body = await read_body(request, _MOST)
+        except (MalformedBodyError, TimeoutError):
+            return _answer("malformed", 400)
+        try:
+            keys = self._key.all()
+        except KeyUnavailableError:
+            return _answer("full", 503)
+        headers = request.headers
+        if not verify(keys, headers.get(TIMESTAMP_HEADER), headers.get(SIGNATURE_HEADER), body, self._now()):
+            return _answer("bad_signature", 401)
+        try:
+            mail = _decode(body)
+        except (msgspec.DecodeError, ValueError):
+            return _answer("malformed", 400)
+        return self._take(mail)
+
+    def _take(self, mail: NewMail) -> web.Response:
+        match self._offer(mail):
+            case TakeResult.TAKEN:
+                return _answer("taken", 202)
+            case TakeResult.DENIED:
+                return _answer("denied", 202)
+            case TakeResult.UNKNOWN:
+                return _answer("unknown_user", 404)
+            case TakeResult.NOT_MINE:
+                return _answer("not_mine", 409, self._owner_of(slot_of(mail.context_id, mail.user_id)))
+
+
+def _answer(outcome: str, status: int, owner: str | None = None) -> web.Response:
+    metrics.RECEIVED.labels(outcome).inc()
+    response = web.json_response(
+        {"outcome": outcome} if owner is None else {"outcome": outcome, "owner": owner}, status=status
+    )
+    if status >= web.HTTPBadRequest.status_code:
+        # The sender may mean a successor of this name, whose address it only finds by connecting anew: a pod that was
+        # deleted by force may run on, and would be asked again and again.
+        response.force_close()
+    return response

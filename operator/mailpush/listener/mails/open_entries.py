@@ -1,0 +1,63 @@
+"""Mails that this pod's dispatcher has taken stay in the journal until their user has none open any more.
+
+The dispatcher lives in memory only: a container that is killed while a target is slow or down must find them again.
+They are told again under the same ids, so a target that has taken one is not told twice (protocol P13).
+"""
+
+import asyncio
+from collections.abc import Callable, Set
+from typing import Final
+
+from mailpush.listener.mails.journal import Entry, Journal
+from mailpush.notifications.dispatcher import Dispatcher
+
+OpenUsers = Callable[[], Set[tuple[int, int]]]
+"""Context and user of those who have notifications open at the moment."""
+
+SWEEP_SECONDS: Final = 1.0
+
+
+def open_users(dispatcher: Dispatcher) -> Set[tuple[int, int]]:
+    """The users with notifications open at `dispatcher`, in one look over its queues."""
+    found: set[tuple[int, int]] = set()
+
+    def note(context_id: int, user_id: int) -> bool:
+        found.add((context_id, user_id))
+        return False
+
+    dispatcher.pending_for(note)
+    return found
+
+
+class OpenEntries:
+    """Journal entries of mails that are being told. `sweep` closes those of users with nothing open."""
+
+    def __init__(self, journal: Journal, open_now: OpenUsers) -> None:
+        self._journal = journal
+        self._open_now = open_now
+        self._entries: dict[tuple[int, int], list[Entry]] = {}
+
+    def add(self, entry: Entry) -> None:
+        self._entries.setdefault((entry.mail.context_id, entry.mail.user_id), []).append(entry)
+
+    def sweep(self) -> None:
+        if not self._entries:
+            return
+        still = self._open_now()
+        for user in [user for user in self._entries if user not in still]:
+            for entry in self._entries.pop(user):
+                self._journal.done(entry)
+
+    def shed(self) -> bool:
+        """Closes the older half: an arriving mail needs the room more. False when there is none."""
+        users = list(self._entries)
+        for user in users[: (len(users) + 1) // 2]:
+            for entry in self._entries.pop(user):
+                self._journal.done(entry)
+        return bool(users)
+
+    async def run(self) -> None:
+        """Sweeps now and then until cancelled."""
+        while True:
+            await asyncio.sleep(SWEEP_SECONDS)
+            self.sweep()

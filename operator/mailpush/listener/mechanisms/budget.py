@@ -1,0 +1,177 @@
+"""How much this process asks of a mail server: a rate and a number of conversations, and bounds on refused logins.
+
+A restarted server, or a pod that gets ten thousand users at once, must not be met by ten thousand logins: a small
+Dovecot takes one to five hundred a second, and every login holds a process of it.
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Final
+
+from mailpush.imap.server import ImapLogin, ImapServer
+from mailpush.work.pace import backoff
+
+UserKey = tuple[int, int]
+"""Context and user."""
+
+AUTH_FIRST_SECONDS: Final = 60.0
+AUTH_LONGEST_SECONDS: Final = 3600.0
+AUTH_WINDOW_SECONDS: Final = 60.0
+
+
+class AuthFailuresHighError(Exception):
+    """So many logins were refused by this server that no unproven password is tried now.
+
+    `retry_in`: seconds until it may be.
+    """
+
+    def __init__(self, server: ImapServer, retry_in: float) -> None:
+        super().__init__(f"{server} refused many logins; passwords that have not worked yet wait {retry_in:.0f} s")
+        self.retry_in = retry_in
+
+
+class TokenBucket:
+    """`rate` tokens a second, at most `burst` at once. Those who wait are served in the order in which they came."""
+
+    def __init__(
+        self, rate: float, burst: int, clock: Callable[[], float], sleep: Callable[[float], Awaitable[None]]
+    ) -> None:
+        self._rate = rate
+        self._burst = burst
+        self._clock = clock
+        self._sleep = sleep
+        self._free_at = clock() - burst / rate
+        """When the bucket was, or will be, empty: each token moves it on by 1/rate."""
+
+    async def take(self) -> None:
+        now = self._clock()
+        self._free_at = max(self._free_at, now - self._burst / self._rate) + 1 / self._rate
+        wait = self._free_at - now
+        if wait > 1e-6:  # less is rounding
+            await self._sleep(wait)
+
+
+@dataclass(slots=True)
+class _Server:
+    bucket: TokenBucket
+    slots: asyncio.Semaphore
+    refused: deque[float]
+    """When it refused the last few logins: as many as make them too many."""
+
+
+@dataclass(slots=True)
+class _Refusals:
+    login: int
+    count: int
+    until: float
+
+
+class ConnectBudget:
+    """One per process, shared by all mechanisms.
+
+    Args:
+        rate: conversations a second that may begin with one server, after `burst` at once.
+        concurrency: conversations that may be under way with one server. One that has come to rest in IDLE counts no
+            more.
+        auth_failures: logins that one server may refuse within a minute before only proven passwords are tried.
+    """
+
+    def __init__(
+        self,
+        *,
+        rate: float = 50.0,
+        burst: int = 20,
+        concurrency: int = 20,
+        auth_failures: int = 30,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._rate = rate
+        self._burst = burst
+        self._concurrency = concurrency
+        self._auth_failures = auth_failures
+        self._clock = clock
+        self._sleep = sleep
+        self._servers: dict[tuple[str, int], _Server] = {}
+        self._refusals: dict[tuple[str, int, UserKey], _Refusals] = {}
+
+    @asynccontextmanager
+    async def conversation(self, server: ImapServer, *, proven: bool) -> AsyncIterator[None]:
+        """Waits until a conversation with `server` may begin; it counts as long as the block runs.
+
+        `proven`: the same credentials have worked in this process.
+
+        Raises:
+            AuthFailuresHighError: `server` has refused too many logins lately, and these are not proven.
+        """
+        state = self._server(server)
+        self._refuse_unproven(server, state, proven)
+        async with state.slots:
+            await state.bucket.take()
+            self._refuse_unproven(server, state, proven)
+            yield
+
+    def auth_wait(self, server: ImapServer, key: UserKey, login: ImapLogin) -> float:
+        """Seconds until this login may be tried. 0 for one that was not refused, so that a new password is tried soon.
+
+        It outlives the listener: one that is stopped and started does not begin again with hammering.
+        """
+        refusals = self._refusals.get((*_place(server), key))
+        if refusals is None or refusals.login != _fingerprint(login):
+            return 0.0
+        return max(0.0, refusals.until - self._clock())
+
+    def auth_failed(self, server: ImapServer, key: UserKey, login: ImapLogin) -> float:
+        """Counts a refused login; gives the seconds until the next try: a minute, doubled each time, up to an hour."""
+        now = self._clock()
+        self._server(server).refused.append(now)
+        place = (*_place(server), key)
+        before = self._refusals.get(place)
+        same = before is not None and before.login == _fingerprint(login)
+        count = before.count + 1 if before is not None and same else 1
+        delay = backoff(count, AUTH_FIRST_SECONDS, AUTH_LONGEST_SECONDS)
+        self._refusals[place] = _Refusals(_fingerprint(login), count, now + delay)
+        return delay
+
+    def auth_succeeded(self, server: ImapServer, key: UserKey) -> None:
+        self._refusals.pop((*_place(server), key), None)
+
+    def forget(self, server: ImapServer, key: UserKey) -> None:
+        """The user is gone for good."""
+        self.auth_succeeded(server, key)
+
+    def auth_failures_high(self, server: ImapServer) -> bool:
+        return self._blocked_for(self._server(server)) > 0
+
+    def _refuse_unproven(self, server: ImapServer, state: _Server, proven: bool) -> None:
+        if not proven and (wait := self._blocked_for(state)) > 0:
+            raise AuthFailuresHighError(server, wait)
+
+    def _blocked_for(self, state: _Server) -> float:
+        now = self._clock()
+        if len(state.refused) < self._auth_failures:
+            return 0.0
+        return max(0.0, state.refused[0] + AUTH_WINDOW_SECONDS - now)
+
+    def _server(self, server: ImapServer) -> _Server:
+        place = _place(server)
+        if place not in self._servers:
+            self._servers[place] = _Server(
+                TokenBucket(self._rate, self._burst, self._clock, self._sleep),
+                asyncio.Semaphore(self._concurrency),
+                deque(maxlen=self._auth_failures),
+            )
+        return self._servers[place]
+
+
+def _place(server: ImapServer) -> tuple[str, int]:
+    return server.host, server.port
+
+
+def _fingerprint(login: ImapLogin) -> int:
+    """Tells whether the login changed, without keeping it; Python's hash is salted per process."""
+    return hash((login.user, login.password, login.authzid))

@@ -1,0 +1,28 @@
+"""Every mechanism there is, by the settings."""
+
+from collections.abc import Mapping
+
+from mailpush.listener.mechanisms.base import Mechanism
+from mailpush.listener.mechanisms.budget import ConnectBudget
+from mailpush.listener.mechanisms.dovecot import DovecotMechanism
+from mailpush.listener.mechanisms.imapidle import ImapIdleMechanism
+from mailpush.listener.mechanisms.repeating import Surroundings
+from mailpush.properties.settings import ImapIdleSettings, Settings
+
+
+class Mechanisms:
+    """Every mechanism there is. One whose settings have not changed stays the same object, and so do its listeners."""
+
+    def __init__(self) -> None:
+        self._around = Surroundings(ConnectBudget())
+        self._dovecot = DovecotMechanism(self._around)
+        self._imapidle: ImapIdleMechanism | None = None
+        self._imapidle_settings: ImapIdleSettings | None = None
+
+    def by(self, settings: Settings) -> Mapping[str, Mechanism]:
+        """By name, those that are switched off too: the decision says which are used."""
+        if self._imapidle is None or self._imapidle_settings != settings.imapidle:
+            self._imapidle = ImapIdleMechanism(self._around, settings.imapidle)
+            self._imapidle_settings = settings.imapidle
+        mechanisms: tuple[Mechanism, ...] = (self._dovecot, self._imapidle)
+        return {mechanism.name: mechanism for mechanism in mechanisms}

@@ -1,0 +1,240 @@
+"""The loop that keeps this pod's slots by the shard map: stop, then ack, then start (protocol P6, P7)."""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from typing import Final, Protocol
+
+import structlog
+
+from mailpush import names
+from mailpush.kube.client import Kube, Object
+from mailpush.kube.reflector import Change, Reflector
+from mailpush.kube.resources import LEASE, SHARD_MAP
+from mailpush.listener.shards.lease import LeaseKeeper
+from mailpush.sharding.leases import LeaseState, parse_lease
+from mailpush.sharding.ownership import Ownership
+from mailpush.sharding.ranges import format_ranges
+from mailpush.sharding.shardmap import Move, PodRef, ShardMap, ShardMapError
+from mailpush.work.clock import Clock, boottime
+
+TICK_SECONDS: Final = 1.0
+
+log = structlog.get_logger(__name__)
+
+
+class SlotKeeping(Protocol):
+    """What is needed of the supervisor."""
+
+    def start_slots(self, slots: Iterable[int], epoch: int) -> None: ...
+
+    async def stop_slots(self, slots: Iterable[int]) -> None: ...
+
+    def counts(self) -> tuple[dict[str, int], dict[str, int]]: ...
+
+
+class Shards:
+    """Reads the ShardMap and the pods' Leases, and drives the supervisor.
+
+    Args:
+        warm: whether the users are known; no slot is started before.
+        moved: called whenever slots may have another owner.
+        tick: called at each turn of the loop.
+    """
+
+    def __init__(
+        self,
+        me: PodRef,
+        config: str,
+        keeper: LeaseKeeper,
+        supervisor: SlotKeeping,
+        *,
+        warm: Callable[[], bool],
+        moved: Callable[[], None],
+        tick: Callable[[], None] = lambda: None,
+        clock: Clock = boottime,
+    ) -> None:
+        self._me = me
+        self._config = config
+        self._keeper = keeper
+        self._supervisor = supervisor
+        self._warm = warm
+        self._moved = moved
+        self._tick = tick
+        self._clock = clock
+        self._ownership: Ownership | None = None
+        self._map: ShardMap | None = None
+        self._map_uid = ""
+        self._moves: dict[int, Move] = {}
+        self._leases: dict[str, LeaseState] = {}
+        self._stopping: set[int] = set()
+        self._wake = asyncio.Event()
+        self._empty = asyncio.Event()
+        self._unreadable: str | None = None
+
+    def reflectors(self, kube: Kube, namespace: str) -> tuple[Reflector, Reflector]:
+        return (
+            Reflector(kube, SHARD_MAP, namespace, self.observe_map, field_selector=f"metadata.name={self._config}"),
+            Reflector(
+                kube, LEASE, namespace, self.observe_lease, label_selector=f"{names.CONFIG_LABEL}={self._config}"
+            ),
+        )
+
+    # -- what is read
+
+    def observe_map(self, change: Change, obj: Object) -> None:
+        if change in ("DELETED", "ABSENT"):
+            # The operator makes it again from what the pods remember (P10); until then all stays as it is.
+            log.warning("shard_map_deleted")
+            return
+        version = obj["metadata"]["resourceVersion"]
+        try:
+            shard_map = ShardMap.from_spec(obj.get("spec") or {})
+        except ShardMapError as error:
+            if version != self._unreadable:
+                self._unreadable = version
+                log.warning("shard_map_unreadable", error=str(error))
+            return
+        if self._map is not None and shard_map.epoch <= self._map.epoch:
+            return
+        self._map, self._map_uid, self._moves = shard_map, obj["metadata"]["uid"], shard_map.moving()
+        if self._ownership is not None:
+            self._ownership.observe_map(self._map_uid, shard_map)
+        self.wake()
+        self._moved()
+
+    def observe_lease(self, change: Change, obj: Object) -> None:
+        name = obj["metadata"]["name"]
+        lease = None if change in ("DELETED", "ABSENT") else parse_lease(obj)
+        before = self._leases.pop(name, None)
+        if lease is not None:
+            self._leases[name] = lease
+        if name == self._me.name:
+            if lease is None or lease.holder != self._keeper.holder:
+                self._keeper.look()
+            return
+        if self._ownership is not None:
+            self._ownership.observe_lease(name, lease)
+        if self._moves and lease is not None and (before is None or before.released_through < lease.released_through):
+            self.wake()
+            self._moved()
+
+    def begin(self, start: LeaseState) -> None:
+        """The Lease is ours; `start` is what it said before. From now on slots may be started."""
+        self._ownership = Ownership(self._me, start)
+        if self._map is not None:
+            self._ownership.observe_map(self._map_uid, self._map)
+        for name, lease in self._leases.items():
+            if name != self._me.name:
+                self._ownership.observe_lease(name, lease)
+        self.wake()
+
+    def wake(self) -> None:
+        self._wake.set()
+
+    # -- who owns what
+
+    def owner_of(self, slot: int) -> str | None:
+        """The pod that has the slot, as far as this one knows; the receiver once the giver has released."""
+        if self._map is None:
+            return None
+        move = self._moves.get(slot)
+        if move is not None and self._has_left(move, slot):
+            return move.receiver.name
+        owner = self._map.owner_of(slot)
+        return owner.name if owner is not None else None
+
+    def successors(self) -> bool:
+        """Whether another pod could take this one's slots now."""
+        return any(
+            name != self._me.name and lease.holder is not None and lease.capable and not lease.draining
+            for name, lease in self._leases.items()
+        )
+
+    # -- the loop
+
+    async def run(self) -> None:
+        """Until cancelled. A fault in it is the process's end: slots that nobody keeps must not look kept."""
+        async with asyncio.TaskGroup() as group:
+            while True:
+                self._tick()
+                self._keeper.right.ticked(self._clock())
+                self._wake.clear()
+                if self._ownership is not None:
+                    self._turn(self._ownership, group)
+                try:
+                    async with asyncio.timeout(TICK_SECONDS):
+                        await self._wake.wait()
+                except TimeoutError:
+                    pass
+
+    async def drain(self, within: float) -> bool:
+        """Waits until the operator has moved all slots away, at most `within` seconds; gives whether it has."""
+        return await self._until_empty(within)
+
+    async def retire(self, within: float) -> bool:
+        """Stops all slots, whoever is to have them; gives whether all have stopped within `within` seconds."""
+        if self._ownership is not None:
+            self._ownership.retire()
+            self.wake()
+        return await self._until_empty(within)
+
+    def _turn(self, ownership: Ownership, group: asyncio.TaskGroup) -> None:
+        ending = ownership.to_stop() - self._stopping
+        if ending:
+            self._stopping |= ending
+            group.create_task(self._stop(ownership, ending))
+        if self._warm() and self._keeper.right.holds(self._clock()):
+            beginning = ownership.to_start() - self._stopping
+            if beginning:
+                ownership.started(beginning)
+                self._supervisor.start_slots(beginning, ownership.epoch)
+                log.info("slots_started", slots=_short(beginning), count=len(beginning), epoch=ownership.epoch)
+                self._moved()
+        if not ownership.running:
+            self._empty.set()
+        else:
+            self._empty.clear()
+        self._publish(ownership)
+
+    async def _stop(self, ownership: Ownership, slots: frozenset[int]) -> None:
+        await self._supervisor.stop_slots(slots)
+        ownership.stopped(slots)
+        self._stopping -= slots
+        log.info("slots_stopped", slots=_short(slots), count=len(slots), epoch=ownership.epoch)
+        self._publish(ownership)
+        self.wake()
+        self._moved()
+
+    def _publish(self, ownership: Ownership) -> None:
+        self._keeper.ack(ownership.ack())
+        counts, denied = self._supervisor.counts()
+        self._keeper.update(urgent=False, counts=counts, denied=denied)
+
+    def _has_left(self, move: Move, slot: int) -> bool:
+        if move.giver == self._me:
+            return self._ownership is None or slot not in self._ownership.running
+        if move.receiver == self._me and self._ownership is not None and slot in self._ownership.running:
+            return True
+        lease = self._leases.get(move.giver.name)
+        return (
+            lease is not None
+            and lease.held_by(move.giver.uid)
+            and lease.map_uid == self._map_uid
+            and lease.released_through >= move.epoch
+        )
+
+    async def _until_empty(self, within: float) -> bool:
+        if self._ownership is None or not self._ownership.running:
+            return True
+        self._empty.clear()
+        try:
+            async with asyncio.timeout(within):
+                await self._empty.wait()
+        except TimeoutError:
+            return False
+        return True
+
+
+def _short(slots: Iterable[int]) -> str:
+    text = format_ranges(slots)
+    return text if len(text) <= 60 else text[:60] + "..."

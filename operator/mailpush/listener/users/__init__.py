@@ -1,0 +1,1 @@
+"""The users of this pod's slots: watched, listened for, reported."""

@@ -1,0 +1,103 @@
+"""How this pod logs in for a user: the user's Secret through the API, or the master password of the settings."""
+
+import asyncio
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, cast
+
+from mailpush.credentials.user_secret import MISSING, UserSecret, user_secret
+from mailpush.decision import login_of
+from mailpush.imap.client import ImapLogin, ImapServer
+from mailpush.imap.server import Security
+from mailpush.kube.client import Kube
+from mailpush.kube.errors import NotFoundError
+from mailpush.kube.resources import SECRET
+from mailpush.listener.mechanisms.base import Mailbox
+from mailpush.listener.users.watch import User
+from mailpush.properties.settings import ServerSettings, Settings
+
+KEPT_SECONDS: Final = 300.0
+ANSWER_SECONDS: Final = 10.0
+
+
+@dataclass(slots=True)
+class _Kept:
+    secret: UserSecret
+    until: float
+
+
+class UserSecrets:
+    """Reads users' Secrets by name (a listener may `get`, not list or watch them) and keeps them some minutes."""
+
+    def __init__(self, kube: Kube, namespace: str, clock: Callable[[], float]) -> None:
+        self._kube = kube
+        self._namespace = namespace
+        self._clock = clock
+        self._kept: dict[str, _Kept] = {}
+
+    async def get(self, name: str) -> UserSecret:
+        """
+        Raises:
+            KubeError, TimeoutError: the API does not give it now.
+        """
+        kept = self._kept.get(name)
+        if kept is not None and kept.until > self._clock():
+            return kept.secret
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                found = user_secret(await self._kube.get(SECRET, self._namespace, name))
+        except NotFoundError:
+            found = MISSING
+        spread = random.uniform(0.8, 1.2)  # noqa: S311 - so that not all are read again at once
+        self._kept[name] = _Kept(found, self._clock() + KEPT_SECONDS * spread)
+        return found
+
+    def forget(self, name: str) -> None:
+        """It is wrong or old: read it again at the next `get`."""
+        self._kept.pop(name, None)
+
+
+def secret_name(user: User, settings: Settings) -> str | None:
+    """The Secret that is used for the user; None where none is."""
+    reference = user.spec.credentials_secret_ref
+    if settings.mail is None or not settings.mail.user_secrets or reference is None:
+        return None
+    return reference.name
+
+
+def mailbox_of(user: User, settings: Settings, secret: UserSecret | None) -> Mailbox | None:
+    """How the user's mailbox is reached; None where something that this takes is missing (the decision says what).
+
+    Without the clients: whoever compares two of these wants to know whether a listener has to be started anew.
+    """
+    mail = settings.mail
+    if mail is None:
+        return None
+    server = mail.server(user.spec.server)
+    name = login_of(user.spec, settings, secret.login if secret else None)
+    if server is None or name is None:
+        return None
+    if mail.password_source == "global":  # noqa: S105 - OX's word
+        if not mail.master_password:
+            return None
+        if mail.master_user:
+            login = ImapLogin(mail.master_user, mail.master_password, authzid=name)
+        else:
+            login = ImapLogin(name, mail.master_password)
+    elif secret is not None and secret.password:
+        login = ImapLogin(name, secret.password)
+    else:
+        return None
+    return Mailbox(user.spec.context_id, user.spec.user_id, imap_server(server), login)
+
+
+def imap_server(server: ServerSettings) -> ImapServer:
+    return ImapServer(
+        host=server.host,
+        port=server.port,
+        security=cast("Security", server.security),
+        ca_pem=server.ca_pem,
+        server_name=server.server_name,
+        verify=server.verify,
+    )

@@ -1,0 +1,27 @@
+"""How many users a pod listens for, by mechanism and state."""
+
+from typing import Final
+
+from prometheus_client import Gauge
+
+from mailpush.listener.mechanisms.base import Health
+
+LISTENERS: Final = Gauge("mailpush_listeners", "Users of this pod by mechanism and state.", ["mechanism", "state"])
+
+
+class ListenerCount:
+    """Keeps `mailpush_listeners` by what each user's listener said last."""
+
+    def __init__(self) -> None:
+        self._states: dict[tuple[int, int], tuple[str, str]] = {}
+
+    def observe(self, user: tuple[int, int], mechanism: str, health: Health) -> None:
+        """`user` is context and user id."""
+        self.forget(user)
+        self._states[user] = (mechanism, health.state.value)
+        LISTENERS.labels(mechanism, health.state.value).inc()
+
+    def forget(self, user: tuple[int, int]) -> None:
+        """The user has no listener here any more."""
+        if state := self._states.pop(user, None):
+            LISTENERS.labels(*state).dec()

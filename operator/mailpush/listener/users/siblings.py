@@ -1,0 +1,61 @@
+"""Other PushUsers of the same user: a mail server holds one registration of a user, whoever of them made it."""
+
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from pydantic import ValidationError
+
+from mailpush import names
+from mailpush.kube.client import Kube
+from mailpush.kube.errors import NotFoundError
+from mailpush.kube.resources import PUSH_USER, SHARD_MAP
+from mailpush.listener.users.watch import User
+from mailpush.work.clock import Clock, boottime
+
+KNOWN_SECONDS: Final = 1.0
+"""Short: a user may move as soon as its new MailPushConfig is there."""
+
+Needed = Callable[[User], Awaitable[bool]]
+"""Whether another PushUser needs the registration of the given one. May raise KubeError."""
+
+
+class Siblings:
+    """Looks in the namespace, where a user may be taken over from one MailPushConfig by another.
+
+    By name, which follows from the MailPushConfig's and the user's: to ask by label would have the API server go
+    through all users, and a change of the settings may deny all of them at once.
+    """
+
+    def __init__(self, kube: Kube, namespace: str, config: str, clock: Clock = boottime) -> None:
+        self._kube = kube
+        self._namespace = namespace
+        self._config = config
+        self._clock = clock
+        self._others: frozenset[str] = frozenset()
+        self._looked = float("-inf")
+
+    async def need(self, user: User) -> bool:
+        """As `Needed`. One that is deleted, suspended or without a client needs nothing."""
+        for config in await self._other_configs():
+            name = names.push_user_name(config, user.spec.context_id, user.spec.user_id)
+            try:
+                other = User.of(await self._kube.get(PUSH_USER, self._namespace, name))
+            except (NotFoundError, ValidationError):
+                continue
+            if other.spec.clients and not other.spec.suspend and not other.deleting:
+                return True
+        return False
+
+    async def _other_configs(self) -> frozenset[str]:
+        """Each MailPushConfig has a ShardMap of its name, and those a listener may list."""
+        now = self._clock()
+        if now - self._looked >= KNOWN_SECONDS:
+            maps, _ = await self._kube.list(SHARD_MAP, self._namespace)
+            self._others = frozenset(one["metadata"]["name"] for one in maps) - {self._config}
+            self._looked = now
+        return self._others
+
+
+async def nobody_else(_: User) -> bool:
+    """For where there can be only one."""
+    return False

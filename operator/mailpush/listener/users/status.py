@@ -1,0 +1,203 @@
+"""What a PushUser's status says of its listener, and who writes it: the owning pod, by apply."""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final, Literal
+
+import structlog
+
+from mailpush import names
+from mailpush.api.meta import Condition
+from mailpush.kube.client import Kube, Object
+from mailpush.kube.errors import ConflictError, InvalidError, KubeError, NotFoundError
+from mailpush.kube.resources import PUSH_USER
+from mailpush.listener.users.watch import User, UserKey
+
+Truth = Literal["True", "False", "Unknown"]
+
+LISTENING: Final = "Listening"
+READY: Final = "Ready"
+WRITES_PER_SECOND: Final = 100.0
+WRITERS: Final = 8
+RETRY_SECONDS: Final = (0.5, 1.0, 2.0, 5.0, 10.0)
+MAX_MESSAGE: Final = 1024
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What has become of one user in this pod. `epoch`: of the map under which the pod got the user's slot."""
+
+    listening: Truth
+    reason: str
+    message: str
+    mechanism: str | None
+    epoch: int
+
+    @property
+    def permanent(self) -> bool:
+        return self.listening == "True"
+
+
+def status_of(user: User, outcome: Outcome, pod: str, before: Iterable[Condition], now: datetime) -> dict[str, Any]:
+    """The listener's part of the status. `before`: the conditions as they were, for the time of the last change."""
+    previous = {condition.type: condition for condition in before}
+
+    def condition(kind: str, status: Truth) -> dict[str, Any]:
+        old = previous.get(kind)
+        since = old.last_transition_time if old is not None and old.status == status else _rfc3339(now)
+        return {
+            "type": kind,
+            "status": status,
+            "observedGeneration": user.generation,
+            "lastTransitionTime": since,
+            "reason": outcome.reason,
+            "message": outcome.message[:MAX_MESSAGE],
+        }
+
+    status: dict[str, Any] = {
+        "conditions": [
+            condition(LISTENING, outcome.listening),
+            condition(READY, "True" if outcome.permanent else "False"),
+        ],
+        "pod": pod,
+        "permanent": outcome.permanent,
+        "reason": outcome.reason,
+        "ownerEpoch": outcome.epoch,
+    }
+    if outcome.mechanism is not None:
+        status["mechanism"] = outcome.mechanism
+    return status
+
+
+def says(user: User, outcome: Outcome, pod: str) -> bool:
+    """Whether the user's status, as read, says this already. The epoch does not count: it only tells who was later."""
+    status = user.status
+    told = {condition.type: condition for condition in status.conditions}
+    wanted = {LISTENING: outcome.listening, READY: "True" if outcome.permanent else "False"}
+    return (
+        status.pod == pod
+        and status.permanent == outcome.permanent
+        and status.reason == outcome.reason
+        and status.mechanism == outcome.mechanism
+        and all(
+            kind in told
+            and told[kind].status == truth
+            and told[kind].reason == outcome.reason
+            and told[kind].message == outcome.message[:MAX_MESSAGE]
+            and told[kind].observed_generation == user.generation
+            for kind, truth in wanted.items()
+        )
+    )
+
+
+class StatusWriter:
+    """Writes statuses in the background: the latest of each user, at a bounded rate, only while the pod may."""
+
+    def __init__(
+        self,
+        kube: Kube,
+        namespace: str,
+        pod: str,
+        find: Callable[[UserKey], User | None],
+        may_write: Callable[[], bool],
+        *,
+        per_second: float = WRITES_PER_SECOND,
+    ) -> None:
+        self._kube = kube
+        self._namespace = namespace
+        self._pod = pod
+        self._find = find
+        self._may_write = may_write
+        self._interval = 1 / per_second
+        self._pending: dict[UserKey, Outcome] = {}
+        self._sent: dict[UserKey, tuple[Outcome, list[Condition]]] = {}
+        self._in_flight: dict[UserKey, asyncio.Task[None]] = {}
+        self._failures = 0
+        self._wake = asyncio.Event()
+
+    def submit(self, key: UserKey, outcome: Outcome) -> None:
+        """Never blocks. What was not written yet of this user is superseded."""
+        self._pending[key] = outcome
+        self._wake.set()
+
+    async def drop(self, keys: Iterable[UserKey]) -> None:
+        """The users are released: what is queued for them is dropped, and what is on its way is waited for."""
+        under_way = []
+        for key in keys:
+            self._pending.pop(key, None)
+            self._sent.pop(key, None)
+            if task := self._in_flight.get(key):
+                under_way.append(task)
+        if under_way:
+            # A late write of ours cannot hide the next owner's for long: it sees the difference and writes again.
+            await asyncio.wait(under_way, timeout=1.0)
+
+    async def run(self) -> None:
+        """Writes until cancelled."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while self._pending:
+                if not self._may_write():
+                    await asyncio.sleep(0.5)
+                    continue
+                key = next((key for key in self._pending if key not in self._in_flight), None)
+                if key is None or len(self._in_flight) >= WRITERS:
+                    await asyncio.wait(self._in_flight.values(), return_when=asyncio.FIRST_COMPLETED)
+                    continue
+                self._send(key, self._pending.pop(key))
+                await asyncio.sleep(self._interval)
+                if self._failures:
+                    await asyncio.sleep(RETRY_SECONDS[min(self._failures, len(RETRY_SECONDS)) - 1])
+
+    async def flush(self, within: float) -> None:
+        """Waits until all is written, at most `within` seconds."""
+        try:
+            async with asyncio.timeout(within):
+                while self._pending or self._in_flight:  # noqa: ASYNC110 - two dicts, and only at the end
+                    await asyncio.sleep(0.02)
+        except TimeoutError:
+            log.warning("statuses_not_written", users=len(self._pending))
+
+    def _send(self, key: UserKey, outcome: Outcome) -> None:
+        user = self._find(key)
+        if user is None or (user.status.owner_epoch or 0) > outcome.epoch:
+            return  # gone, or a later owner has written
+        before = self._sent.get(key)
+        if says(user, outcome, self._pod) and (before is None or before[0] == outcome):
+            return
+        conditions = user.status.conditions if before is None else before[1]
+        status = status_of(user, outcome, self._pod, conditions, datetime.now(UTC))
+        self._sent[key] = (outcome, [Condition.model_validate(condition) for condition in status["conditions"]])
+        task = asyncio.create_task(self._write(user, outcome, status))
+        self._in_flight[key] = task
+        task.add_done_callback(lambda _: self._in_flight.pop(key, None))
+
+    async def _write(self, user: User, outcome: Outcome, status: dict[str, Any]) -> None:
+        # With the UID: a PushUser that was deleted and made again under the same name is another one.
+        body: Object = {"metadata": {"name": user.name, "uid": user.uid}, "status": status}
+        try:
+            await self._kube.apply(
+                PUSH_USER, self._namespace, body, manager=names.LISTENER_MANAGER, subresource="status"
+            )
+            self._failures = 0
+        except (NotFoundError, ConflictError):
+            return
+        except InvalidError as error:
+            log.warning("status_refused", push_user=user.name, error=str(error))
+        except KubeError as error:
+            self._failures += 1
+            if self._failures in (1, 20):
+                log.warning("status_not_written", push_user=user.name, error=str(error))
+            if user.key in self._sent:  # not released meanwhile
+                self._pending.setdefault(user.key, outcome)
+                self._sent.pop(user.key, None)
+                self._wake.set()
+
+
+def _rfc3339(moment: datetime) -> str:
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,212 @@
+"""All users of the slots that this pod owns: started, kept right, stopped; and the mails that are theirs."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Iterable
+from typing import Final, Protocol
+
+import structlog
+
+from mailpush.listener.mails.offer import TakeResult
+from mailpush.listener.mechanisms.base import Health
+from mailpush.listener.users.mailbox import UserSecrets
+from mailpush.listener.users.metrics import ListenerCount
+from mailpush.listener.users.siblings import Needed, nobody_else
+from mailpush.listener.users.status import Outcome, StatusWriter
+from mailpush.listener.users.user_listener import Site, UserListener
+from mailpush.listener.users.watch import UserKey, Users
+from mailpush.notifications.dispatcher import Undelivered, Wanted
+from mailpush.notifications.notification import NewMail
+from mailpush.sharding.slots import slot_of
+from mailpush.work.keyed import KeyedWork
+
+SETTLE_SECONDS: Final = 1.0
+STOP_SECONDS: Final = 5.0
+RIGHT_SECONDS: Final = 1.0
+
+log = structlog.get_logger(__name__)
+
+
+class Dispatching(Protocol):
+    """What is needed of the dispatcher."""
+
+    def dispatch(self, mail: NewMail, clients: tuple[str, ...]) -> int: ...
+
+    async def settle(self, wanted: Wanted, grace: float) -> list[Undelivered]: ...
+
+
+class Supervisor:
+    """Owns one UserListener per user of the owned slots.
+
+    Args:
+        undelivered: takes mails that were dispatched and not told when their users were released: for the next owner.
+        may_act: whether the pod has its right (P5). Without it what runs goes on, and nothing begins or ends.
+        needed: as UserListener's.
+    """
+
+    def __init__(
+        self,
+        users: Users,
+        secrets: UserSecrets,
+        statuses: StatusWriter,
+        dispatcher: Dispatching,
+        *,
+        undelivered: Callable[[Undelivered], None],
+        may_act: Callable[[], bool],
+        needed: Needed = nobody_else,
+    ) -> None:
+        self._users = users
+        self._secrets = secrets
+        self._statuses = statuses
+        self._dispatcher = dispatcher
+        self._undelivered = undelivered
+        self._may_act = may_act
+        self._needed = needed
+        self._site: Site | None = None
+        self._epochs: dict[int, int] = {}
+        """The owned slots, with the epoch of the map under which they came."""
+        self._listeners: dict[UserKey, UserListener] = {}
+        self._work: KeyedWork[UserKey] = KeyedWork(self._reconcile)
+        self._count = ListenerCount()
+
+    # -- what is to run
+
+    def apply(self, site: Site) -> None:
+        """New settings, in one step; who is not concerned goes on undisturbed."""
+        self._site = site
+        for slot in self._epochs:
+            self._look_at(slot)
+
+    def user_changed(self, key: UserKey) -> None:
+        """The PushUser has come, changed or gone."""
+        if slot_of(*key) in self._epochs:
+            self._work.add(key)
+
+    def start_slots(self, slots: Iterable[int], epoch: int) -> None:
+        """The slots are ours from now on. Returns at once; the listeners start in the background."""
+        for slot in slots:
+            self._epochs.setdefault(slot, epoch)
+            self._look_at(slot)
+
+    async def stop_slots(self, slots: Iterable[int]) -> None:
+        """The slots are not ours any more. Nothing of their users has an effect after this has returned."""
+        ending = frozenset(slots)
+        for slot in ending:
+            self._epochs.pop(slot, None)
+        keys = [key for key in self._listeners if slot_of(*key) in ending]
+        await asyncio.gather(
+            self._statuses.drop(keys),
+            *(self._stop(key) for key in keys),
+        )
+        for rest in await self._dispatcher.settle(lambda *key: slot_of(*key) in ending, SETTLE_SECONDS):
+            self._undelivered(rest)
+
+    async def close(self) -> None:
+        """The end of the process: all slots as in `stop_slots`."""
+        await self.stop_slots(list(self._epochs))
+        await self._work.close()
+
+    # -- a mail has arrived
+
+    def local(self, mail: NewMail) -> TakeResult:
+        """Offers a mail to this pod's own users."""
+        key = (mail.context_id, mail.user_id)
+        if slot_of(*key) not in self._epochs:
+            return TakeResult.NOT_MINE
+        listener = self._listeners.get(key)
+        if listener is None or listener.clients is None:
+            if self._users.get(key) is None:
+                return TakeResult.UNKNOWN
+            return TakeResult.NOT_MINE  # not decided yet, so ask again soon
+        if not listener.clients:
+            return TakeResult.DENIED
+        self._dispatcher.dispatch(mail, listener.clients)
+        return TakeResult.TAKEN
+
+    # -- what is the case
+
+    def listening(self) -> list[UserKey]:
+        """Users for whom a listener runs."""
+        return [key for key, listener in self._listeners.items() if listener.listening]
+
+    def counts(self) -> tuple[dict[str, int], dict[str, int]]:
+        """Users by `assigned`, `listening`, `failed`; and the denied ones by reason."""
+        denied: Counter[str] = Counter()
+        listening = failed = 0
+        for listener in self._listeners.values():
+            if reason := listener.denied:
+                denied[reason] += 1
+            elif listener.listening:
+                listening += 1
+            elif listener.outcome is not None:
+                failed += 1
+        assigned = sum(len(self._users.in_slot(slot)) for slot in self._epochs)
+        return {"assigned": assigned, "listening": listening, "failed": failed}, dict(denied)
+
+    async def idle(self) -> None:
+        """Until all that is known to be wanted has been begun."""
+        await self._work.idle()
+
+    # -- inside
+
+    def _look_at(self, slot: int) -> None:
+        for key in self._users.in_slot(slot):
+            self._work.add(key)
+
+    async def _reconcile(self, key: UserKey) -> None:
+        site = self._site
+        slot = slot_of(*key)
+        if site is None or slot not in self._epochs:
+            return
+        if not self._may_act():
+            # A pod that was paused would unregister users who have another owner, and were registered anew by it.
+            self._work.add_later(key, RIGHT_SECONDS)
+            return
+        user = self._users.get(key)
+        listener = self._listeners.get(key)
+        if user is None:
+            if listener is not None:
+                await self._statuses.drop([key])
+                await listener.stop()
+                self._listeners.pop(key, None)
+                self._count.forget(key)
+            return
+        if listener is None:
+            listener = UserListener(
+                key,
+                self._epochs[slot],
+                report=self._reported,
+                again=self._work.add,
+                on_mail=self._mail,
+                needed=self._needed,
+            )
+            self._listeners[key] = listener
+        again = await listener.reconcile(user, site, self._secrets)
+        if again is not None:
+            self._work.add_later(key, again)
+
+    async def _stop(self, key: UserKey) -> None:
+        await self._work.interrupt(key)
+        listener = self._listeners.pop(key, None)
+        self._count.forget(key)
+        if listener is None:
+            return
+        try:
+            async with asyncio.timeout(STOP_SECONDS):
+                await listener.stop()
+        except TimeoutError:
+            # `stopped` is set, so that whatever still hangs there cannot tell anybody of anything.
+            log.exception("listener_hangs", context=key[0], user=key[1])
+
+    def _reported(self, key: UserKey, outcome: Outcome, health: Health | None) -> None:
+        if slot_of(*key) not in self._epochs:
+            return  # being released: the status is the next owner's
+        if outcome.mechanism is not None and health is not None:
+            self._count.observe(key, outcome.mechanism, health)
+        else:
+            self._count.forget(key)
+        self._statuses.submit(key, outcome)
+
+    def _mail(self, mail: NewMail) -> None:
+        """From a mechanism that sees mails itself: only of users who run here."""
+        self.local(mail)

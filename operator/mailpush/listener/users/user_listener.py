@@ -1,0 +1,291 @@
+"""One user of this pod: decided, started by the first mechanism that starts, stopped, unregistered."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+
+from mailpush.credentials.user_secret import UserSecret
+from mailpush.decision import POD_EXCLUDED, Decision, Placement, SiteFacts, decide, user_facts
+from mailpush.imap.errors import ImapAuthError, ImapError
+from mailpush.kube.errors import KubeError
+from mailpush.listener.mechanisms.base import Health, Listener, MailArrived, Mailbox, Mechanism, State
+from mailpush.listener.mechanisms.budget import AuthFailuresHighError
+from mailpush.listener.users.mailbox import UserSecrets, mailbox_of, secret_name
+from mailpush.listener.users.siblings import Needed, nobody_else
+from mailpush.listener.users.status import Outcome
+from mailpush.listener.users.watch import User, UserKey
+from mailpush.notifications.notification import NewMail
+from mailpush.properties.settings import Settings
+from mailpush.sharding.slots import slot_of
+
+DOVECOT: Final = "dovecot"
+RECHECK_SECONDS: Final = 300.0
+RECHECK_BROKEN_SECONDS: Final = 30.0
+UNREGISTER_SECONDS: Final = 20.0
+FAREWELL_SECONDS: Final = 5.0
+RETRY_SECONDS: Final = (1.0, 2.0, 5.0, 10.0)
+
+# With these a mechanism says that it cannot work at this server at all, so the next in the order gets its turn.
+CANNOT_START: Final = frozenset({"NoMetadata", "NoIdle", "RegistrationRefused"})
+# A Secret that was made or put right meanwhile ends these.
+SECRET_MAY_HELP: Final = frozenset({"PasswordMissing", "SecretNotPermitted", "LoginMissing"})
+AUTHENTICATION_FAILED: Final = "AuthenticationFailed"
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """What all users of the pod share.
+
+    `unregister`: the installation is being taken away. `pod`: this pod's name, and `pod_allowed` whether it may run
+    permanent listeners.
+    """
+
+    settings: Settings
+    facts: SiteFacts
+    mechanisms: Mapping[str, Mechanism]
+    unregister: bool = False
+    pod: str | None = None
+    pod_allowed: bool = True
+
+    def placement(self, slot: int) -> Placement:
+        """A user of a slot that this pod owns: it is asked about no other."""
+        return Placement(slot, owner=self.pod, allowed=self.pod_allowed, here=self.pod)
+
+
+@dataclass(slots=True)
+class Running:
+    mechanism: Mechanism
+    mailbox: Mailbox
+    listener: Listener
+
+
+class UserListener:
+    """`reconcile` is called, never twice at a time, whenever anything may have changed; `stop` ends it.
+
+    Args:
+        epoch: of the shard map under which the pod got the user's slot.
+        report: takes each new outcome.
+        again: asks for a `reconcile`, since the mechanism has given up.
+        needed: whether the user's registration at the mail server has to stay, for another PushUser of the user.
+    """
+
+    def __init__(
+        self,
+        key: UserKey,
+        epoch: int,
+        *,
+        report: Callable[[UserKey, Outcome, Health | None], None],
+        again: Callable[[UserKey], None],
+        on_mail: MailArrived,
+        needed: Needed = nobody_else,
+    ) -> None:
+        self.key = key
+        self.outcome: Outcome | None = None
+        self.clients: tuple[str, ...] | None = None
+        """The clients that are to be told of the user's mails; None while undecided, empty where denied."""
+        self.stopped = False
+        self._epoch = epoch
+        self._report = report
+        self._again = again
+        self._on_mail = on_mail
+        self._needed = needed
+        self._running: Running | None = None
+        self._leaving: Listener | None = None
+        self._passed_over: set[str] = set()
+        self._unregistered = False
+        self._refused = False
+        """The login with which the registration was to be taken away."""
+        self._failures = 0
+
+    @property
+    def listening(self) -> bool:
+        return self.outcome is not None and self.outcome.permanent
+
+    @property
+    def denied(self) -> str | None:
+        """The reason where nobody is to be told."""
+        return self.outcome.reason if self.outcome is not None and self.clients == () else None
+
+    async def reconcile(self, user: User, site: Site, secrets: UserSecrets) -> float | None:
+        """Brings what runs in line with what is wanted. Gives the seconds after which to look again, None for never."""
+        name = secret_name(user, site.settings)
+        try:
+            secret = await self._secret(name, secrets)
+        except (KubeError, TimeoutError) as error:
+            # What runs goes on: an API that is down for an hour silences nobody.
+            log.warning("secret_not_read", secret=name, error=str(error) or type(error).__name__)
+            return RECHECK_BROKEN_SECONDS
+        if user.deleting or site.unregister:
+            return await self._unregister(user, site, secret)
+        self._unregistered = False
+        placement = site.placement(slot_of(*self.key)) if site.pod is not None else None
+        decision = decide(user_facts(user.spec, secret.facts if secret else None, placement), site.facts)
+        if decision.reason == POD_EXCLUDED and self._running is not None:
+            return None  # it goes on until another pod has taken the user: nobody is silent meanwhile
+        mailbox = mailbox_of(user, site.settings, secret) if decision.spawn else None
+        if mailbox is None:
+            await self._deny(decision, user)
+            return RECHECK_BROKEN_SECONDS if name and decision.reason in SECRET_MAY_HELP else None
+        self.clients = tuple(client for client in user.spec.clients if site.settings.allowed_clients.match(client))
+        await self._run(decision, mailbox, site)
+        if name is None:
+            return None
+        return RECHECK_BROKEN_SECONDS if self._auth_failed() else RECHECK_SECONDS
+
+    async def stop(self) -> None:
+        """Nothing of this user has an effect after it has returned. The registration stays."""
+        self.stopped = True
+        await self._end()
+
+    # -- steps
+
+    async def _secret(self, name: str | None, secrets: UserSecrets) -> UserSecret | None:
+        if name is None:
+            return None
+        if (
+            self._auth_failed()
+            or self._refused
+            or (self.outcome is not None and self.outcome.reason in SECRET_MAY_HELP)
+        ):
+            secrets.forget(name)
+        return await secrets.get(name)
+
+    def _auth_failed(self) -> bool:
+        return self.outcome is not None and self.outcome.reason == AUTHENTICATION_FAILED
+
+    async def _deny(self, decision: Decision, user: User) -> None:
+        self.clients = ()
+        message = decision.message if decision.code is None else f"{decision.message} ({decision.code})"
+        self._say(Outcome("False", decision.reason, message, None, self._epoch))
+        if self._running is None:
+            return
+        self._leaving, self._running = self._running.listener, None
+        try:
+            # OX takes the registration away as well, so that Dovecot does not call for nothing. Where that does not
+            # work, its calls stay without effect.
+            async with asyncio.timeout(FAREWELL_SECONDS):
+                if not await self._needed(user):
+                    await self._leaving.unregister()
+        except (ImapError, AuthFailuresHighError, KubeError, TimeoutError) as error:
+            log.info("registration_left_behind", reason=decision.reason, error=type(error).__name__)
+        await self._end()
+
+    async def _run(self, decision: Decision, mailbox: Mailbox, site: Site) -> None:
+        running = self._running
+        if running is not None and running.mailbox != mailbox:
+            self._passed_over.clear()
+        mechanism = self._choose(decision, site)
+        if running is not None and running.mechanism is mechanism and running.mailbox == mailbox:
+            if self.outcome is not None:
+                self._report(self.key, self.outcome, running.listener.health)
+            return
+        await self._end()
+        await self._start(mechanism, mailbox).start()
+
+    def _choose(self, decision: Decision, site: Site) -> Mechanism:
+        running = self._running
+        if running is not None and self.outcome is not None and self.outcome.reason in CANNOT_START:
+            self._passed_over.add(running.mechanism.name)
+            if self._passed_over.issuperset(decision.mechanisms):
+                self._passed_over.clear()  # none of them starts: stay with this one, which tries again by itself
+                if running.mechanism.name in decision.mechanisms:
+                    return running.mechanism
+        left = [name for name in decision.mechanisms if name not in self._passed_over]
+        return site.mechanisms[(left or decision.mechanisms)[0]]
+
+    def _start(self, mechanism: Mechanism, mailbox: Mailbox) -> Listener:
+        running: Running | None = None
+
+        def health_changed(_: UserKey, health: Health) -> None:
+            if running is None or running is self._running:
+                self._health(mechanism.name, health)
+
+        running = Running(mechanism, mailbox, mechanism.listener(mailbox, health_changed, self._mail))
+        self._running = running
+        return running.listener
+
+    def _mail(self, mail: NewMail) -> None:
+        if not self.stopped:
+            self._on_mail(mail)
+
+    def _health(self, mechanism: str, health: Health) -> None:
+        if self.stopped:
+            return
+        if health.state is State.LISTENING:
+            self._say(Outcome("True", health.reason, health.message, mechanism, self._epoch), health)
+        elif health.state is State.UNVERIFIED:
+            self._say(Outcome("Unknown", health.reason, health.message, mechanism, self._epoch), health)
+        elif health.state is State.FAILED:
+            self._say(Outcome("False", health.reason, health.message, mechanism, self._epoch), health)
+            if health.reason in CANNOT_START or health.reason == AUTHENTICATION_FAILED:
+                self._again(self.key)
+
+    async def _unregister(self, user: User, site: Site, secret: UserSecret | None) -> float | None:
+        """Takes the registration at the server away, and says so; the operator then takes the finalizer away."""
+        self.clients = ()
+        if self._unregistered:
+            if self.outcome is not None:
+                self._report(self.key, self.outcome, None)
+            return None
+        running = self._running
+        if running is not None and running.mechanism.name == DOVECOT:
+            self._leaving, self._running = running.listener, None
+        elif self._leaving is None:
+            await self._end()
+            self._leaving = self._former_registration(user, site, secret)
+        elif self._refused and (anew := self._way_in(user, site, secret)) is not None:
+            await self._leaving.stop()
+            self._leaving = anew  # the password may have been changed meanwhile
+        message = "the mail server does not call for this user"
+        try:
+            async with asyncio.timeout(UNREGISTER_SECONDS):
+                if self._leaving is not None:
+                    if await self._needed(user):
+                        message = "the registration at the mail server stays, for another PushUser of this user"
+                    else:
+                        await self._leaving.unregister()
+        except (ImapError, AuthFailuresHighError, KubeError, TimeoutError) as error:
+            why = str(error) or f"no answer within {UNREGISTER_SECONDS:g} s"
+            self._say(Outcome("Unknown", "UnregisterFailed", why, DOVECOT, self._epoch))
+            self._failures += 1
+            self._refused = isinstance(error, ImapAuthError)
+            return RETRY_SECONDS[min(self._failures, len(RETRY_SECONDS)) - 1]
+        await self._end()
+        self._unregistered, self._refused, self._failures = True, False, 0
+        self._say(Outcome("False", "Unregistered", message, None, self._epoch))
+        return None
+
+    def _former_registration(self, user: User, site: Site, secret: UserSecret | None) -> Listener | None:
+        """For a registration that another process made."""
+        if not user.finalizer and user.status.mechanism != DOVECOT:
+            return None
+        listener = self._way_in(user, site, secret)
+        if listener is None:
+            log.warning("registration_left_behind", reason="no way into the mailbox is known any more")
+        return listener
+
+    def _way_in(self, user: User, site: Site, secret: UserSecret | None) -> Listener | None:
+        """A listener that never runs: it only takes a registration away, with the login that counts now."""
+        mailbox = mailbox_of(user, site.settings, secret)
+        mechanism = site.mechanisms.get(DOVECOT)
+        if mailbox is None or mechanism is None:
+            return None
+        return mechanism.listener(mailbox, lambda _key, _health: None, lambda _mail: None)
+
+    async def _end(self) -> None:
+        """Until a listener has stopped it stays here: who is interrupted tries it again."""
+        if self._leaving is not None:
+            await self._leaving.stop()
+            self._leaving = None
+        if self._running is not None:
+            await self._running.listener.stop()
+            self._running = None
+
+    def _say(self, outcome: Outcome, health: Health | None = None) -> None:
+        self.outcome = outcome
+        self._report(self.key, outcome, health)

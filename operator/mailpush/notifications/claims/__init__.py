@@ -1,0 +1,1 @@
+"""Who may send a notification: claims, in Redis or in process memory."""

@@ -1,0 +1,106 @@
+"""Claims in Redis, shared by all pods of a MailPushConfig."""
+
+from __future__ import annotations
+
+from math import ceil
+from typing import Any, Final, Self
+
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import ReadOnlyError, RedisError
+
+from mailpush.notifications.claims.store import (
+    DONE_SECONDS,
+    AlreadyDone,
+    Claim,
+    ClaimResult,
+    ClaimsUnavailable,
+    Held,
+    boottime,
+    new_token,
+)
+
+# A value is "d" (done) or "p:<token>" (pending). A command repeated because its answer was lost changes nothing.
+_CLAIM: Final = """
+if redis.call('SET', KEYS[1], 'p:' .. ARGV[1], 'NX', 'PX', ARGV[2]) then return {'won', 0} end
+local value = redis.call('GET', KEYS[1])
+if value == 'd' then return {'done', 0} end
+if value == 'p:' .. ARGV[1] then return {'won', 0} end
+return {'held', redis.call('PTTL', KEYS[1])}
+"""
+_DONE: Final = """
+local value = redis.call('GET', KEYS[1])
+redis.call('SET', KEYS[1], 'd', 'PX', ARGV[2])
+if value == 'p:' .. ARGV[1] or value == 'd' then return 1 end
+return 0
+"""
+_WITHDRAW: Final = """
+if redis.call('GET', KEYS[1]) == 'p:' .. ARGV[1] then return redis.call('DEL', KEYS[1]) end
+return 0
+"""
+
+
+class RedisClaims:
+    """Claims under the key `<MailPushConfig UID>:claim:<id>`.
+
+    One Redis, or one that a Sentinel or a cluster's endpoint leads to: a failover may forget the last claims, as
+    protocol P17 says.
+    """
+
+    def __init__(self, redis: Redis, config_uid: str) -> None:
+        self._redis = redis
+        self._prefix = f"{config_uid}:claim:"
+        self._claim = redis.register_script(_CLAIM)
+        self._done = redis.register_script(_DONE)
+        self._withdraw = redis.register_script(_WITHDRAW)
+
+    @classmethod
+    def from_url(
+        cls,
+        url: str,
+        config_uid: str,
+        *,
+        username: str | None = None,
+        password: str | None = None,
+        timeout: float = 2.0,
+    ) -> Self:
+        """`url`: `redis://host:port/db`, `rediss://` for TLS; `timeout`: seconds for connecting and for an answer."""
+        options: dict[str, Any] = {"username": username, "password": password}
+        pool = BlockingConnectionPool.from_url(
+            url,
+            timeout=timeout,
+            socket_timeout=timeout,
+            socket_connect_timeout=timeout,
+            retry=Retry(NoBackoff(), 1),  # one more try, for a connection that was closed while idle
+            max_connections=32,
+            **{name: value for name, value in options.items() if value is not None},
+        )
+        return cls(Redis.from_pool(pool), config_uid)
+
+    async def claim(self, id: str, holder: str, ttl: float) -> ClaimResult:
+        token, asked_at = new_token(holder), boottime()
+        outcome, left = await self._run(self._claim, id, token, ttl)
+        if outcome == b"won":
+            return Claim(id, token, asked_at + ttl)
+        return AlreadyDone() if outcome == b"done" else Held(max(left, 0) / 1000)
+
+    async def done(self, claim: Claim) -> bool:
+        return bool(await self._run(self._done, claim.id, claim.token, DONE_SECONDS))
+
+    async def withdraw(self, claim: Claim) -> None:
+        await self._run(self._withdraw, claim.id, claim.token, 0)
+
+    async def close(self) -> None:
+        await self._redis.aclose()
+
+    async def _run(self, script: Any, id: str, token: str, seconds: float) -> Any:
+        try:
+            return await script(keys=[self._prefix + id], args=[token, ceil(seconds * 1000)])
+        except ReadOnlyError:
+            # A failover: the Service or name leads to another server by now, and these connections still to this one.
+            await self._redis.connection_pool.disconnect(inuse_connections=False)
+            raise ClaimsUnavailable("Redis does not take the claim: it is a read-only replica") from None
+        except (RedisError, OSError, TimeoutError) as error:
+            # Only the kind: a text of the library may hold the address with what stands in it.
+            raise ClaimsUnavailable(f"Redis does not take the claim: {error.__class__.__name__}") from None

@@ -1,0 +1,31 @@
+"""From settings to the targets of notifications."""
+
+from typing import cast
+
+import structlog
+
+from mailpush.notifications.notification import Content
+from mailpush.notifications.transports.webhook import WebhookTarget, decode_secret
+from mailpush.properties.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+
+def webhook_targets(settings: Settings) -> list[WebhookTarget]:
+    """The targets of the settings. One that cannot be used is left out, with a log line that says why."""
+    targets = []
+    for webhook in settings.webhooks:
+        try:
+            target = WebhookTarget(
+                name=webhook.name,
+                url=webhook.url,
+                secret=None if webhook.secret is None else decode_secret(webhook.secret),
+                matches=webhook.clients.match,
+                timeout=webhook.timeout_ms / 1000,
+                content=cast("Content", settings.notification_content),
+            )
+        except ValueError as error:
+            log.warning("webhook_unusable", webhook=webhook.name, why=str(error))
+        else:
+            targets.append(target)
+    return targets

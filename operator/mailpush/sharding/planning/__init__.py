@@ -1,0 +1,1 @@
+"""What the operator plans: placement, death, restoring. Pure."""

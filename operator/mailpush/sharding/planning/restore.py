@@ -1,0 +1,72 @@
+"""Maps that are not the successor of a map: the first one, and one that was deleted (protocol P10)."""
+
+from dataclasses import replace
+from typing import Final
+
+from mailpush.sharding.leases import LeaseState
+from mailpush.sharding.planning.death import PodLife
+from mailpush.sharding.planning.observed import Change, Fence, Observed, Plan
+from mailpush.sharding.shardmap import NONE, ShardMap
+
+JUMP: Final = 1_000_000
+"""How far above everything a re-created map begins (P10)."""
+SOON: Final = 1.0
+
+
+def plan_without_map(observed: Observed) -> Plan:
+    """The first write of a map. Where Leases remember another one, it begins above it and says `restoring`."""
+    if any(pod.life is PodLife.UNSEEN for pod in observed.pods):
+        return Plan(recheck_after=SOON)
+    leases = [lease for _, _, lease, _ in _lives(observed) if lease is not None]
+    highest = max((lease.threshold for lease in leases), default=0)
+    if highest == 0 and observed.copy is None:
+        # Else no pod could say anything of users that a former installation has served: theirs would be the newer word.
+        epoch = observed.remembered_epoch + 1
+        first = ShardMap(epoch=epoch, restoring=False, pods=(), owners=(NONE,) * observed.slots)
+        return Plan(next_map=first, changes=(Change("FirstMap", "the first map: nobody owns a slot yet"),))
+    copy = observed.copy or ShardMap.empty(observed.slots)
+    again = ShardMap(max(highest, copy.epoch) + JUMP, restoring=True, pods=copy.pods, owners=copy.owners)
+    text = (
+        f"the map was deleted; made again from a pod's copy of epoch {copy.epoch}"
+        if observed.copy
+        else ("the map was deleted and no pod has a copy; every slot is given out anew")
+    )
+    return Plan(next_map=again, changes=(Change("MapRestored", text),))
+
+
+def plan_restoring(observed: Observed, shard_map: ShardMap) -> Plan:
+    """The way out of `restoring`: each Lease has acked this map, or is fenced. Until then nothing starts or moves."""
+    fences: set[str] = set()
+    waiting = overtaken = False
+    for name, uid, lease, life in _lives(observed):
+        if lease is None:
+            waiting = True  # it is made again, with a floor, after its 15 s
+        elif lease.held_by(uid):
+            if lease.map_uid != observed.map_uid or lease.applied_epoch < shard_map.epoch:
+                waiting = True
+                overtaken |= lease.map_uid != observed.map_uid and lease.applied_epoch >= shard_map.epoch
+                fences.update({name} if life.permits_fence else ())
+        elif not life.permits_fence:
+            waiting = True
+        elif lease.holder is None and lease.floor <= shard_map.epoch:
+            waiting = True
+            fences.add(name)
+    if fences:
+        return Plan(fences=tuple(Fence(name, shard_map.epoch + 1) for name in sorted(fences)), recheck_after=SOON)
+    if overtaken:
+        # This map was deleted and made again before anybody had acked it, so two have one epoch: nobody can ack it.
+        again = replace(shard_map, epoch=shard_map.epoch + 1)
+        return Plan(next_map=again, changes=(Change("EpochRaised", "another deleted map had the same epoch"),))
+    if waiting:
+        return Plan(recheck_after=SOON)
+    done = ShardMap(shard_map.epoch + 1, restoring=False, pods=shard_map.pods, owners=shard_map.owners)
+    return Plan(next_map=done, changes=(Change("Restored", "every pod has applied the restored map or is fenced"),))
+
+
+def _lives(observed: Observed) -> list[tuple[str, str, LeaseState | None, PodLife]]:
+    """Each pod UID that may run something, with the Lease of its name and what is known of it."""
+    lives = [(pod.ref.name, pod.ref.uid, pod.lease, pod.life) for pod in observed.pods]
+    for orphan in observed.orphans:
+        holder = orphan.lease.holder
+        lives.append((orphan.name, holder.uid if holder else "", orphan.lease, orphan.life))
+    return lives

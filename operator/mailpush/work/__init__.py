@@ -1,0 +1,1 @@
+"""Queues, pace and clocks."""

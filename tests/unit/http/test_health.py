@@ -1,0 +1,62 @@
+import aiohttp
+from prometheus_client import CollectorRegistry, Counter
+
+from mailpush.http.health import HealthServer, Liveness
+from mailpush.listener.mechanisms.base import Health, State
+from mailpush.listener.users.metrics import LISTENERS, ListenerCount
+
+
+async def test_alive_as_long_as_the_loops_turn() -> None:
+    now = [0.0]
+    liveness = Liveness(lambda: now[0])
+    liveness.expect("main", 10)
+    server = HealthServer(liveness, CollectorRegistry())
+    port = await server.start("127.0.0.1", 0)
+    async with aiohttp.ClientSession(f"http://127.0.0.1:{port}") as session:
+        now[0] = 10
+        async with session.get("/livez") as answer:
+            assert answer.status == 200
+        now[0] = 11
+        async with session.get("/livez") as answer:
+            assert answer.status == 503
+            assert "main" in await answer.text()
+        liveness.tick("main")
+        async with session.get("/livez") as answer:
+            assert answer.status == 200
+    await server.close()
+
+
+def test_a_loop_that_has_ended_is_not_waited_for() -> None:
+    now = [0.0]
+    liveness = Liveness(lambda: now[0])
+    liveness.expect("router", 1)
+    liveness.forget("router")
+    now[0] = 100
+    assert liveness.stalled() == ()
+
+
+async def test_metrics_are_for_prometheus() -> None:
+    registry = CollectorRegistry()
+    Counter("tested", "Tested.", registry=registry).inc()
+    server = HealthServer(Liveness(), registry)
+    port = await server.start("127.0.0.1", 0)
+    async with aiohttp.ClientSession() as session, session.get(f"http://127.0.0.1:{port}/metrics") as answer:
+        assert answer.headers["Content-Type"].startswith("text/plain")
+        assert "tested_total 1.0" in await answer.text()
+    await server.close()
+
+
+def test_listeners_are_counted_by_their_last_state() -> None:
+    def value(state: State) -> float:
+        return float(LISTENERS.labels("dovecot", state.value)._value.get())
+
+    before = value(State.LISTENING), value(State.FAILED)
+    count = ListenerCount()
+    count.observe((1, 3), "dovecot", Health(State.FAILED, "ServerUnreachable", ""))
+    count.observe((1, 4), "dovecot", Health(State.FAILED, "ServerUnreachable", ""))
+    count.observe((1, 3), "dovecot", Health(State.LISTENING, "Registered", ""))
+    assert (value(State.LISTENING), value(State.FAILED)) == (before[0] + 1, before[1] + 1)
+    count.forget((1, 3))
+    count.forget((1, 4))
+    count.forget((1, 4))
+    assert (value(State.LISTENING), value(State.FAILED)) == before

@@ -1,0 +1,182 @@
+import asyncio
+import json
+from base64 import b64encode
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import aiohttp
+import pytest
+
+from mailpush.listener.mails.callback import Ingress, authorized
+from mailpush.names import CALLBACK_PATH
+from mailpush.notifications.notification import NewMail
+from mailpush.properties.settings import CallbackSettings
+
+EVENT: dict[str, Any] = {
+    "user": "3@1",
+    "event": "messageNew",
+    "folder": "INBOX",
+    "imap-uidvalidity": 1795414682,
+    "imap-uid": 3,
+    "from": "=?utf-8?Q?Alice_=C3=84?= <alice@example.org>",
+    "subject": "hello 0",
+    "snippet": "Body line one, grüße. Second line.",
+    "unseen": 3,
+}
+
+
+@dataclass
+class Site:
+    session: aiohttp.ClientSession
+    ingress: Ingress
+    taken: list[NewMail]
+    settings: list[CallbackSettings]
+    room: list[bool] = field(default_factory=lambda: [True])
+
+    @property
+    def base(self) -> str:
+        return f"http://127.0.0.1:{self.ingress.port}"
+
+    async def put(
+        self, body: bytes | dict[str, Any], auth: tuple[str, str] | None = ("ntf", "pä55")
+    ) -> tuple[int, dict[str, Any], str | None]:
+        data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        headers = {"Authorization": basic(*auth)} if auth else {}
+        async with self.session.put(self.base + CALLBACK_PATH, data=data, headers=headers) as answer:
+            return answer.status, await answer.json(), answer.headers.get("Connection")
+
+
+def basic(login: str, password: str) -> str:
+    return "Basic " + b64encode(f"{login}:{password}".encode()).decode()
+
+
+@pytest.fixture
+async def site() -> AsyncIterator[Site]:
+    taken: list[NewMail] = []
+    settings = [CallbackSettings("ntf", "pä55")]
+    room = [True]
+
+    def offer(mail: NewMail) -> bool:
+        if room[0]:
+            taken.append(mail)
+        return room[0]
+
+    ingress = Ingress(lambda: settings[0], offer)
+    await ingress.start("127.0.0.1", 0)
+    async with aiohttp.ClientSession() as session:
+        yield Site(session, ingress, taken, settings, room)
+    await ingress.close()
+
+
+async def test_a_callback_is_taken_and_answered_as_ox_does(site: Site) -> None:
+    status, answer, _ = await site.put(EVENT)
+    assert (status, answer) == (200, {"success": True})
+    assert [(mail.user_id, mail.context_id, mail.uid, mail.displayname) for mail in site.taken] == [
+        (3, 1, 3, "Alice Ä")
+    ]
+
+
+@pytest.mark.parametrize(
+    "change", [{"event": "messageExpunge"}, {"event": None}, {"user": "alice"}, {"user": ""}, {"user": "0@1"}]
+)
+async def test_other_events_and_users_are_answered_with_success_and_nothing_happens(
+    site: Site, change: dict[str, Any]
+) -> None:
+    status, answer, _ = await site.put(EVENT | change)
+    assert (status, answer) == (200, {"success": True})
+    assert site.taken == []
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (b"", "missing request body"),
+        (b" \n", "missing request body"),
+        (b"{", "JSON"),
+        (b"[]", "object"),
+        (b"\xff\xfe", "JSON"),
+        (json.dumps({**EVENT, "folder": None}).encode(), "folder"),
+        (json.dumps({**EVENT, "imap-uid": "x"}).encode(), "imap-uid"),
+        (json.dumps({key: value for key, value in EVENT.items() if key != "user"}).encode(), "user"),
+    ],
+)
+async def test_a_body_that_is_no_callback_is_a_bad_request(site: Site, body: bytes, words: str) -> None:
+    status, answer, _ = await site.put(body)
+    assert status == 400
+    assert words in answer["error"]
+    assert site.taken == []
+
+
+@pytest.mark.parametrize("auth", [None, ("ntf", "wrong"), ("other", "pä55"), ("", ""), ("ntf", ""), ("ntf", "pä55 ")])
+async def test_without_the_right_login_nobody_is_let_in(site: Site, auth: tuple[str, str] | None) -> None:
+    status, answer, _ = await site.put(EVENT, auth)
+    assert status == 401
+    assert "pä55" not in str(answer)
+    assert site.taken == []
+
+
+@pytest.mark.parametrize("login", ["", "ntf"])
+async def test_empty_settings_let_nobody_in(site: Site, login: str) -> None:
+    site.settings[0] = CallbackSettings(login, "")
+    assert (await site.put(EVENT, (login, "")))[0] == 401
+
+
+async def test_a_changed_password_counts_from_the_next_request_on(site: Site) -> None:
+    site.settings[0] = CallbackSettings("ntf", "new")
+    assert (await site.put(EVENT))[0] == 401
+    assert (await site.put(EVENT, ("ntf", "new")))[0] == 200
+
+
+@pytest.mark.parametrize("header", ["Basic", "Basic !!!", "Bearer x", "basic " + b64encode(b"ntfpw").decode(), "é"])
+def test_a_broken_authorization_is_none(header: str) -> None:
+    assert not authorized(header, CallbackSettings("ntf", "pw"))
+
+
+async def test_only_put_is_taken(site: Site) -> None:
+    for method in ("POST", "GET", "DELETE"):
+        async with site.session.request(method, site.base + CALLBACK_PATH) as answer:
+            assert answer.status == 405
+
+
+@pytest.mark.parametrize("told", [True, False])
+async def test_a_body_that_is_too_long_is_refused(site: Site, told: bool) -> None:
+    async def chunks() -> AsyncIterator[bytes]:
+        for _ in range(80):
+            yield b" " * 1024
+
+    data: Any = b" " * 80 * 1024 if told else chunks()
+    headers = {"Authorization": basic("ntf", "pä55")}
+    async with site.session.put(site.base + CALLBACK_PATH, data=data, headers=headers) as answer:
+        assert answer.status == 413
+    assert (await site.put(EVENT))[0] == 200, "and it goes on"
+
+
+async def test_without_room_it_says_so_at_once(site: Site) -> None:
+    site.room[0] = False
+    assert (await site.put(EVENT))[0] == 503
+    assert await ready(site) == 200
+    site.room[0] = True
+    assert (await site.put(EVENT))[0] == 200
+
+
+async def test_while_draining_it_is_not_ready_and_still_takes_callbacks(site: Site) -> None:
+    assert await ready(site) == 200
+    assert (await site.put(EVENT))[2] is None
+    site.ingress.drain()
+    assert await ready(site) == 503
+    status, _, connection = await site.put(EVENT)
+    assert (status, connection) == (200, "close")
+    assert len(site.taken) == 2
+
+
+async def test_an_answer_does_not_wait_for_what_becomes_of_the_mail(site: Site) -> None:
+    """`offer` is a plain function: there is nothing that could be awaited. Many at once are all answered."""
+    statuses = await asyncio.gather(*(site.put(EVENT | {"imap-uid": uid}) for uid in range(1, 101)))
+    assert {status for status, _, _ in statuses} == {200}
+    assert len(site.taken) == 100
+
+
+async def ready(site: Site) -> int:
+    async with site.session.get(site.base + "/readyz") as answer:
+        return answer.status

@@ -1,0 +1,213 @@
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+
+import aiohttp
+import pytest
+
+from mailpush.listener.mails.internal import InternalServer
+from mailpush.listener.mails.offer import TakeResult
+from mailpush.listener.mails.peers import (
+    Answer,
+    HandoverKey,
+    KeyUnavailableError,
+    PeerAnswer,
+    Peers,
+    encode_mail,
+    sign,
+    verify,
+)
+from mailpush.names import INTERNAL_EVENTS_PATH
+from mailpush.notifications.notification import NewMail
+from tests.cluster.forward import Forward
+
+KEY = b"k" * 32
+MAIL = NewMail(1, 3, "Entwürfe", uid=9, uidvalidity=7, subject="grüße", unread=4)
+NOW = 1_800_000_000
+
+
+@dataclass
+class Owner:
+    """A pod that takes events, and a client for it."""
+
+    server: InternalServer
+    peers: Peers
+    result: list[TakeResult]
+    taken: list[NewMail] = field(default_factory=list)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server.port}"
+
+
+@pytest.fixture
+async def owner() -> AsyncIterator[Owner]:
+    result, taken = [TakeResult.TAKEN], list[NewMail]()
+
+    def take(mail: NewMail) -> TakeResult:
+        taken.append(mail)
+        return result[0]
+
+    key = HandoverKey(lambda: KEY)
+    server = InternalServer(take, lambda _slot: "pod-2", key, now=lambda: NOW)
+    port = await server.start("127.0.0.1", 0)
+    peers = Peers(lambda pod: f"http://127.0.0.1:{port}", key, now=lambda: NOW)
+    yield Owner(server, peers, result, taken)
+    await peers.close()
+    await server.close()
+
+
+async def test_a_mail_reaches_the_pod_that_now_has_the_name_although_the_former_one_still_answers() -> None:
+    """As where a pod was deleted by force: the name leads to its successor, a kept connection still to itself."""
+    key, taken = HandoverKey(lambda: KEY), list[NewMail]()
+
+    def take(mail: NewMail) -> TakeResult:
+        taken.append(mail)
+        return TakeResult.TAKEN
+
+    former = InternalServer(lambda _mail: TakeResult.NOT_MINE, lambda _slot: None, key, now=lambda: NOW)
+    successor = InternalServer(take, lambda _slot: None, key, now=lambda: NOW)
+    name = Forward("127.0.0.1", 0, ("127.0.0.1", await former.start("127.0.0.1", 0)))
+    peers = Peers(lambda _pod: f"http://127.0.0.1:{name.port}", key, now=lambda: NOW)
+    try:
+        assert (await peers.post("pod-1", MAIL)).answer is Answer.NOT_MINE
+        name.target = ("127.0.0.1", await successor.start("127.0.0.1", 0))
+        assert (await peers.post("pod-1", MAIL)).answer is Answer.TAKEN
+        assert taken == [MAIL]
+    finally:
+        await peers.close()
+        name.close()
+        await former.close()
+        await successor.close()
+
+
+@pytest.mark.parametrize(
+    ("result", "answer"),
+    [
+        (TakeResult.TAKEN, PeerAnswer(Answer.TAKEN)),
+        (TakeResult.DENIED, PeerAnswer(Answer.TAKEN)),
+        (TakeResult.UNKNOWN, PeerAnswer(Answer.UNKNOWN_USER)),
+        (TakeResult.NOT_MINE, PeerAnswer(Answer.NOT_MINE, "pod-2")),
+    ],
+)
+async def test_a_mail_arrives_whole_and_the_sender_learns_what_became_of_it(
+    owner: Owner, result: TakeResult, answer: PeerAnswer
+) -> None:
+    owner.result[0] = result
+    assert await owner.peers.post("pod-1", MAIL) == answer
+    assert owner.taken == [MAIL]
+
+
+async def test_another_key_is_refused(owner: Owner) -> None:
+    stranger = Peers(lambda _: owner.url, HandoverKey(lambda: b"x" * 32), now=lambda: NOW)
+    assert await stranger.post("pod-1", MAIL) == PeerAnswer(Answer.REFUSED)
+    await stranger.close()
+    assert owner.taken == []
+
+
+@pytest.mark.parametrize("shift", [-301, 301])
+async def test_an_old_request_is_refused(owner: Owner, shift: int) -> None:
+    late = Peers(lambda _: owner.url, HandoverKey(lambda: KEY), now=lambda: NOW + shift)
+    assert await late.post("pod-1", MAIL) == PeerAnswer(Answer.REFUSED)
+    await late.close()
+    assert owner.taken == []
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"{}", b"[]", b"\xff", b'{"context_id":"1"}', encode_mail(MAIL).replace(b":9", b':"9"')]
+)
+async def test_a_signed_body_that_is_no_mail_is_a_bad_request(owner: Owner, body: bytes) -> None:
+    headers = {"X-Mail-Push-Timestamp": str(NOW), "X-Mail-Push-Signature": sign(KEY, str(NOW), body)}
+    async with (
+        aiohttp.ClientSession() as session,
+        session.post(owner.url + INTERNAL_EVENTS_PATH, data=body, headers=headers) as answer,
+    ):
+        assert answer.status == 400
+    assert owner.taken == []
+
+
+async def test_without_a_signature_nobody_is_let_in(owner: Owner) -> None:
+    async with (
+        aiohttp.ClientSession() as session,
+        session.post(owner.url + INTERNAL_EVENTS_PATH, data=encode_mail(MAIL)) as answer,
+    ):
+        assert answer.status == 401
+
+
+async def test_a_pod_that_is_not_there_is_unreachable(owner: Owner) -> None:
+    await owner.server.close()
+    assert await owner.peers.post("pod-1", MAIL) == PeerAnswer(Answer.UNREACHABLE)
+
+
+async def test_a_pod_that_does_not_answer_is_unreachable() -> None:
+    async def hang(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await _reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(hang, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    peers = Peers(lambda _: f"http://127.0.0.1:{port}", HandoverKey(lambda: KEY), answer_seconds=0.05)
+    assert await peers.post("pod-1", MAIL) == PeerAnswer(Answer.UNREACHABLE)
+    await peers.close()
+    server.close()
+
+
+def test_the_signature_covers_time_and_body() -> None:
+    good = sign(KEY, str(NOW), b"body")
+    assert verify((KEY,), str(NOW), good, b"body", NOW)
+    assert verify((b"new" * 10, KEY), str(NOW), good, b"body", NOW + 299), "the key before counts too"
+    for timestamp, signature, body in [
+        (str(NOW + 1), good, b"body"),
+        (str(NOW), good, b"bodY"),
+        (str(NOW), good[:-1], b"body"),
+        (str(NOW), "é", b"body"),
+        (f"+{NOW}", sign(KEY, f"+{NOW}", b"body"), b"body"),
+        ("٣", sign(KEY, "٣", b"body"), b"body"),
+        ("9" * 5000, good, b"body"),
+        (None, good, b"body"),
+        (str(NOW), None, b"body"),
+    ]:
+        assert not verify((KEY,), timestamp, signature, body, NOW)
+
+
+def test_a_key_that_changes_is_taken_and_the_old_one_still_verifies() -> None:
+    now, keys = [0.0], [b"a" * 32]
+    key = HandoverKey(lambda: keys[0], clock=lambda: now[0])
+    assert key.all() == (b"a" * 32,)
+    keys[0] = b"b" * 32
+    assert key.all() == (b"a" * 32,), "not looked at for each request"
+    now[0] += 10
+    assert key.all() == (b"b" * 32, b"a" * 32)
+
+
+def test_a_key_that_is_gone_or_too_short_is_not_used() -> None:
+    now, keys = [0.0], [b"a" * 32]
+    key = HandoverKey(lambda: keys[0], clock=lambda: now[0])
+    key.all()
+    keys[0] = b""
+    now[0] += 10
+    assert key.all() == (b"a" * 32,), "the last good one"
+    with pytest.raises(KeyUnavailableError):
+        HandoverKey(lambda: b"short").all()
+
+
+def test_a_key_that_is_not_mounted_is_said() -> None:
+    def missing() -> bytes:
+        raise FileNotFoundError
+
+    with pytest.raises(KeyUnavailableError, match="operator"):
+        HandoverKey(missing).all()
+
+
+async def test_a_pod_that_has_not_seen_the_new_key_yet_still_gets_its_mails(owner: Owner) -> None:
+    keys, clock = [KEY], [0.0]
+    key = HandoverKey(lambda: keys[0], clock=lambda: clock[0])
+    peers = Peers(lambda _pod: owner.url, key, now=lambda: NOW)
+    try:
+        key.all()
+        keys[0], clock[0] = b"n" * 32, 1000.0
+        assert key.all() == (keys[0], KEY)
+        assert await peers.post("pod-1", MAIL) == PeerAnswer(Answer.TAKEN)
+        assert owner.taken == [MAIL]
+    finally:
+        await peers.close()

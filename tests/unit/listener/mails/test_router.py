@@ -1,0 +1,293 @@
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from mailpush.listener.mails.journal import Journal
+from mailpush.listener.mails.offer import TakeResult
+from mailpush.listener.mails.peers import Answer, PeerAnswer, Peers
+from mailpush.listener.mails.router import Router
+from mailpush.notifications.notification import NewMail
+from tests.unit.listener.imapserver import until
+
+
+def mail(uid: int = 1, user: int = 3) -> NewMail:
+    return NewMail(1, user, "INBOX", uid=uid, uidvalidity=7)
+
+
+@dataclass
+class World:
+    """Who has the user, as this pod and as the others know it. `answers` makes a pod say something else."""
+
+    folder: Path
+    owner: str | None = "pod-1"
+    local: TakeResult = TakeResult.NOT_MINE
+    answers: dict[str, PeerAnswer] = field(default_factory=dict)
+    hang: set[str] = field(default_factory=set)
+    open_users: set[tuple[int, int]] = field(default_factory=set)
+    posts: list[tuple[str, int]] = field(default_factory=list)
+    taken: list[NewMail] = field(default_factory=list)
+    unix: float = 1000.0
+    passed: float = 0.0
+    under_way: int = 0
+    most_under_way: int = 0
+
+    async def post(self, pod: str, mail: NewMail) -> PeerAnswer:
+        self.posts.append((pod, mail.uid))
+        self.under_way += 1
+        self.most_under_way = max(self.most_under_way, self.under_way)
+        try:
+            if pod in self.hang:
+                await asyncio.Event().wait()
+            await asyncio.sleep(0)
+            return self.answers.get(pod, PeerAnswer(Answer.TAKEN))
+        finally:
+            self.under_way -= 1
+
+    def take(self, mail: NewMail) -> TakeResult:
+        if self.local is TakeResult.TAKEN:
+            self.taken.append(mail)
+        return self.local
+
+    def router(self, *, capacity: int = 1000, time_to_live: float = 900) -> Router:
+        return Router(
+            me="pod-0",
+            local=self.take,
+            owner_of=lambda _slot: self.owner,
+            peers=cast(Peers, self),
+            journal=Journal(self.folder, now=lambda: self.unix),
+            open_now=lambda: self.open_users,
+            capacity=capacity,
+            time_to_live=time_to_live,
+            clock=lambda: time.monotonic() + self.passed,
+            now=lambda: self.unix,
+        )
+
+
+Run = Callable[[Router], Router]
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
+
+
+@pytest.fixture
+async def run() -> AsyncIterator[Run]:
+    tasks: list[asyncio.Task[None]] = []
+
+    def begin(router: Router) -> Router:
+        tasks.append(asyncio.create_task(router.run()))
+        return router
+
+    yield begin
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def done(router: Router) -> None:
+    assert await router.flush(30) == 0
+
+
+async def test_a_mail_of_our_own_user_goes_to_our_listeners(world: World, run: Run) -> None:
+    world.local = TakeResult.TAKEN
+    router = run(world.router())
+    assert router.offer(mail())
+    await done(router)
+    assert world.taken == [mail()]
+    assert world.posts == []
+
+
+async def test_a_mail_of_another_s_user_is_handed_over_once(world: World, run: Run) -> None:
+    router = run(world.router())
+    router.offer(mail())
+    await done(router)
+    assert world.posts == [("pod-1", 1)]
+
+
+@pytest.mark.parametrize("result", [TakeResult.DENIED, TakeResult.UNKNOWN])
+async def test_a_mail_that_nobody_is_to_be_told_of_ends_here(world: World, run: Run, result: TakeResult) -> None:
+    world.local = result
+    router = run(world.router())
+    router.offer(mail())
+    await done(router)
+    assert world.posts == []
+    assert Journal(world.folder).replay() == []
+
+
+async def test_a_user_that_the_owner_does_not_know_ends_it(world: World, run: Run) -> None:
+    world.answers["pod-1"] = PeerAnswer(Answer.UNKNOWN_USER)
+    router = run(world.router())
+    router.offer(mail())
+    await done(router)
+    assert len(world.posts) == 1
+
+
+async def test_it_follows_a_user_that_moves(world: World, run: Run) -> None:
+    world.answers["pod-1"] = PeerAnswer(Answer.NOT_MINE)
+    router = run(world.router())
+    router.offer(mail())
+    await until(lambda: len(world.posts) >= 2)
+    world.owner = "pod-2"
+    await done(router)
+    assert world.posts[-1] == ("pod-2", 1)
+
+
+async def test_it_follows_what_the_former_owner_says(world: World, run: Run) -> None:
+    world.answers["pod-1"] = PeerAnswer(Answer.NOT_MINE, "pod-2")
+    router = run(world.router())
+    router.offer(mail())
+    await done(router)
+    assert world.posts == [("pod-1", 1), ("pod-2", 1)]
+
+
+async def test_it_does_not_send_to_itself(world: World, run: Run) -> None:
+    world.answers["pod-1"] = PeerAnswer(Answer.NOT_MINE, "pod-0")
+    router = run(world.router())
+    router.offer(mail())
+    await until(lambda: len(world.posts) >= 2)
+    world.owner = "pod-0"
+    world.local = TakeResult.TAKEN
+    router.ownership_changed()
+    await done(router)
+    assert {pod for pod, _ in world.posts} == {"pod-1"}
+    assert world.taken == [mail()]
+
+
+async def test_without_an_owner_it_waits_for_one(world: World, run: Run) -> None:
+    world.owner = None
+    router = run(world.router())
+    router.offer(mail())
+    await until(lambda: router._due and router._due[0][2].tries >= 2)
+    assert world.posts == []
+    world.owner = "pod-1"
+    router.ownership_changed()
+    await done(router)
+
+
+async def test_a_pod_that_is_not_reached_is_tried_again_with_a_new_look_at_the_owner(world: World, run: Run) -> None:
+    world.answers["pod-1"] = PeerAnswer(Answer.UNREACHABLE)
+    router = run(world.router())
+    router.offer(mail())
+    await until(lambda: len(world.posts) >= 2)
+    world.owner = "pod-2"
+    await done(router)
+    assert world.posts[-1] == ("pod-2", 1)
+
+
+async def test_a_pod_that_hangs_delays_no_other(world: World, run: Run) -> None:
+    world.hang.add("pod-1")
+    router = run(world.router())
+    for uid in range(1, 21):
+        router.offer(mail(uid))
+    await until(lambda: world.under_way == 4)
+    world.owner = "pod-2"
+    for uid in range(101, 121):
+        router.offer(mail(uid))
+    await until(lambda: router.pending == 20)
+    assert {pod for pod, uid in world.posts if uid > 100} == {"pod-2"}
+    assert sum(pod == "pod-1" for pod, _ in world.posts) == 4
+
+
+async def test_a_pod_that_is_not_reached_is_not_hammered(world: World, run: Run) -> None:
+    world.answers["pod-1"] = PeerAnswer(Answer.UNREACHABLE)
+    router = run(world.router())
+    for uid in range(1, 101):
+        router.offer(mail(uid))
+    await until(lambda: len(world.posts) >= 4 + 3)
+    world.answers.clear()
+    await done(router)
+    assert sorted({uid for _, uid in world.posts}) == list(range(1, 101))
+    assert len(world.posts) < 150, "while it rests, one try at a time"
+
+
+async def test_after_its_time_to_live_a_mail_is_given_up(world: World, run: Run) -> None:
+    world.owner = None
+    router = world.router(time_to_live=900)
+    router.offer(mail())
+    world.passed += 800
+    run(router)
+    await until(lambda: router._due and router._due[0][2].tries >= 1)
+    assert router.pending == 1
+    world.passed += 100
+    router.ownership_changed()
+    await done(router)
+    assert Journal(world.folder).replay() == []
+
+
+async def test_there_is_no_room_beyond_the_capacity(world: World) -> None:
+    router = world.router(capacity=3)
+    assert [router.offer(mail(uid)) for uid in range(1, 6)] == [True, True, True, False, False]
+
+
+async def test_a_new_process_goes_on_where_the_killed_one_was(world: World, run: Run) -> None:
+    world.owner = None
+    first = world.router()
+    first.offer(mail(1))
+    first.offer(mail(2))
+    world.owner = "pod-1"
+    second = run(world.router())
+    assert second.pending == 2
+    await done(second)
+    assert sorted(world.posts) == [("pod-1", 1), ("pod-1", 2)]
+    assert world.router().pending == 0
+
+
+async def test_the_journal_keeps_a_mail_until_it_has_been_told(world: World, run: Run) -> None:
+    world.local = TakeResult.TAKEN
+    world.open_users = {(1, 3)}
+    router = run(world.router())
+    router.offer(mail(1, user=3))
+    router.offer(mail(2, user=4))
+    assert router.take(mail(3, user=3)) is TakeResult.TAKEN
+    await done(router)
+    router._telling.sweep()
+    assert [entry.mail.uid for entry in Journal(world.folder).replay()] == [1, 3]
+    world.open_users = set()
+    router._telling.sweep()
+    assert Journal(world.folder).replay() == []
+
+
+async def test_mails_that_are_being_told_give_way_to_new_ones(world: World, run: Run) -> None:
+    world.local = TakeResult.TAKEN
+    world.open_users = {(1, user) for user in range(1, 10_000)}
+    router = run(world.router())
+    router._journal._most_pending_bytes = 2000
+    for user in range(1, 101):
+        assert router.offer(mail(user, user=user))
+        await done(router)
+    assert router._journal._pending_bytes <= 2000
+    assert len(world.taken) == 100
+
+
+async def test_a_mail_that_was_given_back_keeps_its_age(world: World, run: Run) -> None:
+    world.owner = None
+    router = run(world.router(time_to_live=900))
+    router.offer(mail(), age=901)
+    await done(router)
+    assert world.posts == []
+
+
+async def test_flush_says_what_is_left(world: World, run: Run) -> None:
+    world.owner = None
+    router = run(world.router())
+    router.offer(mail())
+    assert await router.flush(0.01) == 1
+
+
+async def test_a_step_of_the_wall_clock_makes_no_mail_old(world: World, run: Run) -> None:
+    world.owner = None
+    router = run(world.router())
+    router.offer(mail())
+    world.unix += 10_000
+    router.ownership_changed()
+    await asyncio.sleep(0)
+    world.owner = "pod-1"
+    router.ownership_changed()
+    await done(router)
+    assert world.posts == [("pod-1", 1)]

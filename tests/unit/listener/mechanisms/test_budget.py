@@ -1,0 +1,138 @@
+import asyncio
+
+import pytest
+
+from mailpush.imap.client import ImapLogin, ImapServer
+from mailpush.listener.mechanisms.budget import AuthFailuresHighError, ConnectBudget
+from mailpush.work.pace import backoff
+
+SERVER = ImapServer("mail.example.org")
+OTHER = ImapServer("other.example.org")
+LOGIN = ImapLogin("alice", "wrong")
+USER = (1, 3)
+
+
+class Time:
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.waits: list[float] = []
+
+    def clock(self) -> float:
+        return self.now
+
+    async def sleep(self, seconds: float) -> None:
+        self.waits.append(round(seconds, 6))
+
+
+@pytest.fixture
+def time() -> Time:
+    return Time()
+
+
+def budget_of(time: Time, *, burst: int = 2, concurrency: int = 100, auth_failures: int = 3) -> ConnectBudget:
+    return ConnectBudget(
+        rate=10,
+        burst=burst,
+        concurrency=concurrency,
+        auth_failures=auth_failures,
+        clock=time.clock,
+        sleep=time.sleep,
+    )
+
+
+async def begin(budget: ConnectBudget, server: ImapServer = SERVER, *, proven: bool = False) -> None:
+    async with budget.conversation(server, proven=proven):
+        pass
+
+
+async def test_after_a_burst_conversations_begin_at_the_rate(time: Time) -> None:
+    budget = budget_of(time)
+    for _ in range(5):
+        await begin(budget)
+    assert time.waits == [0.1, 0.2, 0.3]
+
+
+async def test_an_idle_time_gives_no_more_than_a_burst(time: Time) -> None:
+    budget = budget_of(time)
+    time.now += 3600
+    for _ in range(3):
+        await begin(budget)
+    assert time.waits == [0.1]
+
+
+async def test_each_server_has_a_budget_of_its_own(time: Time) -> None:
+    budget = budget_of(time, burst=1)
+    await begin(budget, SERVER)
+    await begin(budget, OTHER)
+    assert time.waits == []
+
+
+async def test_only_so_many_conversations_are_under_way(time: Time) -> None:
+    budget = budget_of(time, burst=100, concurrency=2)
+    under_way: list[int] = []
+    go_on = asyncio.Event()
+
+    async def converse(number: int) -> None:
+        async with budget.conversation(SERVER, proven=False):
+            under_way.append(number)
+            await go_on.wait()
+
+    tasks = [asyncio.create_task(converse(number)) for number in range(5)]
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert under_way == [0, 1]
+    go_on.set()
+    await asyncio.gather(*tasks)
+    assert under_way == [0, 1, 2, 3, 4]
+
+
+def test_a_refused_login_waits_longer_each_time_up_to_an_hour(time: Time) -> None:
+    budget = budget_of(time, auth_failures=1000)
+    waits = [budget.auth_failed(SERVER, USER, LOGIN) for _ in range(12)]
+    for number, wait in enumerate(waits):
+        whole = min(3600.0, 60.0 * 2**number)
+        assert whole / 2 <= wait <= whole
+    assert budget.auth_wait(SERVER, USER, LOGIN) == pytest.approx(waits[-1])
+
+
+def test_another_password_is_tried_at_once(time: Time) -> None:
+    budget = budget_of(time)
+    budget.auth_failed(SERVER, USER, LOGIN)
+    assert budget.auth_wait(SERVER, USER, LOGIN) > 0
+    assert budget.auth_wait(SERVER, USER, ImapLogin("alice", "right")) == 0
+    assert budget.auth_wait(SERVER, (1, 4), LOGIN) == 0
+
+
+def test_a_login_that_works_is_forgiven(time: Time) -> None:
+    budget = budget_of(time)
+    budget.auth_failed(SERVER, USER, LOGIN)
+    budget.auth_succeeded(SERVER, USER)
+    assert budget.auth_wait(SERVER, USER, LOGIN) == 0
+
+
+async def test_after_many_refusals_only_proven_passwords_are_tried(time: Time) -> None:
+    budget = budget_of(time, burst=100)
+    for user in range(3):
+        await begin(budget)
+        budget.auth_failed(SERVER, (1, user), LOGIN)
+    assert budget.auth_failures_high(SERVER)
+    with pytest.raises(AuthFailuresHighError) as refused:
+        await begin(budget)
+    assert refused.value.retry_in == pytest.approx(60)
+    await begin(budget, proven=True)
+    await begin(budget, OTHER)
+    time.now += 60
+    await begin(budget)
+    assert not budget.auth_failures_high(SERVER)
+
+
+def test_no_password_stands_in_what_the_budget_shows(time: Time) -> None:
+    budget = budget_of(time)
+    budget.auth_failed(SERVER, USER, ImapLogin("alice", "pa55w0rd"))
+    assert "pa55w0rd" not in repr(vars(budget))
+
+
+@pytest.mark.parametrize("failures", [1, 2, 5, 1000])
+def test_backoff_stays_between_half_and_the_whole(failures: int) -> None:
+    for _ in range(50):
+        assert min(60.0, 2.0 * 2 ** min(failures - 1, 30)) / 2 <= backoff(failures, 2.0, 60.0) <= 60.0

@@ -1,0 +1,254 @@
+"""The order in which a pod stops, acks and starts."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from typing import Any, cast
+
+import pytest
+
+from mailpush.listener.shards.lease import LeaseKeeper
+from mailpush.listener.shards.loop import Shards
+from mailpush.sharding.leases import Ack, Holder, LeaseState, lease_annotations
+from mailpush.sharding.rights import Right
+from mailpush.sharding.shardmap import NONE, Move, PodRef, ShardMap
+from mailpush.sharding.slots import SLOTS
+from tests.unit.listener.fakekube import until
+
+ME, OTHER = PodRef("mail-push-main-0", "a"), PodRef("mail-push-main-1", "b")
+
+
+class Keeper:
+    """Notes what is published."""
+
+    def __init__(self) -> None:
+        self.right = Right(lasts=1000.0)
+        self.right.renewed(0.0)
+        self.holder = Holder(ME.name, ME.uid, "n")
+        self.acks: list[Ack] = []
+        self.looks = 0
+
+    def ack(self, ack: Ack) -> None:
+        self.acks.append(ack)
+
+    def update(self, **_: Any) -> None:
+        pass
+
+    def look(self) -> None:
+        self.looks += 1
+
+
+class Supervisor:
+    """Notes what is started; stops only when it is let."""
+
+    def __init__(self) -> None:
+        self.running: set[int] = set()
+        self.may_stop = asyncio.Event()
+        self.may_stop.set()
+
+    def start_slots(self, slots: Iterable[int], epoch: int) -> None:
+        self.running.update(slots)
+
+    async def stop_slots(self, slots: Iterable[int]) -> None:
+        await self.may_stop.wait()
+        self.running.difference_update(slots)
+
+    def counts(self) -> tuple[dict[str, int], dict[str, int]]:
+        return {}, {}
+
+
+class Scene:
+    def __init__(self) -> None:
+        self.keeper = Keeper()
+        self.supervisor = Supervisor()
+        self.warm = True
+        self.moves = 0
+        self.now = 1.0
+        self.shards = Shards(
+            ME,
+            "main",
+            cast("LeaseKeeper", self.keeper),
+            self.supervisor,
+            warm=lambda: self.warm,
+            moved=self.moved,
+            clock=lambda: self.now,
+        )
+
+    def moved(self) -> None:
+        self.moves += 1
+
+    def map(self, epoch: int, owners: dict[int, int], *moves: Move, uid: str = "m") -> None:
+        """Slots by the index of their pod: 0 is this one, 1 the other."""
+        numbers = tuple(owners.get(slot, NONE) for slot in range(SLOTS))
+        spec = ShardMap(epoch, False, (ME, OTHER), numbers, moves).to_spec()
+        self.shards.observe_map(
+            "MODIFIED", {"metadata": {"name": "main", "uid": uid, "resourceVersion": str(epoch)}, "spec": spec}
+        )
+
+    def lease(self, pod: PodRef, state: LeaseState) -> None:
+        holder = str(state.holder) if state.holder else ""
+        self.shards.observe_lease(
+            "MODIFIED",
+            {
+                "metadata": {"name": pod.name, "annotations": lease_annotations(state)},
+                "spec": {"holderIdentity": holder},
+            },
+        )
+
+    def acked(self) -> int:
+        return self.keeper.acks[-1].applied_epoch if self.keeper.acks else 0
+
+
+@pytest.fixture
+async def scene() -> AsyncIterator[Scene]:
+    scene = Scene()
+    task = asyncio.create_task(scene.shards.run())
+    yield scene
+    task.cancel()
+    await asyncio.wait({task})
+
+
+def released(through: int, pod: PodRef = OTHER) -> LeaseState:
+    return LeaseState(holder=Holder(pod.name, pod.uid, "x"), map_uid="m", released_through=through, capable=True)
+
+
+async def test_nothing_starts_before_the_lease_is_taken(scene: Scene) -> None:
+    scene.map(1, {5: 0})
+    await asyncio.sleep(0.01)
+    assert not scene.supervisor.running
+    scene.shards.begin(LeaseState())
+    await until(lambda: scene.supervisor.running == {5})
+    assert scene.acked() == 1
+
+
+async def test_nothing_starts_before_the_users_are_listed(scene: Scene) -> None:
+    scene.warm = False
+    scene.shards.begin(LeaseState())
+    scene.map(1, {5: 0})
+    await until(lambda: scene.acked() == 1)
+    assert not scene.supervisor.running
+    scene.warm = True
+    scene.shards.wake()
+    await until(lambda: scene.supervisor.running == {5})
+
+
+async def test_nothing_starts_without_the_right(scene: Scene) -> None:
+    scene.now = 2000.0
+    scene.shards.begin(LeaseState())
+    scene.map(1, {5: 0})
+    await until(lambda: scene.acked() == 1)
+    assert not scene.supervisor.running
+
+
+async def test_nothing_starts_from_a_map_below_what_the_lease_said(scene: Scene) -> None:
+    scene.shards.begin(LeaseState(map_uid="m", applied_epoch=4, floor=9))
+    scene.map(8, {5: 0})
+    await until(lambda: scene.acked() == 8)
+    assert not scene.supervisor.running
+    scene.map(9, {5: 0})
+    await until(lambda: scene.supervisor.running == {5})
+
+
+async def test_a_map_is_acked_only_when_what_it_takes_has_stopped(scene: Scene) -> None:
+    scene.shards.begin(LeaseState())
+    scene.map(1, {5: 0, 6: 0})
+    await until(lambda: scene.supervisor.running == {5, 6})
+    scene.supervisor.may_stop.clear()
+    scene.map(2, {5: 0, 6: 1})
+    await asyncio.sleep(0.02)
+    assert scene.acked() == 1
+    scene.supervisor.may_stop.set()
+    await until(lambda: scene.acked() == 2)
+    assert scene.supervisor.running == {5}
+
+
+async def test_a_slot_that_comes_back_while_it_stops_is_started_again(scene: Scene) -> None:
+    scene.shards.begin(LeaseState())
+    scene.map(1, {5: 0})
+    await until(lambda: scene.supervisor.running == {5})
+    scene.supervisor.may_stop.clear()
+    scene.map(2, {5: 1})
+    await asyncio.sleep(0.01)
+    scene.map(3, {5: 0})
+    scene.supervisor.may_stop.set()
+    await until(lambda: scene.acked() == 3 and scene.supervisor.running == {5})
+
+
+async def test_a_receiver_starts_when_the_giver_has_released_and_not_before(scene: Scene) -> None:
+    scene.shards.begin(LeaseState())
+    scene.lease(OTHER, released(1))
+    scene.map(2, {5: 1}, Move(OTHER, ME, 2, frozenset({5})))
+    await until(lambda: scene.acked() == 2)
+    assert not scene.supervisor.running
+    assert scene.shards.owner_of(5) == OTHER.name
+    scene.lease(OTHER, released(2, PodRef(OTHER.name, "its successor")))
+    await asyncio.sleep(0.01)
+    assert not scene.supervisor.running
+    scene.lease(OTHER, released(2))
+    await until(lambda: scene.supervisor.running == {5})
+    assert scene.shards.owner_of(5) == ME.name
+
+
+async def test_a_giver_names_the_receiver_once_it_has_stopped(scene: Scene) -> None:
+    scene.shards.begin(LeaseState())
+    scene.map(1, {5: 0})
+    await until(lambda: scene.supervisor.running == {5})
+    scene.supervisor.may_stop.clear()
+    scene.map(2, {5: 0}, Move(ME, OTHER, 2, frozenset({5})))
+    assert scene.shards.owner_of(5) == ME.name
+    scene.supervisor.may_stop.set()
+    await until(lambda: scene.shards.owner_of(5) == OTHER.name)
+    assert scene.keeper.acks[-1].released_through == 2
+
+
+async def test_an_unreadable_or_deleted_map_changes_nothing(scene: Scene) -> None:
+    scene.shards.begin(LeaseState())
+    scene.map(1, {5: 0})
+    await until(lambda: scene.supervisor.running == {5})
+    scene.shards.observe_map("MODIFIED", {"metadata": {"uid": "m", "resourceVersion": "2"}, "spec": {"owners": "?"}})
+    scene.shards.observe_map("DELETED", {"metadata": {"uid": "m"}})
+    await asyncio.sleep(0.01)
+    assert scene.supervisor.running == {5}
+    assert scene.shards.owner_of(5) == ME.name
+
+
+async def test_retiring_stops_everything(scene: Scene) -> None:
+    scene.shards.begin(LeaseState())
+    scene.map(1, {5: 0})
+    await until(lambda: scene.supervisor.running == {5})
+    assert await scene.shards.retire(60.0)
+    assert not scene.supervisor.running
+    scene.map(2, {5: 0, 6: 0})
+    await until(lambda: scene.acked() == 2)
+    assert not scene.supervisor.running
+
+
+async def test_draining_waits_until_the_operator_has_moved_all_away(scene: Scene) -> None:
+    scene.shards.begin(LeaseState())
+    scene.map(1, {5: 0})
+    await until(lambda: scene.supervisor.running == {5})
+    assert not await scene.shards.drain(0.01)
+    draining = asyncio.create_task(scene.shards.drain(60.0))
+    scene.map(2, {5: 0}, Move(ME, OTHER, 2, frozenset({5})))
+    assert await draining
+
+
+@pytest.mark.parametrize(
+    ("state", "expected"),
+    [
+        (released(1), True),
+        (LeaseState(holder=Holder(OTHER.name, "b", "x"), capable=True, draining=True), False),
+        (LeaseState(holder=Holder(OTHER.name, "b", "x"), capable=False), False),
+        (LeaseState(capable=True), False),
+    ],
+)
+async def test_who_could_have_the_slots(scene: Scene, state: LeaseState, expected: bool) -> None:
+    scene.lease(ME, released(1, ME))
+    scene.lease(OTHER, state)
+    assert scene.shards.successors() is expected
+
+
+async def test_a_change_of_ones_own_lease_by_another_is_looked_at_now(scene: Scene) -> None:
+    scene.lease(ME, LeaseState(holder=scene.keeper.holder))
+    assert scene.keeper.looks == 0
+    scene.lease(ME, LeaseState(floor=3))
+    assert scene.keeper.looks == 1

@@ -1,0 +1,124 @@
+"""Two PushUsers of one user: Dovecot has one registration for both."""
+
+from typing import Any, cast
+
+import pytest
+
+from mailpush.kube.client import Kube
+from mailpush.kube.errors import KubeError, NotFoundError, UnreachableError
+from mailpush.kube.resources import PUSH_USER, SHARD_MAP, Resource
+from mailpush.listener.users.mailbox import UserSecrets
+from mailpush.listener.users.siblings import Siblings
+from mailpush.listener.users.status import Outcome
+from mailpush.listener.users.user_listener import UserListener
+from mailpush.listener.users.watch import User
+from tests.unit.listener.fakekube import FakeKube
+from tests.unit.listener.people import FakeSite, push_user, user
+
+
+class Namespace:
+    """Two MailPushConfigs, `main` and `other`, and these PushUsers."""
+
+    def __init__(self, *bodies: dict[str, Any]) -> None:
+        self.users = {body["metadata"]["name"]: body for body in bodies}
+        self.configs = ["main", "other"]
+        self.fail: KubeError | None = None
+        self.lists = 0
+
+    async def list(self, resource: Resource, _namespace: str) -> tuple[list[dict[str, Any]], str]:
+        assert resource is SHARD_MAP
+        self.lists += 1
+        if self.fail is not None:
+            raise self.fail
+        return [{"metadata": {"name": name}} for name in self.configs], "1"
+
+    async def get(self, resource: Resource, _namespace: str, name: str) -> dict[str, Any]:
+        assert resource is PUSH_USER
+        if name not in self.users:
+            raise NotFoundError(404, "NotFound", name)
+        return self.users[name]
+
+    def siblings(self) -> Siblings:
+        return Siblings(cast("Kube", self), "ns", "main", clock=lambda: 100.0)
+
+
+def other(number: int = 3, **changes: Any) -> dict[str, Any]:
+    metadata = {"uid": "of-the-other"} | changes.pop("metadata", {})
+    return push_user(number, config="other", metadata=metadata, **changes)
+
+
+@pytest.mark.parametrize(
+    ("body", "needs"),
+    [
+        (other(), True),
+        (push_user(), False),
+        (other(4), False),
+        (other(suspend=True), False),
+        (other(clients=[]), False),
+        (other(metadata={"deletionTimestamp": "2026-01-01T00:00:00Z"}), False),
+        ({"metadata": {"name": "other-1-3"}, "spec": {}}, False),
+    ],
+)
+async def test_only_a_living_push_user_of_the_same_user_needs_the_registration(
+    body: dict[str, Any], needs: bool
+) -> None:
+    assert await Namespace(body).siblings().need(user()) is needs
+
+
+async def test_where_all_users_are_denied_at_once_the_api_server_is_asked_little() -> None:
+    namespace = Namespace()
+    siblings = namespace.siblings()
+    for number in range(1, 100):
+        assert not await siblings.need(user(number))
+    assert namespace.lists == 1
+
+
+class Scene:
+    def __init__(self, *bodies: dict[str, Any]) -> None:
+        self.namespace = Namespace(*bodies)
+        self.fake = FakeSite()
+        self.outcomes: list[Outcome] = []
+        self.one = UserListener(
+            (1, 3),
+            7,
+            report=lambda _key, outcome, _health: self.outcomes.append(outcome),
+            again=lambda _: None,
+            on_mail=lambda _: None,
+            needed=self.namespace.siblings().need,
+        )
+
+    async def reconcile(self, who: User) -> float | None:
+        return await self.one.reconcile(who, self.fake.site(), UserSecrets(cast("Kube", FakeKube()), "ns", lambda: 0.0))
+
+    @property
+    def unregistered(self) -> int:
+        return self.fake.dovecot.listeners[0].unregistered
+
+
+DELETED = user(metadata={"deletionTimestamp": "2026-01-01T00:00:00Z", "finalizers": ["mailpush.dev/unregister"]})
+
+
+async def test_a_user_who_goes_over_to_another_config_stays_registered() -> None:
+    scene = Scene(push_user(), other())
+    await scene.reconcile(user())
+    await scene.reconcile(DELETED)
+    assert (scene.unregistered, scene.fake.dovecot.running) == (0, [])
+    assert scene.outcomes[-1].reason == "Unregistered"  # so that the operator lets the object go
+
+
+async def test_so_does_one_who_is_denied_here_and_wanted_there() -> None:
+    scene = Scene(push_user(), other())
+    await scene.reconcile(user())
+    await scene.reconcile(user(suspend=True))
+    assert (scene.unregistered, scene.fake.dovecot.running, scene.outcomes[-1].reason) == (0, [], "Suspended")
+
+
+async def test_as_long_as_nobody_can_say_who_needs_it_nothing_is_taken_away() -> None:
+    scene = Scene(push_user())
+    await scene.reconcile(user())
+    scene.namespace.fail = UnreachableError("no API")
+    assert await scene.reconcile(DELETED) is not None
+    assert (scene.unregistered, scene.outcomes[-1].reason) == (0, "UnregisterFailed")
+    scene.namespace.fail = None
+    await scene.reconcile(DELETED)
+    assert (scene.unregistered, scene.outcomes[-1].reason) == (1, "Unregistered")

@@ -1,0 +1,206 @@
+"""What is written into a PushUser's status, and when it is not."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any, cast
+
+import pytest
+
+from mailpush.api.meta import Condition
+from mailpush.api.pushuser import PushUserStatus
+from mailpush.kube.client import Kube
+from mailpush.kube.errors import ConflictError, UnreachableError
+from mailpush.listener.users import status as status_module
+from mailpush.listener.users.status import Outcome, StatusWriter, says, status_of
+from mailpush.listener.users.watch import User, UserKey
+from tests.unit.listener.fakekube import FakeKube, until
+from tests.unit.listener.people import user
+
+POD = "mail-push-main-0"
+GOOD = Outcome("True", "Registered", "it calls", "dovecot", 5)
+BAD = Outcome("False", "ServerUnreachable", "refused", "dovecot", 5)
+NOON = datetime(2026, 11, 24, 12, 0, 0, tzinfo=UTC)
+KEY = (1, 3)
+
+
+def with_status(one: User, status: dict[str, Any]) -> User:
+    return replace(one, status=PushUserStatus.model_validate(status))
+
+
+def test_the_status_of_a_listening_user() -> None:
+    assert status_of(user(metadata={"generation": 4}), GOOD, POD, [], NOON) == {
+        "conditions": [
+            {
+                "type": kind,
+                "status": "True",
+                "observedGeneration": 4,
+                "lastTransitionTime": "2026-11-24T12:00:00Z",
+                "reason": "Registered",
+                "message": "it calls",
+            }
+            for kind in ("Listening", "Ready")
+        ],
+        "pod": POD,
+        "mechanism": "dovecot",
+        "permanent": True,
+        "reason": "Registered",
+        "ownerEpoch": 5,
+    }
+
+
+def test_a_denied_user_has_no_mechanism_and_is_not_permanent() -> None:
+    status = status_of(user(), Outcome("False", "Suspended", "m", None, 5), POD, [], NOON)
+    assert "mechanism" not in status
+    assert (status["permanent"], status["reason"]) == (False, "Suspended")
+
+
+def test_unknown_is_not_ready() -> None:
+    conditions = status_of(user(), Outcome("Unknown", "UnregisterFailed", "m", "dovecot", 5), POD, [], NOON)[
+        "conditions"
+    ]
+    assert [(one["type"], one["status"]) for one in conditions] == [("Listening", "Unknown"), ("Ready", "False")]
+
+
+def test_the_time_of_the_last_change_stays_while_only_the_reason_changes() -> None:
+    before = [
+        Condition(
+            type="Listening", status="False", last_transition_time="2026-11-24T08:00:00Z", reason="r", message=""
+        ),
+        Condition(type="Ready", status="True", last_transition_time="2026-11-24T08:00:00Z", reason="r", message=""),
+    ]
+    conditions = status_of(user(), BAD, POD, before, NOON)["conditions"]
+    assert [one["lastTransitionTime"] for one in conditions] == ["2026-11-24T08:00:00Z", "2026-11-24T12:00:00Z"]
+
+
+def test_a_status_that_says_it_already_is_recognised_whatever_its_epoch() -> None:
+    one = user()
+    told = with_status(one, status_of(one, GOOD, POD, [], NOON))
+    assert says(told, replace(GOOD, epoch=9), POD)
+    assert not says(told, GOOD, "mail-push-main-1")
+    assert not says(told, BAD, POD)
+    assert not says(replace(told, generation=2), GOOD, POD)
+    assert not says(one, GOOD, POD)
+
+
+class Scene:
+    def __init__(self) -> None:
+        self.kube = FakeKube()
+        self.users: dict[UserKey, User] = {KEY: user()}
+        self.may_write = True
+        self.writer = StatusWriter(
+            cast("Kube", self.kube), "ns", POD, self.users.get, lambda: self.may_write, per_second=10_000
+        )
+
+    def written(self) -> list[str]:
+        return [one["status"]["reason"] for one in self.kube.applied]
+
+
+@pytest.fixture
+async def scene(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Scene]:
+    monkeypatch.setattr(status_module, "RETRY_SECONDS", (0.001,))
+    scene = Scene()
+    task = asyncio.create_task(scene.writer.run())
+    yield scene
+    task.cancel()
+    await asyncio.wait({task})
+
+
+async def test_it_is_applied_as_the_listeners_with_the_uid_of_the_object(scene: Scene) -> None:
+    scene.writer.submit(KEY, GOOD)
+    await until(scene.written)
+    body = scene.kube.applied[0]
+    assert (body["manager"], body["subresource"]) == ("mail-push-listener", "status")
+    assert body["metadata"] == {"name": "main-1-3", "uid": "uid-3"}
+
+
+async def test_what_was_not_written_yet_is_superseded(scene: Scene) -> None:
+    scene.kube.gate.clear()
+    scene.writer.submit(KEY, GOOD)
+    await until(lambda: scene.kube.at_gate)
+    for reason in ("One", "Two", "Three"):
+        scene.writer.submit(KEY, replace(BAD, reason=reason))
+    scene.kube.gate.set()
+    await until(lambda: len(scene.written()) == 2)
+    await scene.writer.flush(60.0)
+    assert scene.written() == ["Registered", "Three"]
+
+
+async def test_what_is_said_already_is_not_written_again(scene: Scene) -> None:
+    scene.users[KEY] = with_status(user(), status_of(user(), GOOD, POD, [], NOON))
+    scene.writer.submit(KEY, GOOD)
+    scene.users[(1, 4)] = user(4)
+    scene.writer.submit((1, 4), BAD)
+    await until(scene.written)
+    assert scene.written() == ["ServerUnreachable"]
+
+
+async def test_a_watch_that_lags_does_not_keep_an_outdated_status(scene: Scene) -> None:
+    scene.users[KEY] = with_status(user(), status_of(user(), GOOD, POD, [], NOON))
+    scene.writer.submit(KEY, BAD)
+    await until(lambda: scene.written() == ["ServerUnreachable"])
+    scene.writer.submit(KEY, GOOD)  # the watch still shows the status of before
+    await until(lambda: scene.written() == ["ServerUnreachable", "Registered"])
+
+
+async def test_what_another_wrote_over_it_is_put_right(scene: Scene) -> None:
+    scene.writer.submit(KEY, GOOD)
+    await until(lambda: scene.written() == ["Registered"])
+    lost = Outcome("Unknown", "OwnerLost", "m", "dovecot", 5)
+    scene.users[KEY] = with_status(user(), status_of(user(), lost, POD, [], NOON))
+    scene.writer.submit(KEY, GOOD)
+    await until(lambda: scene.written() == ["Registered", "Registered"])
+
+
+async def test_a_later_owner_is_not_written_over(scene: Scene) -> None:
+    scene.users[KEY] = with_status(user(), {"pod": "mail-push-main-1", "ownerEpoch": 6})
+    scene.users[(1, 4)] = user(4)
+    scene.writer.submit(KEY, GOOD)
+    scene.writer.submit((1, 4), BAD)
+    await until(scene.written)
+    assert scene.written() == ["ServerUnreachable"]
+
+
+async def test_a_pod_without_its_right_writes_nothing(scene: Scene) -> None:
+    scene.may_write = False
+    scene.writer.submit(KEY, GOOD)
+    await asyncio.sleep(0.02)
+    assert scene.written() == []
+    scene.may_write = True
+    await until(scene.written)
+
+
+async def test_released_users_are_dropped_and_what_is_under_way_is_waited_for(scene: Scene) -> None:
+    scene.users[(1, 4)] = user(4)
+    scene.kube.gate.clear()
+    scene.writer.submit(KEY, GOOD)
+    await until(lambda: scene.kube.at_gate)
+    scene.writer.submit(KEY, BAD)
+    dropping = asyncio.create_task(scene.writer.drop([KEY]))
+    await asyncio.sleep(0.01)
+    assert not dropping.done()
+    scene.kube.gate.set()
+    await dropping
+    scene.writer.submit((1, 4), GOOD)
+    await until(lambda: len(scene.written()) == 2)
+    assert [one["metadata"]["name"] for one in scene.kube.applied] == ["main-1-3", "main-1-4"]
+
+
+async def test_trouble_with_the_api_is_waited_out(scene: Scene) -> None:
+    scene.kube.fail = UnreachableError("down")
+    scene.writer.submit(KEY, GOOD)
+    await asyncio.sleep(0.02)
+    scene.kube.fail = None
+    await until(lambda: scene.written() == ["Registered"])
+
+
+async def test_a_user_that_is_another_object_by_now_is_let_go(scene: Scene) -> None:
+    scene.kube.fail = ConflictError(409, "Conflict", "the UID differs")
+    scene.writer.submit(KEY, GOOD)
+    await scene.writer.flush(60.0)
+    scene.kube.fail = None
+    scene.users[(1, 4)] = user(4)
+    scene.writer.submit((1, 4), GOOD)
+    await until(scene.written)
+    assert [one["metadata"]["name"] for one in scene.kube.applied] == ["main-1-4"]

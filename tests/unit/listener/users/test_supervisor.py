@@ -1,0 +1,205 @@
+"""The users of the owned slots, and whose a mail is."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, cast
+
+import pytest
+
+from mailpush.kube.client import Kube
+from mailpush.listener.mails.offer import TakeResult
+from mailpush.listener.mechanisms.base import Health, State
+from mailpush.listener.users import supervisor as supervisor_module
+from mailpush.listener.users.mailbox import UserSecrets
+from mailpush.listener.users.status import Outcome, StatusWriter
+from mailpush.listener.users.supervisor import Supervisor
+from mailpush.listener.users.watch import UserKey, Users
+from mailpush.notifications.dispatcher import Undelivered, Wanted
+from mailpush.notifications.notification import NewMail
+from mailpush.sharding.slots import slot_of
+from tests.unit.listener.fakekube import FakeKube
+from tests.unit.listener.people import CLIENT, FakeSite, push_user
+
+THREE, FOUR = slot_of(1, 3), slot_of(1, 4)
+
+
+class Statuses:
+    def __init__(self) -> None:
+        self.last: dict[UserKey, Outcome] = {}
+
+    def submit(self, key: UserKey, outcome: Outcome) -> None:
+        self.last[key] = outcome
+
+    async def drop(self, keys: Any) -> None:
+        for key in keys:
+            self.last.pop(key, None)
+
+
+class Dispatcher:
+    def __init__(self) -> None:
+        self.dispatched: list[tuple[NewMail, tuple[str, ...]]] = []
+        self.open: list[NewMail] = []
+        self.settled: Callable[[int, int], bool] | None = None
+
+    def dispatch(self, mail: NewMail, clients: tuple[str, ...]) -> int:
+        self.dispatched.append((mail, clients))
+        return 1
+
+    async def settle(self, wanted: Wanted, grace: float) -> list[Undelivered]:
+        self.settled = wanted
+        return [Undelivered(mail, (CLIENT,), 1.0) for mail in self.open if wanted(mail.context_id, mail.user_id)]
+
+
+class Scene:
+    def __init__(self) -> None:
+        self.users = Users("main", lambda key: self.supervisor.user_changed(key))  # noqa: PLW0108
+        self.statuses = Statuses()
+        self.dispatcher = Dispatcher()
+        self.fake = FakeSite()
+        self.undelivered: list[Undelivered] = []
+        self.may_act = True
+        self.supervisor = Supervisor(
+            self.users,
+            UserSecrets(cast("Kube", FakeKube()), "ns", lambda: 0.0),
+            cast("StatusWriter", self.statuses),
+            self.dispatcher,
+            undelivered=self.undelivered.append,
+            may_act=lambda: self.may_act,
+        )
+        self.supervisor.apply(self.fake.site())
+
+    def there(self, number: int, **changes: Any) -> None:
+        self.users.observe("MODIFIED", push_user(number, **changes))
+
+    def mail(self, number: int) -> TakeResult:
+        return self.supervisor.local(NewMail(1, number, "INBOX", 1, 1))
+
+
+async def test_users_of_owned_slots_are_started_whichever_comes_first() -> None:
+    scene = Scene()
+    scene.there(3)
+    scene.supervisor.start_slots([THREE, FOUR], 5)
+    scene.there(4)
+    scene.there(5)
+    await scene.supervisor.idle()
+    assert {key: (one.reason, one.epoch) for key, one in scene.statuses.last.items()} == {
+        (1, 3): ("Registered", 5),
+        (1, 4): ("Registered", 5),
+    }
+
+
+async def test_whose_a_mail_is() -> None:
+    scene = Scene()
+    scene.there(3)
+    scene.there(4, suspend=True)
+    assert scene.mail(3) is TakeResult.NOT_MINE
+    scene.supervisor.start_slots([THREE, FOUR, slot_of(1, 6)], 1)
+    assert scene.mail(3) is TakeResult.NOT_MINE, "not decided yet"
+    await scene.supervisor.idle()
+    assert scene.mail(3) is TakeResult.TAKEN
+    assert scene.mail(4) is TakeResult.DENIED
+    assert scene.mail(6) is TakeResult.UNKNOWN
+    assert [(mail.user_id, clients) for mail, clients in scene.dispatcher.dispatched] == [(3, (CLIENT,))]
+
+
+async def test_what_a_mechanism_sees_is_told_by_the_owner_only() -> None:
+    scene = Scene()
+    scene.there(3)
+    scene.supervisor.start_slots([THREE], 1)
+    await scene.supervisor.idle()
+    listener = scene.fake.dovecot.running[0]
+    listener.on_mail(NewMail(1, 3, "INBOX", 1, 1))
+    await scene.supervisor.stop_slots([THREE])
+    listener.on_mail(NewMail(1, 3, "INBOX", 2, 1))
+    assert [mail.uid for mail, _ in scene.dispatcher.dispatched] == [1]
+
+
+async def test_after_a_stop_nothing_of_the_slot_has_an_effect() -> None:
+    scene = Scene()
+    scene.there(3)
+    scene.there(4)
+    scene.supervisor.start_slots([THREE, FOUR], 1)
+    await scene.supervisor.idle()
+    mail = NewMail(1, 3, "INBOX", 1, 1)
+    scene.dispatcher.open = [mail, NewMail(1, 4, "INBOX", 1, 1)]
+    await scene.supervisor.stop_slots([THREE])
+    assert [one.mailbox.user_id for one in scene.fake.dovecot.running] == [4]
+    assert [one.unregistered for one in scene.fake.dovecot.listeners] == [0, 0]
+    assert [rest.mail for rest in scene.undelivered] == [mail]
+    assert scene.mail(3) is TakeResult.NOT_MINE
+    assert (1, 3) not in scene.statuses.last
+    scene.there(3, login="changed")
+    await scene.supervisor.idle()
+    assert len(scene.fake.dovecot.running) == 1
+
+
+async def test_while_a_slot_is_being_stopped_its_mails_are_not_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    scene = Scene()
+    scene.there(3)
+    scene.supervisor.start_slots([THREE], 1)
+    await scene.supervisor.idle()
+    held = asyncio.Event()
+    monkeypatch.setattr(scene.fake.dovecot.running[0], "stop", held.wait)
+    stopping = asyncio.create_task(scene.supervisor.stop_slots([THREE]))
+    await asyncio.sleep(0)
+    assert scene.mail(3) is TakeResult.NOT_MINE
+    assert not stopping.done()
+    held.set()
+    await stopping
+
+
+async def test_a_listener_that_hangs_does_not_keep_its_slot(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervisor_module, "STOP_SECONDS", 0.01)
+    scene = Scene()
+    scene.there(3)
+    scene.supervisor.start_slots([THREE], 1)
+    await scene.supervisor.idle()
+    hanging = scene.fake.dovecot.running[0]
+    monkeypatch.setattr(hanging, "stop", asyncio.Event().wait)
+    await scene.supervisor.stop_slots([THREE])
+    hanging.on_mail(NewMail(1, 3, "INBOX", 1, 1))
+    hanging.say(Health(State.FAILED, "ServerUnreachable", ""))
+    assert scene.dispatcher.dispatched == []
+    assert scene.statuses.last == {}
+
+
+@pytest.mark.parametrize("change", ["DELETED", "ABSENT"])
+async def test_a_user_who_is_gone_is_stopped_and_not_unregistered(change: Any) -> None:
+    scene = Scene()
+    scene.there(3)
+    scene.supervisor.start_slots([THREE], 1)
+    await scene.supervisor.idle()
+    scene.users.observe(change, push_user(3))
+    await scene.supervisor.idle()
+    listener = scene.fake.dovecot.listeners[0]
+    assert (listener.runs, listener.unregistered) == (False, 0)
+    assert scene.mail(3) is TakeResult.UNKNOWN
+    assert scene.supervisor.counts() == ({"assigned": 0, "listening": 0, "failed": 0}, {})
+
+
+async def test_without_its_right_a_pod_begins_and_ends_nothing() -> None:
+    scene = Scene()
+    scene.there(3)
+    scene.supervisor.start_slots([THREE], 1)
+    await scene.supervisor.idle()
+    scene.may_act = False
+    scene.there(3, metadata={"deletionTimestamp": "2026-11-24T00:00:00Z"})
+    await scene.supervisor.idle()
+    listener = scene.fake.dovecot.listeners[0]
+    assert (listener.runs, listener.unregistered) == (True, 0)
+
+
+async def test_new_settings_reach_everybody_and_counts_say_what_has_become_of_them() -> None:
+    scene = Scene()
+    for number in (3, 4):
+        scene.there(number)
+    scene.supervisor.start_slots([THREE, FOUR], 1)
+    await scene.supervisor.idle()
+    scene.fake.dovecot.running[0].say(Health(State.FAILED, "ServerUnreachable", ""))
+    assert scene.supervisor.counts() == ({"assigned": 2, "listening": 1, "failed": 1}, {})
+    scene.supervisor.apply(scene.fake.site(allow_permanent_push=False))
+    await scene.supervisor.idle()
+    assert scene.supervisor.counts() == (
+        {"assigned": 2, "listening": 0, "failed": 0},
+        {"PermanentPushDisabled": 2},
+    )

@@ -1,0 +1,65 @@
+"""What a pod knows of the push users."""
+
+from typing import Any
+
+import pytest
+
+from mailpush.listener.users.watch import User, UserKey, Users
+from mailpush.sharding.slots import slot_of
+from tests.unit.listener.people import push_user
+
+
+class Scene:
+    def __init__(self) -> None:
+        self.changed: list[UserKey] = []
+        self.users = Users("main", self.changed.append)
+
+
+def test_users_are_found_by_key_and_by_the_slot_that_is_computed_from_it() -> None:
+    scene = Scene()
+    wrong_label = {"labels": {"mailpush.dev/slot": "1"}}
+    scene.users.observe("ADDED", push_user(3, metadata=wrong_label))
+    found = scene.users.get((1, 3))
+    assert found is not None
+    assert found.slot == 13507 == slot_of(1, 3)
+    assert list(scene.users.in_slot(13507)) == [(1, 3)]
+    assert scene.changed == [(1, 3)]
+
+
+@pytest.mark.parametrize("change", ["DELETED", "ABSENT"])
+def test_a_user_who_is_gone_is_forgotten(change: Any) -> None:
+    scene = Scene()
+    scene.users.observe("ADDED", push_user(3))
+    scene.users.observe(change, push_user(3))
+    assert scene.users.get((1, 3)) is None
+    assert not scene.users.in_slot(slot_of(1, 3))
+    assert len(scene.changed) == 2
+
+
+def test_the_end_of_a_former_object_does_not_take_the_new_one_away() -> None:
+    scene = Scene()
+    scene.users.observe("ADDED", push_user(3, metadata={"uid": "new"}))
+    scene.users.observe("ABSENT", push_user(3, metadata={"uid": "old"}))
+    assert scene.users.get((1, 3)) is not None
+
+
+def test_users_of_another_config_are_passed_over() -> None:
+    scene = Scene()
+    scene.users.observe("ADDED", push_user(3, config="other"))
+    assert (len(scene.users), scene.changed) == (0, [])
+
+
+def test_an_object_that_cannot_be_read_is_passed_over() -> None:
+    scene = Scene()
+    scene.users.observe("ADDED", push_user(3, userId="three"))
+    assert (len(scene.users), scene.changed) == (0, [])
+
+
+def test_what_a_later_version_adds_to_the_status_is_no_reason_to_lose_the_user() -> None:
+    one = User.of(push_user(3, status={"pod": "mail-push-main-0", "somethingNew": {"a": 1}}))
+    assert one.status.pod == "mail-push-main-0"
+
+
+def test_a_user_to_be_unregistered_is_seen_by_its_deletion_timestamp() -> None:
+    leaving = User.of(push_user(3, metadata={"deletionTimestamp": "x", "finalizers": ["mailpush.dev/registration"]}))
+    assert (leaving.deleting, leaving.finalizer) == (True, True)
