@@ -20,6 +20,7 @@ from mailpush.controller import metrics
 from mailpush.kube import resources
 from mailpush.kube.client import Kube, Object
 from mailpush.kube.errors import ForbiddenError, KubeError, NotFoundError
+from mailpush.work.pace import Pace
 
 CONTROLLER: Final = f"{names.GROUP}/operator"
 NORMAL: Final = "Normal"
@@ -85,8 +86,8 @@ class EventRecorder:
         self._clock = clock
         self._queue: asyncio.Queue[Event] = asyncio.Queue(WAITING)
         self._told: OrderedDict[tuple[str, str, str], Told] = OrderedDict()
-        self._tokens = BURST
-        self._filled = clock()
+        # A change of settings may concern every user: etcd shall not hold an Event for each.
+        self._pace = Pace(PER_SECOND, BURST, clock=clock)
 
     def tell(self, *events: Event) -> None:
         """Never blocks."""
@@ -100,7 +101,7 @@ class EventRecorder:
         """Until cancelled. An Event that cannot be written is not tried again."""
         while True:
             event = await self._queue.get()
-            await self._turn()
+            await self._pace.turn()
             try:
                 await self._write(event)
                 metrics.EVENTS.labels("written").inc()
@@ -108,15 +109,6 @@ class EventRecorder:
                 metrics.EVENTS.labels("failed").inc()
                 say = log.warning if isinstance(error, ForbiddenError) else log.debug
                 say("event_not_written", reason=event.reason, error=str(error))
-
-    async def _turn(self) -> None:
-        """A change of settings may concern every user: etcd shall not hold an Event for each."""
-        now = self._clock()
-        self._tokens = min(BURST, self._tokens + (now - self._filled) * PER_SECOND)
-        self._filled = now
-        self._tokens -= 1
-        if self._tokens < 0:
-            await asyncio.sleep(-self._tokens / PER_SECOND)
 
     async def _write(self, event: Event) -> None:
         place = (event.subject.uid, event.reason, event.note)

@@ -25,7 +25,6 @@ from mailpush.kube.errors import ConflictError, KubeError, NotFoundError
 from mailpush.work.queue import WorkQueue
 
 RECONCILERS: Final = 2
-USER_WORKERS: Final = 4
 RESYNC_SECONDS: Final = 600.0
 RETRY_SECONDS: Final = 2.0
 
@@ -54,7 +53,7 @@ class Leader:
         self._book = book
         self._user_queue = user_queue
         self._queue: WorkQueue[ConfigKey] = WorkQueue(
-            "configs", expected=(KubeError,), conflicts=(ConflictError,), on_tick=lambda: pulse.beat("reconcile")
+            "configs", workers=RECONCILERS, expected=(KubeError,), conflicts=(ConflictError,)
         )
         self._events = EventRecorder(kube, settings.identity)
         self._keeper = UserReconciler(kube, world, book, user_queue, tell=self._events.tell)
@@ -86,8 +85,14 @@ class Leader:
                     tasks.create_task(self._events.run()),
                     tasks.create_task(Watchdog(self._kube, self._settings.namespaces, self._hub, self._pulse).run()),
                 ]
-                running += [tasks.create_task(self._queue.run(self._reconciler.reconcile)) for _ in range(RECONCILERS)]
-                running += [tasks.create_task(self._user_queue.run(self._keeper.work)) for _ in range(USER_WORKERS)]
+                running.append(
+                    tasks.create_task(
+                        self._queue.run(self._reconciler.reconcile, lambda: self._pulse.beat("reconcile"))
+                    )
+                )
+                running.append(
+                    tasks.create_task(self._user_queue.run(self._keeper.work, lambda: self._pulse.beat("users")))
+                )
                 await stop.wait()
                 for task in running:
                     task.cancel()

@@ -7,6 +7,7 @@ import sys
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 import structlog
 import uvloop
@@ -25,6 +26,8 @@ from mailpush.http.pulse import HealthServer, Pulse
 from mailpush.kube.client import Kube
 from mailpush.kube.errors import ConflictError, KubeError
 from mailpush.work.queue import WorkQueue
+
+USER_WORKERS: Final = 4
 
 log = structlog.get_logger(__name__)
 
@@ -78,7 +81,7 @@ async def _observe_and_lead(kube: Kube, settings: OperatorSettings, pulse: Pulse
             leader.wake(key)
 
     users: WorkQueue[UserName] = WorkQueue(
-        "users", expected=(KubeError,), conflicts=(ConflictError,), on_tick=lambda: pulse.beat("users")
+        "users", workers=USER_WORKERS, expected=(KubeError,), conflicts=(ConflictError,)
     )
     lookout = PodWatch(kube, settings.namespaces, world, wake)
     book = UserStore(kube, settings.namespaces, users.add, wake)

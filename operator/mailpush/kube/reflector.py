@@ -1,24 +1,25 @@
 """A local copy of a collection, kept by list and watch.
 
-After a list, objects that have vanished meanwhile are reported as deleted (mark and sweep): a watch that was broken
-does not tell of them.
+After a list, objects that have vanished meanwhile are reported as absent (mark and sweep): a watch that was broken does
+not report them. Before each list or watch that follows a failure there is a pause with jitter, so that a hundred pods
+whose watches end together do not list together.
 """
 
 import asyncio
-import random
 from collections.abc import Awaitable, Callable
 from typing import Final, Literal
 
 import structlog
 
 from mailpush.kube.client import Kube, Object
-from mailpush.kube.errors import GoneError, KubeError
+from mailpush.kube.errors import GoneError, KubeError, UnreachableError
 from mailpush.kube.resources import Resource
+from mailpush.work.pace import Backoff
 
 Change = Literal["ADDED", "MODIFIED", "DELETED", "ABSENT"]
 OnChange = Callable[[Change, Object], None]
 
-BACKOFF_SECONDS: Final = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
+RETRY: Final = Backoff(0.4, 15.0)
 
 log = structlog.get_logger(__name__)
 
@@ -63,7 +64,7 @@ class Reflector:
             try:
                 if version is None:
                     version = await self._list()
-                    failures = 0
+                quiet = True
                 async for kind, item in self._kube.watch(
                     self._resource,
                     self._namespace,
@@ -72,20 +73,25 @@ class Reflector:
                     field_selector=self._field_selector,
                 ):
                     version = item["metadata"]["resourceVersion"]
-                    failures = 0
+                    failures, quiet = 0, False
                     self._take(kind, item)
-            except GoneError:
-                version = None
             except KubeError as error:
-                if self._on_error is not None:
-                    self._on_error(error)
-                delay = BACKOFF_SECONDS[min(failures, len(BACKOFF_SECONDS) - 1)] * random.uniform(0.7, 1.3)  # noqa: S311
                 failures += 1
-                if failures == 1 or failures % 10 == 0:
-                    log.warning(
-                        "watch_failed", resource=self._resource.plural, error=str(error), retry_in=round(delay, 1)
-                    )
-                await self._sleep(delay)
+                if not _resumable(error):
+                    version = None
+                if not isinstance(error, GoneError):
+                    self._report(error, failures)
+            else:
+                if not quiet:
+                    continue  # the server ends each watch after some minutes
+                failures += 1  # one that ends without even a bookmark is no watch: do not ask for it all the time
+            await self._sleep(RETRY.after(failures))
+
+    def _report(self, error: KubeError, failures: int) -> None:
+        if self._on_error is not None:
+            self._on_error(error)
+        if failures == 1 or failures % 10 == 0:
+            log.warning("watch_failed", resource=self._resource.plural, error=str(error), failures=failures)
 
     async def _list(self) -> str:
         items, version = await self._kube.list(
@@ -117,3 +123,11 @@ class Reflector:
                 return
             self.store[name] = item
             self._on_change("MODIFIED" if before is not None else "ADDED", item)
+
+
+def _resumable(error: KubeError) -> bool:
+    """Whether a watch goes on from where it was, as client-go's does: after a lost connection or a busy server.
+
+    After any other error the same resourceVersion may fail for ever, so the collection is listed anew.
+    """
+    return isinstance(error, UnreachableError) or error.status in (429, 503, 504)

@@ -23,11 +23,12 @@ from mailpush.properties.format import load
 from mailpush.properties.read import SettingsError, config_hash_of, read
 from mailpush.properties.render import keyed_hash
 from mailpush.properties.settings import Settings
+from mailpush.work.pace import Backoff, set_within
 
 UNREGISTER_PROPERTY: Final = "mailpush.unregister"
 CONFIGURATION_INVALID: Final = "ConfigurationInvalid"
 ANSWER_SECONDS: Final = 10.0
-RETRY_SECONDS: Final = (0.2, 0.5, 1.0, 2.0, 5.0)
+RETRY: Final = Backoff(0.2, 5.0)
 TOLD_AFTER: Final = 4
 
 log = structlog.get_logger(__name__)
@@ -121,13 +122,8 @@ class SettingsWatch:
             self._changed.clear()
             failures = 0
             while not await self._take(failures):
-                delay = RETRY_SECONDS[min(failures, len(RETRY_SECONDS) - 1)]
                 failures += 1
-                try:
-                    async with asyncio.timeout(delay):
-                        await self._changed.wait()
-                except TimeoutError:
-                    pass
+                await set_within(self._changed, RETRY.after(failures))
                 self._changed.clear()
 
     async def _take(self, failures: int) -> bool:

@@ -6,16 +6,10 @@ from enum import Enum
 from random import Random
 from typing import Final
 
-FIRST_DELAY: Final = 1.0
-LONGEST_DELAY: Final = 60.0
+from mailpush.work.pace import Backoff
+
+RETRY: Final = Backoff(1.0, 60.0)
 FAILURES_TO_OPEN: Final = 5
-
-
-def delay(failures: int, random: Random) -> float:
-    """Seconds before the next try after so many failures: doubled each time, with half of it left to chance,
-    so that those who failed together do not come back together."""
-    whole = min(FIRST_DELAY * 2.0 ** min(failures - 1, 16), LONGEST_DELAY)
-    return whole * (0.5 + 0.5 * random.random())
 
 
 class Circuit(Enum):
@@ -58,7 +52,7 @@ class Breaker:
         if self.circuit is Circuit.PROBING or self._failures >= FAILURES_TO_OPEN:
             self.circuit = Circuit.OPEN
             self._openings += 1
-            self._not_before = max(self._not_before, now + delay(self._openings + 1, self._random))
+            self._not_before = max(self._not_before, now + RETRY.after(self._openings + 1, self._random.random))
 
     def inconclusive(self) -> None:
         """The try ended before the target was asked."""

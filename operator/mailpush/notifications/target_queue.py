@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from heapq import heappop, heappush
@@ -15,11 +14,13 @@ from typing import Final, TypeAlias
 
 import structlog
 
-from mailpush.notifications.backoff import Breaker, Circuit, delay
+from mailpush.notifications import backoff
+from mailpush.notifications.backoff import Breaker, Circuit
 from mailpush.notifications.claims.store import boottime
 from mailpush.notifications.metrics import NotificationMetrics
 from mailpush.notifications.notification import NewMail
 from mailpush.notifications.transports.base import Accepted, Refused, TryLater
+from mailpush.work.pace import set_within
 
 _log = structlog.get_logger(__name__)
 
@@ -127,9 +128,7 @@ class TargetQueue:
         deadline = self._clock() + grace
         while self._hopeful(wanted) and (left := deadline - self._clock()) > 0:
             self._ended.clear()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(left):
-                    await self._ended.wait()
+            await set_within(self._ended, left)
         rest = self.pending(wanted)
         for delivery in rest:
             del self._open[delivery.id]
@@ -166,9 +165,7 @@ class TargetQueue:
             self._drop_expired()
             wait = self._start_due()
             self._gauge()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(wait):
-                    await self._wake.wait()
+            await set_within(self._wake, wait)
 
     def _start_due(self) -> float | None:
         """Start what may start; the seconds until there is more to do, None for not before something happens."""
@@ -254,7 +251,7 @@ class TargetQueue:
         if not result.of_target:
             return max(result.after or 0.0, _PAUSE)
         delivery.failures += 1
-        return max(result.after or 0.0, delay(delivery.failures, self._random))
+        return max(result.after or 0.0, backoff.RETRY.after(delivery.failures, self._random.random))
 
     def _wait_until(self, due: float, delivery: Delivery) -> None:
         delivery.due = due

@@ -1,12 +1,58 @@
-"""How fast, and when again."""
+"""How fast, and when again: a rate, a growing delay, a wait with an end."""
 
+import asyncio
 import random
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+Clock = Callable[[], float]
+Sleep = Callable[[float], Awaitable[None]]
 
 
-def backoff(failures: int, first: float, longest: float) -> float:
-    """Seconds before the next try after `failures` failures in a row (1 or more): doubled each time, with jitter.
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """A delay that doubles with each failure in a row, from `first` to `longest` seconds."""
 
-    The jitter is from half to the whole, so that users who failed together do not come back together.
-    """
-    exponent = min(failures - 1, 30)
-    return min(longest, first * 2.0**exponent) * random.uniform(0.5, 1.0)  # noqa: S311
+    first: float
+    longest: float
+
+    def after(self, failures: int, chance: Callable[[], float] = random.random) -> float:
+        """Seconds before the next try after `failures` failures in a row (1 or more).
+
+        Jitter takes up to half of it, so that those who failed together do not come back together.
+        """
+        whole = min(self.longest, self.first * 2.0 ** min(failures - 1, 30))
+        return whole * (0.5 + 0.5 * chance())
+
+
+class Pace:
+    """`rate` turns a second, `burst` of them at once. Those who wait are served in the order in which they came."""
+
+    def __init__(
+        self, rate: float, burst: float, *, clock: Clock = time.monotonic, sleep: Sleep = asyncio.sleep
+    ) -> None:
+        self._rate = rate
+        self._burst = burst
+        self._clock = clock
+        self._sleep = sleep
+        self._free_at = clock() - burst / rate
+        """When all turns up to now are used up: each turn moves it on by 1/rate."""
+
+    async def turn(self) -> None:
+        """Waits for the next turn."""
+        now = self._clock()
+        self._free_at = max(self._free_at, now - self._burst / self._rate) + 1 / self._rate
+        wait = self._free_at - now
+        if wait > 1e-6:  # less is rounding
+            await self._sleep(wait)
+
+
+async def set_within(event: asyncio.Event, seconds: float | None) -> bool:
+    """Waits until `event` is set, at most `seconds` (None: without end); returns whether it is."""
+    try:
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    except TimeoutError:
+        return False
+    return True

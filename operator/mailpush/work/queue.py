@@ -1,114 +1,152 @@
 """A queue of keys: each at most once in it, never worked on twice at a time, tried again with a growing delay."""
 
 import asyncio
-import random
 from collections.abc import Awaitable, Callable, Hashable
 from typing import Final, Generic, TypeVar
 
 import structlog
 
-Key = TypeVar("Key", bound=Hashable)
+from mailpush.work.pace import Backoff
 
-FIRST_DELAY: Final = 0.5
-LONGEST_DELAY: Final = 60.0
+Key = TypeVar("Key", bound=Hashable)
+Work = Callable[[Key], Awaitable[None]]
+
+RETRY: Final = Backoff(0.5, 60.0)
+TICK_SECONDS: Final = 5.0
 
 log = structlog.get_logger(__name__)
 
 
 class WorkQueue(Generic[Key]):
-    """Keys that are to be brought in order.
+    """Calls the work that `start` or `run` is given for each key, `workers` at a time.
+
+    A key that is added while it is worked on is worked on once more: what changed meanwhile may have been read before
+    the change. Each key has a task of its own, so that the event loop comes to everything else in between, whatever
+    `work` awaits: a queue of 100,000 keys must not hold the renewal of a Lease.
 
     Args:
-        expected: errors that are logged by their text alone, without a traceback.
-        conflicts: errors that are nobody's fault, such as another's earlier write: logged for debugging only.
-
-    `add` while a key is worked on makes it be worked on once more afterwards: what changed meanwhile may have been
-    read before the change.
+        expected: exceptions of the work of which the text is logged, without a traceback.
+        conflicts: exceptions that are nobody's fault, such as an earlier write of another: logged for debugging only.
     """
 
     def __init__(
         self,
         name: str,
         *,
+        workers: int = 1,
         expected: tuple[type[Exception], ...] = (),
         conflicts: tuple[type[Exception], ...] = (),
-        on_tick: Callable[[], None] = lambda: None,
+        retry: Backoff = RETRY,
     ) -> None:
         self.name = name
+        self._workers = workers
         self._expected = expected
         self._conflicts = conflicts
-        self._ready: asyncio.Queue[Key] = asyncio.Queue()
-        self._queued: set[Key] = set()
-        self._working: set[Key] = set()
+        self._retry = retry
+        self._work: Work[Key] | None = None
+        self._queued: dict[Key, None] = {}  # ordered, as dicts are
         self._again: set[Key] = set()
-        self._failures: dict[Key, int] = {}
+        self._tasks: dict[Key, asyncio.Task[None]] = {}
         self._timers: dict[Key, asyncio.TimerHandle] = {}
-        self._on_tick = on_tick
-        self._done = asyncio.Event()
+        self._failures: dict[Key, int] = {}
 
     def __len__(self) -> int:
+        """Keys that wait for a worker; those that wait for their time do not count."""
         return len(self._queued) + len(self._again)
-
-    async def idle(self) -> None:
-        """Waits until everything that was added has been worked on, well or not."""
-        while self._queued or self._working:
-            self._done.clear()
-            await self._done.wait()
 
     def add(self, key: Key) -> None:
         """As soon as may be."""
         if timer := self._timers.pop(key, None):
             timer.cancel()
-        if key in self._working:
+        if key in self._tasks:
             self._again.add(key)
-        elif key not in self._queued:
-            self._queued.add(key)
-            self._ready.put_nowait(key)
+        else:
+            self._queued[key] = None
+            self._fill()
 
     def add_after(self, key: Key, seconds: float) -> None:
-        """After `seconds`, or before where somebody asks for it sooner."""
-        due = asyncio.get_running_loop().time() + seconds
+        """After `seconds`; an earlier time that is set already stays."""
+        loop = asyncio.get_running_loop()
+        due = loop.time() + seconds
         timer = self._timers.get(key)
         if timer is not None:
             if timer.when() <= due:
                 return
             timer.cancel()
-        self._timers[key] = asyncio.get_running_loop().call_at(due, self.add, key)
+        self._timers[key] = loop.call_at(due, self.add, key)
 
-    async def run(self, work: Callable[[Key], Awaitable[None]], *, idle_tick: float = 5.0) -> None:
-        """One worker, until cancelled; run as many as may work at a time.
+    def start(self, work: Work[Key]) -> None:
+        """Begins; keys that were added before have waited for it.
 
-        An error of the API or of `work` itself is logged and the key tried again: one object that cannot be worked on
-        must not stop the others.
+        `work`: an exception in it is logged, and the key is tried again: one bad key does not stop the others.
         """
-        while True:
-            self._on_tick()
-            try:
-                key = await asyncio.wait_for(self._ready.get(), idle_tick)
-            except TimeoutError:
-                continue
-            self._queued.discard(key)
-            self._working.add(key)
-            try:
-                await work(key)
-                self._failures.pop(key, None)
-            except Exception as error:
-                if not isinstance(error, (*self._expected, *self._conflicts)):
-                    log.exception("work_failed", queue=self.name, key=str(key))
-                self._failed(key, error, conflict=isinstance(error, self._conflicts))
-            finally:
-                self._working.discard(key)
-                self._done.set()
-                if key in self._again:
-                    self._again.discard(key)
-                    self.add(key)
+        self._work = work
+        self._fill()
 
-    def _failed(self, key: Key, error: Exception, *, conflict: bool) -> None:
-        failures = self._failures.get(key, 0)
-        self._failures[key] = failures + 1
-        delay = min(LONGEST_DELAY, FIRST_DELAY * 2**failures) * random.uniform(0.8, 1.2)  # noqa: S311 - spreads retries
-        # A conflict is nobody's fault: another wrote first, and the next try sees what.
-        (log.debug if conflict else log.warning)(
-            "work_will_be_tried_again", queue=self.name, key=str(key), error=str(error), seconds=round(delay, 1)
-        )
+    async def run(self, work: Work[Key], tick: Callable[[], None] = lambda: None) -> None:
+        """Works as after `start` until cancelled, and calls `tick` now and then, unless all workers hang."""
+        self.start(work)
+        try:
+            while True:
+                done: set[asyncio.Task[None]] = set()
+                if self._tasks:
+                    running = self._tasks.values()
+                    done, _ = await asyncio.wait(running, timeout=TICK_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+                else:
+                    await asyncio.sleep(TICK_SECONDS)
+                if done or len(self._tasks) < self._workers:
+                    tick()
+        finally:
+            self._work = None
+            await self.close()
+
+    async def interrupt(self, key: Key) -> None:
+        """Takes `key` out: returns when nobody works on it. What was begun is cancelled."""
+        self._queued.pop(key, None)
+        self._again.discard(key)
+        self._failures.pop(key, None)
+        if timer := self._timers.pop(key, None):
+            timer.cancel()
+        task = self._tasks.get(key)
+        if task is not None and task is not asyncio.current_task():
+            task.cancel()
+            await asyncio.wait({task})
+
+    async def idle(self) -> None:
+        """Returns when nothing is queued or worked on; what waits for its time does not count."""
+        while self._tasks:
+            await asyncio.wait(set(self._tasks.values()))
+
+    async def close(self) -> None:
+        """Takes all keys out."""
+        for key in [*self._timers, *self._queued, *self._tasks]:
+            await self.interrupt(key)
+
+    def _fill(self) -> None:
+        while self._work is not None and self._queued and len(self._tasks) < self._workers:
+            key = next(iter(self._queued))
+            del self._queued[key]
+            self._tasks[key] = asyncio.create_task(self._one(key, self._work))
+
+    async def _one(self, key: Key, work: Work[Key]) -> None:
+        try:
+            await work(key)
+            self._failures.pop(key, None)
+        except Exception as error:
+            self._failed(key, error)
+        finally:
+            del self._tasks[key]
+            if key in self._again:
+                self._again.discard(key)
+                self._queued[key] = None
+            self._fill()
+
+    def _failed(self, key: Key, error: Exception) -> None:
+        failures = self._failures[key] = self._failures.get(key, 0) + 1
+        delay = self._retry.after(failures)
+        if not isinstance(error, (*self._expected, *self._conflicts)):
+            log.exception("work_failed", queue=self.name, retry_in=round(delay, 1))
+        else:
+            say = log.debug if isinstance(error, self._conflicts) else log.warning
+            say("work_will_be_retried", queue=self.name, key=str(key), error=str(error), retry_in=round(delay, 1))
         self.add_after(key, delay)

@@ -1,6 +1,5 @@
-"""The operator's small parts: queue, election, health, events, environment."""
+"""The operator's small parts: election, health, events, environment."""
 
-import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -13,76 +12,13 @@ from mailpush.controller.shards.lost_slots import LOST_AFTER, Losses
 from mailpush.controller.state import OperatorState, pod_of
 from mailpush.controller.triggers import Triggers
 from mailpush.http.pulse import Pulse
-from mailpush.kube.errors import ConflictError
 from mailpush.kube.objects import older
 from mailpush.sharding.planning.death import PodLife
 from mailpush.sharding.planning.observed import PodObservation
 from mailpush.sharding.shardmap import NONE, PodRef, ShardMap
-from mailpush.work.queue import WorkQueue
 from tests.unit.controller.builders import OWNER, state
 
 MAIN = ConfigKey("mail", "main")
-
-
-# -- queue
-
-
-async def test_a_key_that_is_added_many_times_is_worked_on_once() -> None:
-    queue: WorkQueue[str] = WorkQueue("test")
-    done: list[str] = []
-
-    async def work(key: str) -> None:
-        done.append(key)
-
-    for key in ("a", "b", "a", "a"):
-        queue.add(key)
-    await worked(queue, work)
-    assert done == ["a", "b"]
-
-
-async def test_a_key_that_is_added_while_it_is_worked_on_is_worked_on_again_and_never_twice_at_a_time() -> None:
-    queue: WorkQueue[str] = WorkQueue("test")
-    running, most, runs = 0, 0, 0
-
-    async def work(key: str) -> None:
-        nonlocal running, most, runs
-        running, runs = running + 1, runs + 1
-        most = max(most, running)
-        if runs == 1:
-            queue.add(key)
-        await asyncio.sleep(0)
-        running -= 1
-
-    queue.add("a")
-    await worked(queue, work, workers=3)
-    assert (runs, most) == (2, 1)
-
-
-async def test_what_fails_is_tried_again_and_others_go_on() -> None:
-    queue: WorkQueue[str] = WorkQueue("test")
-    tries: list[str] = []
-    again = asyncio.Event()
-
-    async def work(key: str) -> None:
-        tries.append(key)
-        if key == "bad" and tries.count("bad") == 1:
-            raise ConflictError(409, "Conflict", "another wrote first")
-        if key == "bad":
-            again.set()
-
-    queue.add("bad")
-    queue.add("good")
-    worker = asyncio.create_task(queue.run(work))
-    await asyncio.wait_for(again.wait(), 30)
-    worker.cancel()
-    assert tries[:2] == ["bad", "good"]
-
-
-async def worked(queue: WorkQueue[str], work: Any, workers: int = 1) -> None:
-    tasks = [asyncio.create_task(queue.run(work)) for _ in range(workers)]
-    await asyncio.wait_for(queue.idle(), 30)
-    for task in tasks:
-        task.cancel()
 
 
 # -- election

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from mailpush.kube.client import Object
-from mailpush.kube.errors import GoneError, KubeError, UnreachableError
+from mailpush.kube.errors import GoneError, KubeError, UnreachableError, error_for
 from mailpush.kube.reflector import Reflector
 from mailpush.kube.resources import POD
 
@@ -91,3 +91,67 @@ async def test_bookmarks_move_the_place_to_go_on_from_and_tell_nothing() -> None
 async def test_an_api_that_cannot_be_read_is_asked_again() -> None:
     api = ScriptedApi([UnreachableError("refused"), UnreachableError("refused"), [pod("a", 1)]], [])
     assert await changes(api) == [("ADDED", "a")]
+
+
+class SleptError(Exception):
+    pass
+
+
+async def rounds(api: object, most: int) -> list[float]:
+    """The pauses of a reflector, which ends after `most` of them."""
+    pauses: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == most:
+            raise SleptError
+
+    with pytest.raises(SleptError):
+        await Reflector(api, POD, "ns", lambda *_: None, sleep=sleep).run()  # type: ignore[arg-type]
+    return pauses
+
+
+class FaultyApi:
+    """Lists well, and answers each watch with the same fault, or with nothing."""
+
+    def __init__(self, fault: KubeError | None) -> None:
+        self.fault = fault
+        self.lists = self.watches = 0
+
+    async def list(self, *_: Any, **__: Any) -> tuple[list[Object], str]:
+        self.lists += 1
+        return [], "100"
+
+    async def watch(self, *_: Any, **__: Any) -> AsyncIterator[tuple[str, Object]]:
+        self.watches += 1
+        if self.fault is not None:
+            raise self.fault
+        return
+        yield "ADDED", {}  # makes it a generator
+
+
+@pytest.mark.parametrize(
+    ("fault", "lists"),
+    [
+        (GoneError(410, "Expired", "too old"), 8),
+        (KubeError(500, "InternalError", "etcd is away"), 8),
+        (error_for(403, "Forbidden", "no right"), 8),
+        (error_for(400, "BadRequest", "invalid resourceVersion"), 8),
+        (UnreachableError("reset"), 1),
+        (KubeError(429, "TooManyRequests", "later"), 1),
+        (None, 1),
+    ],
+    ids=str,
+)
+async def test_a_watch_that_fails_each_time_is_asked_for_ever_more_rarely(fault: KubeError | None, lists: int) -> None:
+    """An answer of 410 led to 432 lists a second, and an ERROR with another code kept its version for ever."""
+    api = FaultyApi(fault)
+    pauses = await rounds(api, most=8)
+    assert (api.lists, api.watches) == (lists, 8)
+    assert pauses[-1] >= 5.0
+    assert sum(pauses) >= 10.0
+
+
+async def test_pods_whose_watches_end_together_do_not_list_together() -> None:
+    first = {(await rounds(FaultyApi(GoneError(410, "Expired", "too old")), most=1))[0] for _ in range(20)}
+    assert len(first) == 20

@@ -15,6 +15,7 @@ from mailpush.listener import settings_watch as module
 from mailpush.listener.settings_watch import Loaded, SettingsWatch, load_files, read_directory
 from mailpush.properties.read import SettingsError, config_hash_of
 from mailpush.properties.render import keyed_hash
+from mailpush.work.pace import Backoff
 from tests.unit.listener.fakekube import FakeKube, until
 from tests.unit.listener.people import FILES
 
@@ -60,7 +61,7 @@ class Scene:
 
 @pytest.fixture
 async def scene(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Scene]:
-    monkeypatch.setattr(module, "RETRY_SECONDS", (0.002,))
+    monkeypatch.setattr(module, "RETRY", Backoff(0.002, 0.002))
     scene = Scene()
     task = asyncio.create_task(scene.watch.run())
     yield scene

@@ -6,13 +6,13 @@ from random import Random
 
 import pytest
 
-from mailpush.notifications.backoff import FAILURES_TO_OPEN, LONGEST_DELAY, Breaker, Circuit, delay
+from mailpush.notifications.backoff import FAILURES_TO_OPEN, RETRY, Breaker, Circuit
 
 
 @pytest.mark.parametrize("failures", range(1, 100))
 def test_delays_grow_to_a_bound_and_are_spread(failures: int) -> None:
-    delays = [delay(failures, Random(seed)) for seed in range(50)]
-    whole = min(2.0 ** (failures - 1), LONGEST_DELAY)
+    delays = [RETRY.after(failures, Random(seed).random) for seed in range(50)]
+    whole = min(2.0 ** (failures - 1), RETRY.longest)
     assert all(whole / 2 <= each <= whole for each in delays)
     assert len(set(delays)) > 1
 
@@ -53,7 +53,7 @@ def test_a_failed_probe_opens_it_for_longer_up_to_a_bound() -> None:
         breaker.starting()
         breaker.failed(now)
     assert waits[3] > waits[0]
-    assert max(waits) <= LONGEST_DELAY
+    assert max(waits) <= RETRY.longest
 
 
 def test_a_probe_that_succeeds_closes_it() -> None:
@@ -65,7 +65,7 @@ def test_a_probe_that_succeeds_closes_it() -> None:
 
 def test_a_probe_that_never_asked_lets_the_next_one_probe() -> None:
     breaker = opened()
-    later = 100 + LONGEST_DELAY
+    later = 100 + RETRY.longest
     breaker.starting()
     breaker.inconclusive()
     assert breaker.wait(later) == 0

@@ -26,6 +26,7 @@ from mailpush.kube.errors import KubeError
 from mailpush.sharding.planning.observed import Observed, OrphanLease, PodObservation, named_only_by_map
 from mailpush.sharding.planning.planner import missing_leases, plan
 from mailpush.sharding.shardmap import PodRef, ShardMapError
+from mailpush.work.pace import set_within
 
 STEP_SECONDS: Final = 1.0
 LEAST_PAUSE: Final = 0.05
@@ -114,10 +115,7 @@ class ShardLoop:
                 log.exception("step_failed", config=str(self.key), failures=failures)
             await asyncio.sleep(LEAST_PAUSE)
             if not at_once:
-                try:
-                    await asyncio.wait_for(self._wake.wait(), STEP_SECONDS)
-                except TimeoutError:
-                    pass
+                await set_within(self._wake, STEP_SECONDS)
 
     async def step(self) -> bool:
         """One step; True where the next is to follow at once.

@@ -3,7 +3,6 @@
 Everything else of their status is the owning pod's.
 """
 
-import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from mailpush.kube import resources
 from mailpush.kube.client import Kube
 from mailpush.kube.errors import NotFoundError
 from mailpush.kube.secrets import get_secret
+from mailpush.work.pace import Pace
 from mailpush.work.queue import WorkQueue
 
 OWNER_LOST: Final = "OwnerLost"
@@ -108,7 +108,7 @@ class UserReconciler:
         self._facts: dict[tuple[str, str], tuple[float, SecretFacts]] = {}
         self._by_secret: dict[tuple[str, str], set[UserName]] = {}
         self._deleting_since: dict[UserName, float] = {}
-        self._next_write = 0.0
+        self._pace = Pace(WRITES_PER_SECOND, WRITES_PER_SECOND)
 
     # -- why a user is looked at again
 
@@ -284,11 +284,8 @@ class UserReconciler:
 
     async def _write(self, kind: str) -> None:
         """Waits for its turn: a change of settings may concern every user at once."""
-        now = self._clock()
-        self._next_write = max(self._next_write, now) + 1 / WRITES_PER_SECOND
         metrics.USER_WRITES.labels(kind).inc()
-        if (delay := self._next_write - now - 1.0) > 0:  # a second's worth at once
-            await asyncio.sleep(delay)
+        await self._pace.turn()
 
 
 def _same(said: Said | None, verdict: Verdict, generation: int) -> bool:

@@ -22,7 +22,7 @@ from mailpush.listener.mails.open_entries import OpenEntries, OpenUsers
 from mailpush.listener.mails.peers import Answer, PeerAnswer, Peers
 from mailpush.notifications.notification import NewMail
 from mailpush.sharding.slots import slot_of
-from mailpush.work.pace import backoff
+from mailpush.work.pace import Backoff, set_within
 
 log = structlog.get_logger(__name__)
 
@@ -30,8 +30,7 @@ OwnerOf = Callable[[int], str | None]
 """The name of the pod that owns a slot now, as far as is known here."""
 
 TIME_TO_LIVE_SECONDS: Final = 900.0
-FIRST_RETRY_SECONDS: Final = 0.1
-LONGEST_RETRY_SECONDS: Final = 5.0
+RETRY: Final = Backoff(0.1, 5.0)
 CAPACITY: Final = 20_000
 """Mails that may be on their way; beyond it Dovecot gets a 503."""
 SENDS_TO_ONE: Final = 4
@@ -191,7 +190,7 @@ class Router:
 
     def _retry(self, item: _Item) -> None:
         item.tries += 1
-        self._later(item, backoff(item.tries, FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS))
+        self._later(item, RETRY.after(item.tries))
 
     def _route_due(self) -> None:
         now = self._clock()
@@ -211,11 +210,7 @@ class Router:
         if wait <= 0:
             await asyncio.sleep(0)
             return
-        try:
-            async with asyncio.timeout(wait):
-                await self._changed.wait()
-        except TimeoutError:
-            pass
+        await set_within(self._changed, wait)
 
     def _route(self, item: _Item) -> None:
         mail = item.entry.mail
@@ -263,7 +258,7 @@ class Router:
             metrics.HANDOVERS.labels("unreachable").inc()
             if peer.rest_until <= (now := self._clock()):  # of those that were on their way together, one counts
                 peer.failures += 1
-                peer.rest_until = now + backoff(peer.failures, FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS)
+                peer.rest_until = now + RETRY.after(peer.failures)
             self._retry(item)
             return
         peer.failures, peer.rest_until = 0, 0.0

@@ -13,13 +13,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from mailpush.imap.server import ImapLogin, ImapServer
-from mailpush.work.pace import backoff
+from mailpush.work.pace import Backoff, Pace
 
 UserKey = tuple[int, int]
 """Context and user."""
 
-AUTH_FIRST_SECONDS: Final = 60.0
-AUTH_LONGEST_SECONDS: Final = 3600.0
+AUTH_RETRY: Final = Backoff(60.0, 3600.0)
 AUTH_WINDOW_SECONDS: Final = 60.0
 
 
@@ -34,30 +33,9 @@ class AuthFailuresHighError(Exception):
         self.retry_in = retry_in
 
 
-class TokenBucket:
-    """`rate` tokens a second, at most `burst` at once. Those who wait are served in the order in which they came."""
-
-    def __init__(
-        self, rate: float, burst: int, clock: Callable[[], float], sleep: Callable[[float], Awaitable[None]]
-    ) -> None:
-        self._rate = rate
-        self._burst = burst
-        self._clock = clock
-        self._sleep = sleep
-        self._free_at = clock() - burst / rate
-        """When the bucket was, or will be, empty: each token moves it on by 1/rate."""
-
-    async def take(self) -> None:
-        now = self._clock()
-        self._free_at = max(self._free_at, now - self._burst / self._rate) + 1 / self._rate
-        wait = self._free_at - now
-        if wait > 1e-6:  # less is rounding
-            await self._sleep(wait)
-
-
 @dataclass(slots=True)
 class _Server:
-    bucket: TokenBucket
+    pace: Pace
     slots: asyncio.Semaphore
     refused: deque[float]
     """When it refused the last few logins: as many as make them too many."""
@@ -111,7 +89,7 @@ class ConnectBudget:
         state = self._server(server)
         self._refuse_unproven(server, state, proven)
         async with state.slots:
-            await state.bucket.take()
+            await state.pace.turn()
             self._refuse_unproven(server, state, proven)
             yield
 
@@ -133,7 +111,7 @@ class ConnectBudget:
         before = self._refusals.get(place)
         same = before is not None and before.login == _fingerprint(login)
         count = before.count + 1 if before is not None and same else 1
-        delay = backoff(count, AUTH_FIRST_SECONDS, AUTH_LONGEST_SECONDS)
+        delay = AUTH_RETRY.after(count)
         self._refusals[place] = _Refusals(_fingerprint(login), count, now + delay)
         return delay
 
@@ -161,7 +139,7 @@ class ConnectBudget:
         place = _place(server)
         if place not in self._servers:
             self._servers[place] = _Server(
-                TokenBucket(self._rate, self._burst, self._clock, self._sleep),
+                Pace(self._rate, self._burst, clock=self._clock, sleep=self._sleep),
                 asyncio.Semaphore(self._concurrency),
                 deque(maxlen=self._auth_failures),
             )

@@ -21,7 +21,7 @@ from mailpush.listener.mechanisms.failures import (
     MechanismError,
     failure_of,
 )
-from mailpush.work.pace import backoff
+from mailpush.work.pace import Backoff
 
 log = structlog.get_logger(__name__)
 
@@ -124,7 +124,7 @@ class RepeatingListener(ABC):
         if self._health.state is State.LISTENING and self._around.clock() - self._listening_since >= STEADY_SECONDS:
             self._failures = 0
         if isinstance(error, AuthFailuresHighError):  # nothing was tried
-            wait = error.retry_in + backoff(1, self._shortest_wait + 10.0, 60.0)
+            wait = error.retry_in + Backoff(self._shortest_wait + 10.0, 60.0).after(1)
             self._failed(AUTH_FAILURES_HIGH, str(error), wait)
             return wait
         self._failures += 1
@@ -137,7 +137,7 @@ class RepeatingListener(ABC):
         return self._wait(failure)
 
     def _wait(self, failure: Failure) -> float:
-        wait = max(self._shortest_wait, backoff(self._failures, failure.first, failure.longest))
+        wait = max(self._shortest_wait, Backoff(failure.first, failure.longest).after(self._failures))
         if self._failures > 1 or not failure.passing or self._health.state is not State.LISTENING:
             self._failed(failure.reason, failure.message, wait)
         return wait

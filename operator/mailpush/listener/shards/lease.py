@@ -2,7 +2,6 @@
 
 import asyncio
 import copy
-import random
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -17,11 +16,12 @@ from mailpush.sharding.leases import Ack, Holder, LeaseState, lease_annotations,
 from mailpush.sharding.rights import Right
 from mailpush.sharding.shardmap import PodRef
 from mailpush.work.clock import Clock, boottime
+from mailpush.work.pace import Backoff
 
 # Below the 3 s between renewals, so that a request that hangs costs one renewal and not the right.
 ANSWER_SECONDS: Final = 2.5
 TAKE_EVERY_SECONDS: Final = 1.0
-RETRY_SECONDS: Final = (0.2, 0.5, 1.0, 2.0)
+RETRY: Final = Backoff(0.2, 2.0)
 
 log = structlog.get_logger(__name__)
 
@@ -113,7 +113,7 @@ class LeaseKeeper:
         failures = 0
         while True:
             if failures:
-                await self._sleep(RETRY_SECONDS[min(failures, len(RETRY_SECONDS)) - 1] * random.uniform(0.8, 1.2))  # noqa: S311
+                await self._sleep(RETRY.after(failures))
             else:
                 await self._pause(self.right.renewal_due_in(self._clock()))
             if not self.right.may_renew(self._clock()):

@@ -16,6 +16,7 @@ from mailpush.sharding.ownership import Ownership
 from mailpush.sharding.ranges import format_ranges
 from mailpush.sharding.shardmap import Move, PodRef, ShardMap, ShardMapError
 from mailpush.work.clock import Clock, boottime
+from mailpush.work.pace import set_within
 
 TICK_SECONDS: Final = 1.0
 
@@ -161,11 +162,7 @@ class Shards:
                 self._wake.clear()
                 if self._ownership is not None:
                     self._turn(self._ownership, group)
-                try:
-                    async with asyncio.timeout(TICK_SECONDS):
-                        await self._wake.wait()
-                except TimeoutError:
-                    pass
+                await set_within(self._wake, TICK_SECONDS)
 
     async def drain(self, within: float) -> bool:
         """Waits until the operator has moved all slots away, at most `within` seconds; gives whether it has."""
@@ -227,12 +224,7 @@ class Shards:
         if self._ownership is None or not self._ownership.running:
             return True
         self._empty.clear()
-        try:
-            async with asyncio.timeout(within):
-                await self._empty.wait()
-        except TimeoutError:
-            return False
-        return True
+        return await set_within(self._empty, within)
 
 
 def _short(slots: Iterable[int]) -> str:

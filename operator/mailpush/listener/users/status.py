@@ -14,6 +14,7 @@ from mailpush.kube.client import Kube, Object
 from mailpush.kube.errors import ConflictError, InvalidError, KubeError, NotFoundError
 from mailpush.kube.resources import PUSH_USER
 from mailpush.listener.users.watch import User, UserKey
+from mailpush.work.pace import Backoff, Pace
 
 Truth = Literal["True", "False", "Unknown"]
 
@@ -21,7 +22,7 @@ LISTENING: Final = "Listening"
 READY: Final = "Ready"
 WRITES_PER_SECOND: Final = 100.0
 WRITERS: Final = 8
-RETRY_SECONDS: Final = (0.5, 1.0, 2.0, 5.0, 10.0)
+RETRY: Final = Backoff(0.5, 10.0)
 MAX_MESSAGE: Final = 1024
 
 log = structlog.get_logger(__name__)
@@ -112,7 +113,7 @@ class StatusWriter:
         self._pod = pod
         self._find = find
         self._may_write = may_write
-        self._interval = 1 / per_second
+        self._pace = Pace(per_second, 1)
         self._pending: dict[UserKey, Outcome] = {}
         self._sent: dict[UserKey, tuple[Outcome, list[Condition]]] = {}
         self._in_flight: dict[UserKey, asyncio.Task[None]] = {}
@@ -150,9 +151,9 @@ class StatusWriter:
                     await asyncio.wait(self._in_flight.values(), return_when=asyncio.FIRST_COMPLETED)
                     continue
                 self._send(key, self._pending.pop(key))
-                await asyncio.sleep(self._interval)
+                await self._pace.turn()
                 if self._failures:
-                    await asyncio.sleep(RETRY_SECONDS[min(self._failures, len(RETRY_SECONDS)) - 1])
+                    await asyncio.sleep(RETRY.after(self._failures))
 
     async def flush(self, within: float) -> None:
         """Waits until all is written, at most `within` seconds."""

@@ -18,8 +18,9 @@ from mailpush.listener.users.watch import UserKey, Users
 from mailpush.notifications.dispatcher import Undelivered, Wanted
 from mailpush.notifications.notification import NewMail
 from mailpush.sharding.slots import slot_of
-from mailpush.work.keyed import KeyedWork
+from mailpush.work.queue import WorkQueue
 
+WORKERS: Final = 32
 SETTLE_SECONDS: Final = 1.0
 STOP_SECONDS: Final = 5.0
 RIGHT_SECONDS: Final = 1.0
@@ -66,7 +67,8 @@ class Supervisor:
         self._epochs: dict[int, int] = {}
         """The owned slots, with the epoch of the map under which they came."""
         self._listeners: dict[UserKey, UserListener] = {}
-        self._work: KeyedWork[UserKey] = KeyedWork(self._reconcile)
+        self._work: WorkQueue[UserKey] = WorkQueue("listeners", workers=WORKERS)
+        self._work.start(self._reconcile)
         self._count = ListenerCount()
 
     # -- what is to run
@@ -160,7 +162,7 @@ class Supervisor:
             return
         if not self._may_act():
             # A pod that was paused would unregister users who have another owner, and were registered anew by it.
-            self._work.add_later(key, RIGHT_SECONDS)
+            self._work.add_after(key, RIGHT_SECONDS)
             return
         user = self._users.get(key)
         listener = self._listeners.get(key)
@@ -183,7 +185,7 @@ class Supervisor:
             self._listeners[key] = listener
         again = await listener.reconcile(user, site, self._secrets)
         if again is not None:
-            self._work.add_later(key, again)
+            self._work.add_after(key, again)
 
     async def _stop(self, key: UserKey) -> None:
         await self._work.interrupt(key)

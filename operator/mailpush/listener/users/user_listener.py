@@ -20,13 +20,14 @@ from mailpush.listener.users.watch import User, UserKey
 from mailpush.notifications.notification import NewMail
 from mailpush.properties.settings import Settings
 from mailpush.sharding.slots import slot_of
+from mailpush.work.pace import Backoff
 
 DOVECOT: Final = "dovecot"
 RECHECK_SECONDS: Final = 300.0
 RECHECK_BROKEN_SECONDS: Final = 30.0
 UNREGISTER_SECONDS: Final = 20.0
 FAREWELL_SECONDS: Final = 5.0
-RETRY_SECONDS: Final = (1.0, 2.0, 5.0, 10.0)
+RETRY: Final = Backoff(1.0, 10.0)
 
 # With these a mechanism says that it cannot work at this server at all, so the next in the order gets its turn.
 CANNOT_START: Final = frozenset({"NoMetadata", "NoIdle", "RegistrationRefused"})
@@ -254,7 +255,7 @@ class UserListener:
             self._say(Outcome("Unknown", "UnregisterFailed", why, DOVECOT, self._epoch))
             self._failures += 1
             self._refused = isinstance(error, ImapAuthError)
-            return RETRY_SECONDS[min(self._failures, len(RETRY_SECONDS)) - 1]
+            return RETRY.after(self._failures)
         await self._end()
         self._unregistered, self._refused, self._failures = True, False, 0
         self._say(Outcome("False", "Unregistered", message, None, self._epoch))

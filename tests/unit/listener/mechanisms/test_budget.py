@@ -4,7 +4,7 @@ import pytest
 
 from mailpush.imap.client import ImapLogin, ImapServer
 from mailpush.listener.mechanisms.budget import AuthFailuresHighError, ConnectBudget
-from mailpush.work.pace import backoff
+from mailpush.work.pace import Backoff
 
 SERVER = ImapServer("mail.example.org")
 OTHER = ImapServer("other.example.org")
@@ -135,4 +135,4 @@ def test_no_password_stands_in_what_the_budget_shows(time: Time) -> None:
 @pytest.mark.parametrize("failures", [1, 2, 5, 1000])
 def test_backoff_stays_between_half_and_the_whole(failures: int) -> None:
     for _ in range(50):
-        assert min(60.0, 2.0 * 2 ** min(failures - 1, 30)) / 2 <= backoff(failures, 2.0, 60.0) <= 60.0
+        assert min(60.0, 2.0 * 2 ** min(failures - 1, 30)) / 2 <= Backoff(2.0, 60.0).after(failures) <= 60.0

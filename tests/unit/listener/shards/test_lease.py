@@ -16,6 +16,7 @@ from mailpush.sharding.leases import Ack, Holder, LeaseState, lease_annotations,
 from mailpush.sharding.rights import Right
 from mailpush.sharding.shardmap import PodRef
 from mailpush.work.clock import boottime
+from mailpush.work.pace import Backoff
 from tests.unit.listener.fakekube import FakeKube, until
 
 ME = PodRef("mail-push-main-0", "uid-a")
@@ -24,7 +25,7 @@ ME = PodRef("mail-push-main-0", "uid-a")
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lease_module, "TAKE_EVERY_SECONDS", 0.005)
-    monkeypatch.setattr(lease_module, "RETRY_SECONDS", (0.005,))
+    monkeypatch.setattr(lease_module, "RETRY", Backoff(0.005, 0.005))
 
 
 class Clock:

@@ -15,6 +15,7 @@ from mailpush.kube.errors import ConflictError, UnreachableError
 from mailpush.listener.users import status as status_module
 from mailpush.listener.users.status import Outcome, StatusWriter, says, status_of
 from mailpush.listener.users.watch import User, UserKey
+from mailpush.work.pace import Backoff
 from tests.unit.listener.fakekube import FakeKube, until
 from tests.unit.listener.people import user
 
@@ -99,7 +100,7 @@ class Scene:
 
 @pytest.fixture
 async def scene(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Scene]:
-    monkeypatch.setattr(status_module, "RETRY_SECONDS", (0.001,))
+    monkeypatch.setattr(status_module, "RETRY", Backoff(0.001, 0.001))
     scene = Scene()
     task = asyncio.create_task(scene.writer.run())
     yield scene
