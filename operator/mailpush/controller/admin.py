@@ -24,10 +24,10 @@ log = structlog.get_logger(__name__)
 class ClusterUsers:
     """Answers from what the operator has seen; a change goes by the API server, so a standby may make it as well."""
 
-    def __init__(self, kube: Kube, namespaces: tuple[str, ...], book: UserStore) -> None:
+    def __init__(self, kube: Kube, namespaces: tuple[str, ...], store: UserStore) -> None:
         self._kube = kube
         self._namespaces = namespaces
-        self._book = book
+        self._store = store
 
     async def listeners(self) -> Iterator[Running]:
         return (
@@ -86,17 +86,17 @@ class ClusterUsers:
         raise AdminError(409, "The push user keeps changing: try again")
 
     def _records(self) -> Iterator[tuple[UserName, UserRecord]]:
-        if not all(self._book.listed(namespace) for namespace in self._namespaces):
+        if not all(self._store.listed(namespace) for namespace in self._namespaces):
             raise AdminError(503, "The operator has not read the push users yet: try again")
-        return self._book.all()
+        return self._store.all()
 
 
 class OperatorAdmin:
     """Runs the endpoint where the settings ask for one; login and certificate are read anew when they change."""
 
-    def __init__(self, kube: Kube, settings: OperatorSettings, book: UserStore) -> None:
+    def __init__(self, kube: Kube, settings: OperatorSettings, store: UserStore) -> None:
         self._settings = settings
-        self._backend = ClusterUsers(kube, settings.namespaces, book)
+        self._backend = ClusterUsers(kube, settings.namespaces, store)
 
     async def run(self) -> None:
         """Until cancelled. What is wrong with it is in the log, and stops nothing else."""

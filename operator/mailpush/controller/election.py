@@ -85,13 +85,13 @@ class Election:
 
     async def lead(self) -> None:
         """Waits until this process leads."""
-        watchman = LeaseJudge()
+        judge = LeaseJudge()
         announced = False
         while True:
             self._on_tick()
             try:
                 lease = await self._read()
-                look = watchman.look(lease, self._clock())
+                look = judge.look(lease, self._clock())
                 if look is not Look.HELD and await self._take(lease):
                     log.info("leading", lease=self._name, identity=self.identity, found=look.value)
                     return
@@ -99,7 +99,7 @@ class Election:
                     log.info("standing_by", lease=self._name, leader=lease["spec"].get("holderIdentity"))
                     announced = True
             except KubeError as error:
-                watchman.unreadable(self._clock())
+                judge.unreadable(self._clock())
                 log.warning("election_failed", lease=self._name, error=str(error))
             await asyncio.sleep(STANDBY_EVERY)
 

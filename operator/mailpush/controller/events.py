@@ -89,7 +89,7 @@ class EventRecorder:
         # A change of settings may concern every user: etcd shall not hold an Event for each.
         self._pace = Pace(PER_SECOND, BURST, clock=clock)
 
-    def tell(self, *events: Event) -> None:
+    def record(self, *events: Event) -> None:
         """Never blocks."""
         for event in events:
             try:

@@ -2,7 +2,7 @@
 
 Handlers translate kopf's arguments and nothing else: no state handlers, timers, daemons or indices (`on.event` writes
 nothing into the objects and needs no finalizer). Pods, Leases and PushUsers come by our own reflectors: see
-`lookout.py` and `userbook.py` for why.
+`shards/watch.py` and `users/store.py` for why.
 """
 
 from typing import Any

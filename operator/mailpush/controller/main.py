@@ -4,30 +4,21 @@ import asyncio
 import os
 import signal
 import sys
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
 
 import structlog
 import uvloop
 from kubernetes.aio.config import ConfigException
 
 from mailpush import __version__, logs
-from mailpush.controller.admin import OperatorAdmin
+from mailpush.controller.assembly import Operator, assemble
 from mailpush.controller.election import Election, LeadershipLostError
 from mailpush.controller.environment import OperatorSettings, SettingsProblem, current_namespace
 from mailpush.controller.leader import Leader
-from mailpush.controller.owner import ConfigKey
 from mailpush.controller.shards.watch import PodWatch
-from mailpush.controller.state import OperatorState
-from mailpush.controller.users.store import UserName, UserStore
 from mailpush.http.pulse import HealthServer, Pulse
 from mailpush.kube.client import Kube
-from mailpush.kube.errors import ConflictError, KubeError
-from mailpush.work.queue import WorkQueue
-
-USER_WORKERS: Final = 4
 
 log = structlog.get_logger(__name__)
 
@@ -66,42 +57,22 @@ async def serve(settings: OperatorSettings) -> int:
         return 1
     log.info("operator_starts", version=__version__, namespaces=settings.namespaces, image=settings.image)
     try:
-        return await _observe_and_lead(kube, settings, pulse, stop)
+        return await _observe_and_lead(assemble(kube, settings, pulse), pulse, stop)
     finally:
         await kube.close()
         await health.close()
 
 
-async def _observe_and_lead(kube: Kube, settings: OperatorSettings, pulse: Pulse, stop: asyncio.Event) -> int:
-    world = OperatorState()
-    leader: Leader | None = None
-
-    def wake(key: ConfigKey) -> None:
-        if leader is not None:
-            leader.wake(key)
-
-    users: WorkQueue[UserName] = WorkQueue(
-        "users", workers=USER_WORKERS, expected=(KubeError,), conflicts=(ConflictError,)
-    )
-    lookout = PodWatch(kube, settings.namespaces, world, wake)
-    book = UserStore(kube, settings.namespaces, users.add, wake)
-    leader = Leader(kube, settings, pulse, world=world, lookout=lookout, book=book, user_queue=users)
-    election = Election(
-        kube,
-        settings.own_namespace,
-        settings.lease_name,
-        f"{settings.identity}_{uuid.uuid4()}",
-        on_tick=lambda: pulse.beat("election"),
-    )
+async def _observe_and_lead(operator: Operator, pulse: Pulse, stop: asyncio.Event) -> int:
     failed = False
     try:
         async with asyncio.TaskGroup() as tasks:
             # The standby observes, too: what it has seen of the Leases counts when it leads (protocol P11).
-            observing = [tasks.create_task(reflector.run()) for reflector in lookout.reflectors()]
-            observing += [tasks.create_task(reflector.run()) for reflector in book.reflectors()]
-            observing.append(tasks.create_task(_ready(lookout, pulse)))
-            observing.append(tasks.create_task(OperatorAdmin(kube, settings, book).run()))
-            term = tasks.create_task(_term(election, leader, stop))
+            reflectors = (*operator.pods.reflectors(), *operator.users.reflectors())
+            observing = [tasks.create_task(reflector.run()) for reflector in reflectors]
+            observing.append(tasks.create_task(_ready(operator.pods, pulse)))
+            observing.append(tasks.create_task(operator.admin.run()))
+            term = tasks.create_task(_term(operator.election, operator.leader, stop))
             stopping = tasks.create_task(stop.wait())
             await asyncio.wait([term, stopping], return_when=asyncio.FIRST_COMPLETED)
             await asyncio.wait([term], timeout=10)
@@ -116,7 +87,7 @@ async def _observe_and_lead(kube: Kube, settings: OperatorSettings, pulse: Pulse
         failed = True
     if failed:
         return 1
-    await election.release()
+    await operator.election.release()
     log.info("operator_ends")
     return 0
 
@@ -130,8 +101,8 @@ def leaves(error: BaseException) -> Iterator[BaseException]:
         yield error
 
 
-async def _ready(lookout: PodWatch, pulse: Pulse) -> None:
-    await lookout.wait_listed()
+async def _ready(pods: PodWatch, pulse: Pulse) -> None:
+    await pods.wait_listed()
     pulse.ready = True
 
 

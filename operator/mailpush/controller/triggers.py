@@ -4,10 +4,11 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Self
+from typing import Any, Final, Protocol, Self
 
 from mailpush.controller.owner import ConfigKey
 from mailpush.controller.state import OperatorState
+from mailpush.work.queue import WorkQueue
 
 Body = Mapping[str, Any]
 
@@ -23,20 +24,31 @@ class Seen:
     at: float
 
 
+class SecretObserver(Protocol):
+    """Who decides by what Secrets hold."""
+
+    def secret_changed(self, namespace: str, name: str) -> None:
+        """Decisions on users who name this Secret may change."""
+
+
+class ShardMapObserver(Protocol):
+    """Who writes the ShardMaps."""
+
+    def shard_map_seen(self, key: ConfigKey, resource_version: str | None) -> None:
+        """The MailPushConfig's ShardMap has this resourceVersion; None: it was deleted."""
+
+
 @dataclass(slots=True)
 class Triggers:
-    """Takes events in and calls what follows from them.
+    """Takes events in, and has what follows from them done.
 
-    Attributes:
-        reconcile: the MailPushConfig is to be reconciled.
-        secret_changed: decisions on users who name this Secret may change.
-        shard_map_seen: the MailPushConfig's ShardMap has this resourceVersion, None where it was deleted.
+    `configs`: the MailPushConfigs to be reconciled.
     """
 
-    world: OperatorState
-    reconcile: Callable[[ConfigKey], None]
-    secret_changed: Callable[[str, str], None]
-    shard_map_seen: Callable[[ConfigKey, str | None], None]
+    state: OperatorState
+    configs: WorkQueue[ConfigKey]
+    users: SecretObserver
+    shards: ShardMapObserver
     clock: Callable[[], float] = time.monotonic
     seen: dict[tuple[str, str, str], Seen] = field(default_factory=dict)
 
@@ -46,33 +58,33 @@ class Triggers:
 
     def config_event(self, body: Body, *, deleted: bool) -> None:
         if self._news(body, deleted):
-            self.reconcile(ConfigKey.of(body))
+            self.configs.add(ConfigKey.of(body))
 
     def child_event(self, body: Body, *, deleted: bool) -> None:
         key = ConfigKey.of_child(body)
         if key is None:
             return
         if body["kind"] == "StatefulSet" and (revision := (body.get("status") or {}).get("updateRevision")):
-            self.world.revisions[key] = revision
+            self.state.revisions[key] = revision
         if self._news(body, deleted):
-            self.reconcile(key)
+            self.configs.add(key)
 
     def shard_map_event(self, body: Body, *, deleted: bool) -> None:
         self._news(body, deleted)
         key = ConfigKey(body["metadata"]["namespace"], body["metadata"]["name"])
-        self.shard_map_seen(key, None if deleted else body["metadata"]["resourceVersion"])
+        self.shards.shard_map_seen(key, None if deleted else body["metadata"]["resourceVersion"])
 
     def secret_event(self, body: Body, *, deleted: bool) -> None:
         if not self._news(body, deleted):
             return
         if (key := ConfigKey.of_child(body)) is not None:
-            self.reconcile(key)
+            self.configs.add(key)
         namespace, name = body["metadata"]["namespace"], body["metadata"]["name"]
-        for config in [config for config in self.world.configs if config.namespace == namespace]:
-            secrets = self.world.configs[config].secrets
+        for config in [config for config in self.state.configs if config.namespace == namespace]:
+            secrets = self.state.configs[config].secrets
             if secrets is None or name in secrets:
-                self.reconcile(config)
-        self.secret_changed(namespace, name)
+                self.configs.add(config)
+        self.users.secret_changed(namespace, name)
 
     def _news(self, body: Body, deleted: bool) -> bool:
         """Whether anything that matters has changed: most events only tell of a status, many of our own writes."""

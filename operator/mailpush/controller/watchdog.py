@@ -34,13 +34,13 @@ class Watchdog:
         self,
         kube: Kube,
         namespaces: tuple[str, ...],
-        hub: Triggers,
+        triggers: Triggers,
         pulse: Pulse,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._kube = kube
         self._namespaces = namespaces
-        self._hub = hub
+        self._triggers = triggers
         self._pulse = pulse
         self._clock = clock
         self._missed_since: dict[tuple[str, str, str], tuple[str | None, float]] = {}
@@ -76,7 +76,7 @@ class Watchdog:
         for item in items:
             metadata = item["metadata"]
             place = (resource.kind, namespace, metadata["name"])
-            seen = self._hub.seen.get(place)
+            seen = self._triggers.seen.get(place)
             shown = None if seen is None else seen.version
             if shown == metadata["resourceVersion"]:
                 continue
@@ -84,4 +84,4 @@ class Watchdog:
             # An object that changes all the time is never seen at its newest; then what is seen changes, too.
             missed[place] = (shown, since if before == shown else self._clock())
             if resource is resources.MAIL_PUSH_CONFIG and seen is None:
-                self._hub.reconcile(ConfigKey(namespace, metadata["name"]))
+                self._triggers.configs.add(ConfigKey(namespace, metadata["name"]))

@@ -134,6 +134,14 @@ class Kube:
 
     # -- many
 
+    async def probe(self, resource: Resource, namespace: str | None) -> None:
+        """Asks by one small request whether the resource exists and may be read.
+
+        Raises:
+            NotFoundError: the API server has no such resource.
+        """
+        await self._json("GET", resource.path(namespace), query={"limit": "1"})
+
     async def list(
         self,
         resource: Resource,
@@ -141,10 +149,9 @@ class Kube:
         *,
         label_selector: str | None = None,
         field_selector: str | None = None,
-        limit: int = CHUNK,
     ) -> tuple[list[Object], str]:
         """All objects, read in chunks, and the resourceVersion to watch from."""
-        query: dict[str, str] = {"limit": str(limit), **_selectors(label_selector, field_selector)}
+        query: dict[str, str] = {"limit": str(CHUNK), **_selectors(label_selector, field_selector)}
         items: list[Object] = []
         while True:
             page = await self._json("GET", resource.path(namespace), query=query)

@@ -4,7 +4,8 @@ from typing import Any
 
 from mailpush.api.mailpushconfig import MailPushConfigSpec
 from mailpush.controller.environment import OperatorSettings
-from mailpush.controller.owner import Owner
+from mailpush.controller.events import Event
+from mailpush.controller.owner import ConfigKey, Owner
 from mailpush.controller.state import ConfigState, Pod
 from mailpush.controller.status.pod import PodView
 from mailpush.decision.evaluation import Evaluation, evaluate
@@ -12,6 +13,32 @@ from mailpush.properties.secrets import MASTER_PASSWORD, ResolvedSecrets
 from mailpush.sharding.leases import Holder, LeaseState
 from mailpush.sharding.planning.death import PodLife
 from mailpush.sharding.shardmap import PodRef
+
+
+class Keys(list[Any]):
+    """Takes the place of a queue that nobody works off: what was added, in order."""
+
+    def add(self, key: Any) -> None:
+        self.append(key)
+
+
+class Others:
+    """Takes the place of those who go on where a part ends: what they heard of."""
+
+    def __init__(self) -> None:
+        self.secrets: list[str] = []
+        self.events: list[Event] = []
+
+    def config_changed(self, key: ConfigKey) -> None: ...
+
+    def secret_changed(self, namespace: str, name: str) -> None:
+        self.secrets.append(name)
+
+    def shard_map_seen(self, key: ConfigKey, resource_version: str | None) -> None: ...
+
+    def record(self, *events: Event) -> None:
+        self.events += events
+
 
 OWNER = Owner("mail", "main", "uid-of-main")
 OPERATOR = OperatorSettings(namespaces=("mail",), own_namespace="mail", image="example.org/mail-push:1")

@@ -16,10 +16,12 @@ from mailpush.admin.server import AdminError
 from mailpush.cli.pushusers.client import ServerError, Target
 from mailpush.controller import admin
 from mailpush.controller.admin import ClusterUsers, OperatorAdmin
-from mailpush.controller.users.store import UserStore
+from mailpush.controller.users.store import UserName, UserStore
+from mailpush.controller.wakes import Wakes
 from mailpush.kube.client import Kube
 from mailpush.kube.errors import ConflictError, NotFoundError, UnreachableError
-from tests.unit.controller.builders import OPERATOR
+from mailpush.work.queue import WorkQueue
+from tests.unit.controller.builders import OPERATOR, Keys
 
 
 def push_user(number: int, *clients: str, config: str = "main", **more: Any) -> dict[str, Any]:
@@ -83,7 +85,7 @@ class Scene:
     def __init__(self, *objects: dict[str, Any], listed: bool = True) -> None:
         self.api = Api(*objects)
         kube = cast("Kube", self.api)
-        book = UserStore(kube, ("mail",), lambda _: None, lambda _: None)
+        book = UserStore(kube, ("mail",), cast("WorkQueue[UserName]", Keys()), Wakes())
         (reflector,) = book.reflectors()
         for one in objects:
             book._changed("ADDED", copy.deepcopy(one))
@@ -164,7 +166,7 @@ async def test_the_operators_endpoint_takes_a_changed_secret_and_opens_once_its_
     (login / "password").write_text("first\n")
     settings = replace(OPERATOR, listen="127.0.0.1", admin_port=0, admin_directory=login, admin_tls_directory=tls)
     kube = cast("Kube", Api())
-    book = UserStore(kube, ("mail",), lambda _: None, lambda _: None)
+    book = UserStore(kube, ("mail",), cast("WorkQueue[UserName]", Keys()), Wakes())
     next(book.reflectors()).listed.set()
     authority = Authority.new("ours")
     pair = authority.issue("operator", names=("127.0.0.1",))

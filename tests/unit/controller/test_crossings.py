@@ -15,6 +15,7 @@ from mailpush.controller.state import OperatorState
 from mailpush.controller.triggers import Triggers
 from mailpush.controller.users.reconcile import UserReconciler
 from mailpush.controller.users.store import UserName, UserStore
+from mailpush.controller.wakes import Wakes
 from mailpush.kube.client import Object
 from mailpush.kube.errors import InvalidError, NotFoundError
 from mailpush.kube.resources import Resource
@@ -22,7 +23,7 @@ from mailpush.sharding.planning.observed import Change
 from mailpush.sharding.shardmap import PodRef, ShardMap
 from mailpush.sharding.slots import SLOTS
 from mailpush.work.queue import WorkQueue
-from tests.unit.controller.builders import OPERATOR, OWNER, spec
+from tests.unit.controller.builders import OPERATOR, OWNER, Keys, Others, spec
 
 MAIN = ConfigKey("mail", "main")
 
@@ -104,14 +105,14 @@ class Site:
     def __init__(self, *bodies: Object) -> None:
         self.api = Api(*bodies)
         self.world = OperatorState(highest_owner={MAIN: None})
-        self.asked: list[ConfigKey] = []
-        self.hub = Triggers(self.world, self.asked.append, lambda *_: None, lambda *_: None)
+        self.asked = Keys()
+        self.triggers = Triggers(self.world, self.asked, Others(), Others())  # type: ignore[arg-type]
         self.reconciler = Reconciler(
             self.api,  # type: ignore[arg-type]
             OPERATOR,
             self.world,
-            on_change=lambda _: None,
-            on_site_change=lambda _: None,
+            Others(),
+            Others(),
         )
 
     async def reconcile(self) -> None:
@@ -135,8 +136,8 @@ async def test_a_status_that_was_just_written_is_not_forgotten_for_an_older_read
     site = Site(config(4, version=10), secret())
     await site.reconcile()
     state = site.world.configs[MAIN]
-    users = UserStore(site.api, ("mail",), lambda _: None, lambda _: None)  # type: ignore[arg-type]
-    report = ShardReport(site.api, OWNER, maps(site.api), users, lambda _: None)  # type: ignore[arg-type]
+    users = UserStore(site.api, ("mail",), Keys(), Wakes())  # type: ignore[arg-type]
+    report = ShardReport(site.api, OWNER, maps(site.api), users, Others())  # type: ignore[arg-type]
     place = ("MailPushConfig", "main")
     await report.write(state, (), 0.0)
     assert site.api.applied.pop(place)["metadata"]["uid"] == OWNER.uid, "another of this name is not meant"
@@ -182,7 +183,7 @@ async def test_a_secret_that_comes_while_the_first_spec_that_names_it_is_looked_
     await site.reconcile()
     late = {"url": "redis://redis/0", "passwordSecretRef": {"name": "late", "key": "password"}}
     site.api.objects["MailPushConfig", "main"] = config(5, redis=late)
-    site.api.meanwhile["Secret", "late"] = lambda: site.hub.secret_event(secret("late"), deleted=False)
+    site.api.meanwhile["Secret", "late"] = lambda: site.triggers.secret_event(secret("late"), deleted=False)
     await site.reconcile()
     assert ("Secret", "late") in site.api.reads
     assert site.asked == [MAIN]
@@ -295,8 +296,8 @@ async def test_a_users_secret_that_changes_while_it_is_read_is_read_again() -> N
     await site.reconcile()
     site.world.configs_listed = True
     queue: WorkQueue[UserName] = WorkQueue("users")
-    book = UserStore(site.api, ("mail",), queue.add, lambda _: None)  # type: ignore[arg-type]
-    keeper = UserReconciler(site.api, site.world, book, queue)  # type: ignore[arg-type]
+    book = UserStore(site.api, ("mail",), queue, Wakes())  # type: ignore[arg-type]
+    keeper = UserReconciler(site.api, site.world, book, queue, Others())  # type: ignore[arg-type]
     (reflector,) = book.reflectors()
     await reflector._list()
     name = UserName("mail", "main-1-3")

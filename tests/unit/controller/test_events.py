@@ -57,7 +57,7 @@ class Writes:
     async def write(self, *events: Event) -> None:
         """Tells them, and returns when all have been worked on."""
         running = asyncio.create_task(self.events.run())
-        self.events.tell(*events)
+        self.events.record(*events)
         for _ in range(5 + 5 * len(events)):
             await asyncio.sleep(0)
         running.cancel()
@@ -95,7 +95,7 @@ async def test_a_change_that_concerns_everybody_writes_a_bounded_number() -> Non
     writes = Writes()
     many = [event_of(f"user {number}") for number in range(1000)]
     running = asyncio.create_task(writes.events.run())
-    writes.events.tell(*many)  # returns at once: what has no room is dropped
+    writes.events.record(*many)  # returns at once: what has no room is dropped
     assert writes.events._queue.qsize() == WAITING
     for _ in range(5 * WAITING):
         await asyncio.sleep(0)

@@ -16,7 +16,7 @@ from mailpush.kube.objects import older
 from mailpush.sharding.planning.death import PodLife
 from mailpush.sharding.planning.observed import PodObservation
 from mailpush.sharding.shardmap import NONE, PodRef, ShardMap
-from tests.unit.controller.builders import OWNER, state
+from tests.unit.controller.builders import OWNER, Keys, Others, state
 
 MAIN = ConfigKey("mail", "main")
 
@@ -70,12 +70,11 @@ def test_a_loop_that_stops_beating_is_found_and_one_that_ended_is_not_missed() -
 
 class Events:
     def __init__(self) -> None:
-        self.reconciled: list[ConfigKey] = []
-        self.secrets: list[str] = []
+        self.reconciled = Keys()
+        self.others = Others()
+        self.secrets = self.others.secrets
         self.world = OperatorState()
-        self.hub = Triggers(
-            self.world, self.reconciled.append, lambda _, name: self.secrets.append(name), lambda _key, _version: None
-        )
+        self.triggers = Triggers(self.world, self.reconciled, self.others, self.others)  # type: ignore[arg-type]
 
 
 def child(version: str = "1", kind: str = "Service", **changes: Any) -> dict[str, Any]:
@@ -85,11 +84,11 @@ def child(version: str = "1", kind: str = "Service", **changes: Any) -> dict[str
 
 def test_an_event_that_only_tells_of_a_status_wakes_nobody() -> None:
     it = Events()
-    it.hub.child_event(child("1"), deleted=False)
-    it.hub.child_event(child("2", status={"x": 1}), deleted=False)
+    it.triggers.child_event(child("1"), deleted=False)
+    it.triggers.child_event(child("2", status={"x": 1}), deleted=False)
     assert it.reconciled == [MAIN]
-    it.hub.child_event(child("3", spec={"a": 2}), deleted=False)
-    it.hub.child_event(child("3", spec={"a": 2}), deleted=True)
+    it.triggers.child_event(child("3", spec={"a": 2}), deleted=False)
+    it.triggers.child_event(child("3", spec={"a": 2}), deleted=True)
     assert it.reconciled == [MAIN] * 3
 
 
@@ -97,7 +96,7 @@ def test_a_rollout_that_ends_wakes_the_reconcile_which_then_frees_the_old_boot_c
     it = Events()
     for version, current in (("1", "r1"), ("2", "r1"), ("3", "r2")):
         status = {"currentRevision": current, "updateRevision": "r2"}
-        it.hub.child_event(child(version, kind="StatefulSet", status=status), deleted=False)
+        it.triggers.child_event(child(version, kind="StatefulSet", status=status), deleted=False)
     assert it.reconciled == [MAIN] * 2
     assert it.world.revisions == {MAIN: "r2"}
 
@@ -115,7 +114,7 @@ def test_a_secret_wakes_those_that_refer_to_it() -> None:
     it.world.configs[MAIN] = state(secrets=frozenset({"master"}))
     for name in ("master", "another"):
         body = {"kind": "Secret", "metadata": {"namespace": "mail", "name": name, "resourceVersion": "1"}, "data": {}}
-        it.hub.secret_event(body, deleted=False)
+        it.triggers.secret_event(body, deleted=False)
     assert it.reconciled == [MAIN]
     assert it.secrets == ["master", "another"]
 

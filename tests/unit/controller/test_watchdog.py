@@ -9,6 +9,7 @@ from mailpush.controller.triggers import Seen, Triggers
 from mailpush.controller.watchdog import PATIENCE, Watchdog
 from mailpush.http.pulse import Pulse
 from mailpush.kube import resources
+from tests.unit.controller.builders import Keys, Others
 
 
 class Cluster:
@@ -17,13 +18,12 @@ class Cluster:
     def __init__(self) -> None:
         self.version = "1"
         self.now = 0.0
-        self.reconciled: list[ConfigKey] = []
+        self.reconciled = Keys()
         self.pulse = Pulse(lambda: self.now)
-        self.hub = Triggers(
-            OperatorState(), self.reconciled.append, lambda *_: None, lambda *_: None, clock=lambda: self.now
-        )
+        queue: Any = self.reconciled
+        self.triggers = Triggers(OperatorState(), queue, Others(), Others(), clock=lambda: self.now)
         kube: Any = self
-        self.dog = Watchdog(kube, ("mail",), self.hub, self.pulse, clock=lambda: self.now)
+        self.dog = Watchdog(kube, ("mail",), self.triggers, self.pulse, clock=lambda: self.now)
 
     async def list(self, resource: Any, namespace: str, **_: Any) -> tuple[builtins.list[dict[str, Any]], str]:
         if resource is not resources.MAIL_PUSH_CONFIG:
@@ -31,7 +31,7 @@ class Cluster:
         return [{"metadata": {"name": "main", "namespace": namespace, "resourceVersion": self.version}}], "1"
 
     def shows(self, version: str) -> None:
-        self.hub.seen["MailPushConfig", "mail", "main"] = Seen(version, 0, self.now)
+        self.triggers.seen["MailPushConfig", "mail", "main"] = Seen(version, 0, self.now)
 
     async def look_after(self, seconds: float) -> builtins.list[str]:
         self.now += seconds

@@ -1,6 +1,7 @@
 """What is between us and the API server may answer in its place."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -9,20 +10,16 @@ from aiohttp import web
 
 from mailpush.kube.client import Kube
 from mailpush.kube.errors import UnreachableError
-from mailpush.kube.resources import LEASE
+from mailpush.kube.resources import LEASE, PUSH_USER
 
 PAGE = "<html>the gateway is being maintained</html>\n"
 
 
-@pytest.fixture
-async def kube(tmp_path: Path) -> AsyncIterator[Kube]:
-    """A client of a proxy that answers everything with a page."""
-
-    async def page(_: web.Request) -> web.Response:
-        return web.Response(text=PAGE, content_type="text/html")
-
+@asynccontextmanager
+async def client_of(answer: Callable[[web.Request], Awaitable[web.Response]], folder: Path) -> AsyncIterator[Kube]:
+    """A client of a server that answers everything so."""
     app = web.Application()
-    app.router.add_route("*", "/{path:.*}", page)
+    app.router.add_route("*", "/{path:.*}", answer)
     runner = web.AppRunner(app)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
@@ -34,10 +31,21 @@ async def kube(tmp_path: Path) -> AsyncIterator[Kube]:
         "users": [{"name": "it", "user": {}}],
         "contexts": [{"name": "it", "context": {"cluster": "it", "user": "it"}}],
     }
-    (tmp_path / "config").write_text(yaml.safe_dump(config))
-    async with await Kube.connect(tmp_path / "config") as kube:
+    (folder / "config").write_text(yaml.safe_dump(config))
+    async with await Kube.connect(folder / "config") as kube:
         yield kube
     await runner.cleanup()
+
+
+@pytest.fixture
+async def kube(tmp_path: Path) -> AsyncIterator[Kube]:
+    """A client of a proxy that answers everything with a page."""
+
+    async def page(_: web.Request) -> web.Response:
+        return web.Response(text=PAGE, content_type="text/html")
+
+    async with client_of(page, tmp_path) as kube:
+        yield kube
 
 
 async def test_a_page_of_a_proxy_is_no_answer_and_ends_nobody(kube: Kube) -> None:
@@ -46,3 +54,26 @@ async def test_a_page_of_a_proxy_is_no_answer_and_ends_nobody(kube: Kube) -> Non
     with pytest.raises(UnreachableError, match="not the API server's"):
         async for _ in kube.watch(LEASE, "ns", "1"):
             pass
+
+
+USERS = 20_000
+
+
+async def test_what_a_start_asks_is_one_request_however_many_users_there_are(tmp_path: Path) -> None:
+    """A new leader asked for one user and followed `continue`: 20,040 lists at 20,000 users before it did anything."""
+    requests = 0
+
+    async def page(request: web.Request) -> web.Response:
+        nonlocal requests
+        requests += 1
+        first, limit = int(request.query.get("continue", 0)), int(request.query["limit"])
+        last = min(first + limit, USERS)
+        metadata = {"resourceVersion": "9", "continue": str(last) if last < USERS else ""}
+        return web.json_response({"metadata": metadata, "items": [{"number": n} for n in range(first, last)]})
+
+    async with client_of(page, tmp_path) as kube:
+        await kube.probe(PUSH_USER, "ns")
+        assert requests == 1
+        items, version = await kube.list(PUSH_USER, "ns")
+        assert ([item["number"] for item in items], version) == (list(range(USERS)), "9")
+        assert requests == 1 + USERS / 500

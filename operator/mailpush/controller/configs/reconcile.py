@@ -5,8 +5,7 @@ makes no event, so a reconcile does not wake itself.
 """
 
 import time
-from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import structlog
 
@@ -36,29 +35,35 @@ from mailpush.properties.secrets import secret_references
 log = structlog.get_logger(__name__)
 
 
-class Reconciler:
-    """Brings a MailPushConfig's children in order and tells the others what it comes to.
+class ConfigObserver(Protocol):
+    """Who goes on where the reconcile of a MailPushConfig ends."""
 
-    Attributes:
-        on_change: called with the key after each look at a MailPushConfig, also when it has gone.
-        on_site_change: called with the key when decisions on its users may come out otherwise than before.
+    def config_changed(self, key: ConfigKey) -> None:
+        """What is known of the MailPushConfig has changed."""
+
+
+class Reconciler:
+    """Brings a MailPushConfig's children in order.
+
+    Args:
+        shards: hears of each look at a MailPushConfig, also when it has gone.
+        users: hears of those after which decisions on users may come out otherwise than before.
     """
 
     def __init__(
         self,
         kube: Kube,
         settings: OperatorSettings,
-        world: OperatorState,
-        *,
-        on_change: Callable[[ConfigKey], None],
-        on_site_change: Callable[[ConfigKey], None],
+        state: OperatorState,
+        shards: ConfigObserver,
+        users: ConfigObserver,
     ) -> None:
         self._kube = kube
         self._settings = settings
-        self._world = world
+        self._state = state
         self._secrets = ConfigSecrets(kube)
-        self._on_change = on_change
-        self._on_site_change = on_site_change
+        self._shards = shards
+        self._users = users
 
     async def reconcile(self, key: ConfigKey) -> None:
         """
@@ -70,10 +75,10 @@ class Reconciler:
             await self._reconcile(key)
         except KubeError as error:
             metrics.RECONCILES.labels("error").inc()
-            if (state := self._world.configs.get(key)) is not None:
+            if (state := self._state.configs.get(key)) is not None:
                 # An API server that cannot be reached is nothing that somebody could change in the MailPushConfig.
                 state.fault = error.message if isinstance(error, InvalidError | ForbiddenError) else state.fault
-                self._on_change(key)
+                self._shards.config_changed(key)
             raise
         metrics.RECONCILES.labels("done").inc()
         metrics.RECONCILE_SECONDS.observe(time.monotonic() - start)
@@ -83,7 +88,7 @@ class Reconciler:
         if body is None or "deletionTimestamp" in body["metadata"]:
             self._forget(key)
             return
-        state, generation = self._state(key, body), body["metadata"]["generation"]
+        state, generation = self._config_state(key, body), body["metadata"]["generation"]
         try:
             spec = parse(body)
             # Before they are read: an event of one that comes meanwhile must lead to another look.
@@ -93,7 +98,7 @@ class Reconciler:
             await self._apply(state, evaluation)
         except (InvalidSpecError, PackageError) as error:
             state.fault, state.generation = str(error), generation
-            self._on_change(key)
+            self._shards.config_changed(key)
             return
         except (InvalidError, ForbiddenError):
             state.generation = generation  # the fault that is told is one of this spec
@@ -102,27 +107,27 @@ class Reconciler:
         state.evaluation, state.fault, state.generation = evaluation, None, generation
         site = site_facts(evaluation.settings) if evaluation.settings is not None else None
         changed, state.site = site != state.site, site
-        self._on_change(key)
+        self._shards.config_changed(key)
         if changed:
-            self._on_site_change(key)
+            self._users.config_changed(key)
 
-    def _state(self, key: ConfigKey, body: Manifest) -> ConfigState:
+    def _config_state(self, key: ConfigKey, body: Manifest) -> ConfigState:
         metadata = body["metadata"]
-        state = self._world.configs.get(key)
+        state = self._state.configs.get(key)
         if state is None or state.owner.uid != metadata["uid"]:
             owner = Owner(key.namespace, key.name, metadata["uid"])
             state = ConfigState(owner, metadata["generation"], {})
-            self._world.configs[key] = state
+            self._state.configs[key] = state
         state.saw(body)
         return state
 
     def _forget(self, key: ConfigKey) -> None:
         """Its children are deleted by Kubernetes' garbage collector, as they name it as their owner."""
-        if self._world.configs.pop(key, None) is not None:
+        if self._state.configs.pop(key, None) is not None:
             log.info("config_gone", config=str(key))
-        self._world.lost.pop(key, None)
-        self._on_change(key)
-        self._on_site_change(key)
+        self._state.lost.pop(key, None)
+        self._shards.config_changed(key)
+        self._users.config_changed(key)
 
     async def _apply(self, state: ConfigState, evaluation: Evaluation) -> None:
         owner = state.owner
@@ -130,8 +135,8 @@ class Reconciler:
             resources.STATEFUL_SET, owner.namespace, names.statefulset_name(owner.name), of=owner
         )
         running = 0 if stateful_set is None else stateful_set["spec"].get("replicas", 0)
-        replicas = wanted_replicas(evaluation, running, self._world.highest_owner.get(owner.key))
-        if owner.key not in self._world.highest_owner:
+        replicas = wanted_replicas(evaluation, running, self._state.highest_owner.get(owner.key))
+        if owner.key not in self._state.highest_owner:
             replicas = max(replicas, running)  # a new leader does not know yet who has to be drained
         desired = Desired(owner, evaluation.spec.listeners, replicas, evaluation.rendered)
         keep = evaluation.blocked and running > 0
@@ -172,7 +177,7 @@ class Reconciler:
             return  # the revisions that it names are those of a former template
         if status.get("currentRevision") != status.get("updateRevision"):
             return
-        used = {name for pod in self._world.pods_of(owner.key) for name in pod.config_maps}
+        used = {name for pod in self._state.pods_of(owner.key) for name in pod.config_maps}
         selector = f"{names.CONFIG_LABEL}={owner.name},{names.MANAGED_BY_LABEL}={names.MANAGED_BY}"
         prefix = names.boot_configmap_name(owner.name, "")
         for config_map in (await self._kube.list(resources.CONFIG_MAP, owner.namespace, label_selector=selector))[0]:

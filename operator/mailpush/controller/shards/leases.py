@@ -22,13 +22,13 @@ log = structlog.get_logger(__name__)
 
 
 class LeaseWriter:
-    """Writes for the pods of one MailPushConfig; every answer is told to the lookout at once."""
+    """Writes for the pods of one MailPushConfig; the pod watch takes every answer at once."""
 
-    def __init__(self, kube: Kube, owner: Owner, lookout: PodWatch, clock: Callable[[], float]) -> None:
+    def __init__(self, kube: Kube, owner: Owner, pods: PodWatch, clock: Callable[[], float]) -> None:
         self._kube = kube
         self._owner = owner
         self.key = owner.key
-        self._lookout = lookout
+        self._pods = pods
         self._clock = clock
 
     async def create(self, lease: NewLease) -> None:
@@ -43,9 +43,9 @@ class LeaseWriter:
         try:
             created = await self._kube.create(resources.LEASE, self.key.namespace, body)
         except ConflictError:
-            await self._lookout.look(self.key.namespace, lease.name)
+            await self._pods.look(self.key.namespace, lease.name)
             return
-        self._lookout.saw(self.key.namespace, lease.name, created)
+        self._pods.saw(self.key.namespace, lease.name, created)
         log.info("lease_created", config=str(self.key), lease=lease.name, floor=lease.floor)
 
     async def fence(self, fence: Fence, judged: str | None) -> bool:
@@ -75,10 +75,10 @@ class LeaseWriter:
             written = await self._kube.replace(resources.LEASE, self.key.namespace, manifest)
         except (ConflictError, NotFoundError):
             metrics.FENCES.labels("conflict").inc()
-            await self._lookout.look(self.key.namespace, fence.lease_name)
+            await self._pods.look(self.key.namespace, fence.lease_name)
             return False
         metrics.FENCES.labels("fenced").inc()
-        self._lookout.saw(self.key.namespace, fence.lease_name, written)
+        self._pods.saw(self.key.namespace, fence.lease_name, written)
         log.info("lease_fenced", config=str(self.key), lease=fence.lease_name, floor=fence.floor)
         return held
 
@@ -109,4 +109,4 @@ class LeaseWriter:
         log.info("callbacks_opened" if value else "callbacks_closed", config=str(self.key), pod=pod.ref.name)
 
     def _sighting(self, name: str) -> Sighting:
-        return self._lookout.sighting(self.key.namespace, name)
+        return self._pods.sighting(self.key.namespace, name)

@@ -12,7 +12,7 @@ from typing import Final, Protocol
 
 import structlog
 
-from mailpush.controller.events import Event
+from mailpush.controller.events import EventRecorder
 from mailpush.controller.owner import ConfigKey, Owner
 from mailpush.controller.shards.leases import LeaseWriter
 from mailpush.controller.shards.lost_slots import Losses
@@ -27,6 +27,7 @@ from mailpush.sharding.planning.observed import Observed, OrphanLease, PodObserv
 from mailpush.sharding.planning.planner import missing_leases, plan
 from mailpush.sharding.shardmap import PodRef, ShardMapError
 from mailpush.work.pace import set_within
+from mailpush.work.queue import WorkQueue
 
 STEP_SECONDS: Final = 1.0
 LEAST_PAUSE: Final = 0.05
@@ -61,40 +62,38 @@ class Outlook:
 
 
 class ShardLoop:
-    """Runs until cancelled. `wake` makes the next step come at once."""
+    """Runs until cancelled. Setting `wake` makes the next step come at once."""
 
     def __init__(
         self,
         kube: Kube,
         owner: Owner,
-        world: OperatorState,
-        lookout: PodWatch,
+        state: OperatorState,
+        pods: PodWatch,
         users: Users,
         *,
-        reconcile: Callable[[ConfigKey], None],
-        tell: Callable[[Event], None] = lambda _: None,
-        on_step: Callable[[], None] = lambda: None,
+        configs: WorkQueue[ConfigKey],
+        events: EventRecorder,
+        wake: asyncio.Event,
+        on_step: Callable[[], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.owner = owner
         self.key = owner.key
         self.maps = ShardMaps(kube, owner)
-        self._writer = LeaseWriter(kube, owner, lookout, clock)
-        self._report = ShardReport(kube, owner, self.maps, users, tell)
-        self._world = world
-        self._lookout = lookout
+        self._writer = LeaseWriter(kube, owner, pods, clock)
+        self._report = ShardReport(kube, owner, self.maps, users, events)
+        self._state = state
+        self._pods = pods
         self._users = users
-        self._reconcile = reconcile
+        self._configs = configs
         self._on_step = on_step
         self._clock = clock
-        self._wake = asyncio.Event()
+        self._wake = wake
         self._overweight_since: float | None = None
         self._planned: Outlook | None = None
         self._plan_again = 0.0
         self._losses = Losses()
-
-    def wake(self) -> None:
-        self._wake.set()
 
     async def run(self) -> None:
         failures = 0
@@ -123,13 +122,13 @@ class ShardLoop:
         Raises:
             KubeError: something was not read or written; the next step sees what.
         """
-        state = self._world.configs.get(self.key)
+        state = self._state.configs.get(self.key)
         if state is None or state.owner.uid != self.owner.uid:
             return False
-        if not self._lookout.listed(self.key.namespace) or not self._users.listed(self.key.namespace):
+        if not self._pods.listed(self.key.namespace) or not self._users.listed(self.key.namespace):
             return False
         await self.maps.load()
-        pods = tuple(self._world.pods_of(self.key))
+        pods = tuple(self._state.pods_of(self.key))
         outlook = await self._observe(state, pods)
         acted = await self._act(outlook)
         await self._writer.keep_callbacks(pods)
@@ -144,12 +143,12 @@ class ShardLoop:
         shard_map = self.maps.map
         remembered = named_only_by_map(shard_map, [pod.ref for pod in pods])
         known = frozenset({pod.ref.name for pod in pods} | {ref.name for ref in remembered})
-        others = self._lookout.lease_names(self.key) - known
+        others = self._pods.lease_names(self.key) - known
         settled = shard_map is not None and not shard_map.restoring
         # Leases of pods that are long gone matter only where a map is made again (P10).
-        await self._lookout.look_at_quiet(namespace, known if settled else known | others)
+        await self._pods.look_at_quiet(namespace, known if settled else known | others)
         now = self._clock()
-        revision = self._world.revisions.get(self.key)
+        revision = self._state.revisions.get(self.key)
         observations = [self._observation(pod, revision, now) for pod in pods]
         observations += [self._remembered(ref, now) for ref in remembered]
         orphans = () if settled else tuple(self._orphans(others, now))
@@ -201,7 +200,7 @@ class ShardLoop:
         return found
 
     def _sighting(self, name: str) -> Sighting:
-        return self._lookout.sighting(self.key.namespace, name)
+        return self._pods.sighting(self.key.namespace, name)
 
     # -- acting
 
@@ -245,23 +244,23 @@ class ShardLoop:
         """What others do by the map: the StatefulSet shrinks behind the drain, users of lost slots are told of."""
         shard_map = self.maps.map
         if shard_map is None:
-            if self.key not in self._world.highest_owner:
+            if self.key not in self._state.highest_owner:
                 self._note_highest(None)
             return
         lives = {observation.ref: observation for observation in outlook.pods}
         ordinals = [lives[ref].ordinal for ref in shard_map.pods if ref in lives]
         highest = max(ordinals, default=None)
-        if self.key not in self._world.highest_owner or highest != self._world.highest_owner[self.key]:
+        if self.key not in self._state.highest_owner or highest != self._state.highest_owner[self.key]:
             self._note_highest(highest)
         lost = self._losses.lost(self._clock(), shard_map, lives)
-        before = self._world.lost.get(self.key, frozenset())
+        before = self._state.lost.get(self.key, frozenset())
         if lost != before:
-            self._world.lost[self.key] = lost
+            self._state.lost[self.key] = lost
             self._users.slots_lost(self.key, lost ^ before)
 
     def _note_highest(self, ordinal: int | None) -> None:
-        self._world.highest_owner[self.key] = ordinal
-        self._reconcile(self.key)
+        self._state.highest_owner[self.key] = ordinal
+        self._configs.add(self.key)
 
     async def _report_on(self, state: ConfigState, pods: tuple[Pod, ...]) -> None:
         now = self._clock()

@@ -1,12 +1,12 @@
 """What a MailPushConfig's and its ShardMap's status say of pods, slots and users, once a second and only on changes."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, Protocol
 
 from mailpush import names
 from mailpush.api.conditions import timestamp
 from mailpush.controller import metrics
-from mailpush.controller.events import WARNING, Event, Subject, condition_changes
+from mailpush.controller.events import WARNING, Event, EventRecorder, Subject, condition_changes
 from mailpush.controller.owner import ConfigKey, Owner
 from mailpush.controller.shards.maps import ShardMaps
 from mailpush.controller.state import ConfigState
@@ -37,15 +37,13 @@ class UserFigures(Protocol):
 class ShardReport:
     """Writes both statuses, and tells what has changed in them as Events."""
 
-    def __init__(
-        self, kube: Kube, owner: Owner, maps: ShardMaps, users: UserFigures, tell: Callable[[Event], None]
-    ) -> None:
+    def __init__(self, kube: Kube, owner: Owner, maps: ShardMaps, users: UserFigures, events: EventRecorder) -> None:
         self._kube = kube
         self._key = owner.key
         self._subject = Subject("MailPushConfig", owner.namespace, owner.name, owner.uid)
         self._maps = maps
         self._users = users
-        self._tell = tell
+        self._events = events
         self._viewed: tuple[str | None, int] | None = None
         self._view = MapView()
         self._reported = -STATUS_SECONDS
@@ -87,8 +85,7 @@ class ShardReport:
         before = state.body_status.get("conditions") or ()
         state.saw(answer)
         after = (answer.get("status") or {}).get("conditions") or ()
-        for event in condition_changes(self._subject, before, after):
-            self._tell(event)
+        self._events.record(*condition_changes(self._subject, before, after))
 
     async def _write_map(self, now: float) -> None:
         """Every pod watches the ShardMap, and gets it whole at each write: a count of users can wait."""
@@ -101,4 +98,4 @@ class ShardReport:
     def pod_lost(self, fence: Fence) -> None:
         """A pod was fenced."""
         text = f"{fence.lease_name} has not renewed its Lease and is given up: its users go to other pods"
-        self._tell(Event(self._subject, WARNING, "PodLost", "Fence", text))
+        self._events.record(Event(self._subject, WARNING, "PodLost", "Fence", text))

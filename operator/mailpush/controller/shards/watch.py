@@ -13,6 +13,7 @@ from typing import Final
 from mailpush import names
 from mailpush.controller.owner import ConfigKey
 from mailpush.controller.state import OperatorState, pod_of
+from mailpush.controller.wakes import Wakes
 from mailpush.kube import resources
 from mailpush.kube.client import Kube, Object
 from mailpush.kube.errors import KubeError, NotFoundError
@@ -42,20 +43,20 @@ class Sighting:
 class PodWatch:
     """Pods and Leases of all MailPushConfigs of the given namespaces.
 
-    `on_change` is called with the key of the MailPushConfig whose pod or Lease has changed.
+    A change of a pod or a Lease wakes the shard loop of its MailPushConfig.
     """
 
     def __init__(
         self,
         kube: Kube,
         namespaces: tuple[str, ...],
-        world: OperatorState,
-        on_change: Callable[[ConfigKey], None],
+        state: OperatorState,
+        wakes: Wakes,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._kube = kube
-        self._world = world
-        self._on_change = on_change
+        self._state = state
+        self._wakes = wakes
         self._clock = clock
         self._leases: dict[tuple[str, str], Sighting] = {}
         self._by_config: dict[ConfigKey, set[str]] = {}
@@ -157,7 +158,7 @@ class PodWatch:
             return  # the watch lags behind what a write of ours or a direct look has shown
         self.saw(metadata["namespace"], metadata["name"], None if gone else body)
         if (key := ConfigKey.of_child(body)) is not None:
-            self._on_change(key)
+            self._wakes.wake(key)
 
     def _blind(self, namespace: str, _: KubeError) -> None:
         """From the last look at each Lease on: until it is read again, no time counts against its pod."""
@@ -169,11 +170,11 @@ class PodWatch:
         key = ConfigKey.of_child(body)
         if key is None:
             return
-        pods = self._world.pods.setdefault(key, {})
+        pods = self._state.pods.setdefault(key, {})
         pod = pod_of(body, names.statefulset_name(key.name))
         name = body["metadata"]["name"]
         if change in ("DELETED", "ABSENT") or pod is None:
             pods.pop(name, None)
         else:
             pods[name] = pod
-        self._on_change(key)
+        self._wakes.wake(key)

@@ -13,7 +13,7 @@ import structlog
 from mailpush import names
 from mailpush.api.conditions import Verdict, timestamp, truth
 from mailpush.controller import metrics
-from mailpush.controller.events import Event
+from mailpush.controller.events import EventRecorder
 from mailpush.controller.owner import ConfigKey
 from mailpush.controller.state import OperatorState
 from mailpush.controller.users.events import decision_news, listening_news
@@ -92,18 +92,18 @@ class UserReconciler:
     def __init__(
         self,
         kube: Kube,
-        world: OperatorState,
-        book: UserStore,
+        state: OperatorState,
+        store: UserStore,
         queue: WorkQueue[UserName],
+        events: EventRecorder,
         *,
-        tell: Callable[[Event], None] = lambda _: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._kube = kube
-        self._world = world
-        self._book = book
+        self._state = state
+        self._store = store
         self._queue = queue
-        self._tell = tell
+        self._events = events
         self._clock = clock
         self._facts: dict[tuple[str, str], tuple[float, SecretFacts]] = {}
         self._by_secret: dict[tuple[str, str], set[UserName]] = {}
@@ -114,7 +114,7 @@ class UserReconciler:
 
     def config_changed(self, key: ConfigKey) -> None:
         """Decisions on its users may come out otherwise."""
-        for name in self._book.names_of(key):
+        for name in self._store.names_of(key):
             self._queue.add(name)
 
     def secret_changed(self, namespace: str, name: str) -> None:
@@ -125,34 +125,34 @@ class UserReconciler:
 
     def slots_lost(self, key: ConfigKey, slots: frozenset[int]) -> None:
         """Users of these slots have lost their owner, or have one again."""
-        for name in self._book.names_of(key):
-            record = self._book.get(name)
+        for name in self._store.names_of(key):
+            record = self._store.get(name)
             if record is not None and record.slot in slots:
                 self._queue.add(name)
 
     # -- what the shard loop asks
 
     def listed(self, namespace: str) -> bool:
-        return self._book.listed(namespace)
+        return self._store.listed(namespace)
 
     def weights(self, key: ConfigKey) -> Sequence[int]:
-        return self._book.weights(key)
+        return self._store.weights(key)
 
     def owner_epoch(self, key: ConfigKey) -> int:
-        return self._book.owner_epoch(key)
+        return self._store.owner_epoch(key)
 
     def version(self, key: ConfigKey) -> int:
-        return self._book.version(key)
+        return self._store.version(key)
 
     def denied(self, key: ConfigKey) -> Mapping[str, int]:
-        return self._book.denied(key)
+        return self._store.denied(key)
 
     # -- what others are told
 
     def transition(self, name: UserName, before: UserRecord, after: UserRecord) -> None:
         """The user's object has changed."""
         if (news := listening_news(name, before, after)) is not None:
-            self._tell(news)
+            self._events.record(news)
 
     # -- one user
 
@@ -161,24 +161,24 @@ class UserReconciler:
         Raises:
             KubeError: not done; try again.
         """
-        record = self._book.get(name)
+        record = self._store.get(name)
         if record is None:
             self._deleting_since.pop(name, None)
             return
-        if not self._world.configs_listed:
+        if not self._state.configs_listed:
             self._queue.add_after(name, 1.0)
             return
         try:
             await self._put_labels(name, record)
             wanted = await self._wanted(name, record)
-            self._book.weigh(name, wanted.weighs)
+            self._store.weigh(name, wanted.weighs)
             await self._put_status(name, record, wanted.verdicts)
             await self._put_finalizer(name, record, wanted.finalizer)
         except NotFoundError:
             return  # deleted meanwhile; the watch tells
 
     async def _wanted(self, name: UserName, record: UserRecord) -> Wanted:
-        state = self._world.configs.get(record.config)
+        state = self._state.configs.get(record.config)
         finalizer = wanted_finalizer(record, config_exists=state is not None, waited=self._waited(name, record))
         if state is None:
             text = (
@@ -195,7 +195,7 @@ class UserReconciler:
         decision = decide(user_facts(record.spec, secret), state.site)
         code = f" ({decision.code})" if decision.code else ""
         accepted = Verdict("Accepted", truth(decision.spawn), decision.reason, f"{decision.message}{code}")
-        lost = record.slot in self._world.lost.get(record.config, frozenset())
+        lost = record.slot in self._state.lost.get(record.config, frozenset())
         return Wanted(
             (accepted, *(lost_verdicts(record) if lost else ())),
             finalizer,
@@ -236,7 +236,7 @@ class UserReconciler:
         if (record.label_config, record.label_slot) == tuple(labels.values()):
             return
         await self._write("labels")
-        self._book.take(
+        self._store.take(
             await self._kube.merge_patch(
                 resources.PUSH_USER, *name, {"metadata": {"uid": record.uid, "labels": labels}}
             )
@@ -254,23 +254,23 @@ class UserReconciler:
         if any(verdict.reason == OWNER_LOST for verdict in verdicts):
             status["reason"] = OWNER_LOST
             # Never over what a new owner has written since.
-            metadata["resourceVersion"] = (self._book.get(name) or record).version
+            metadata["resourceVersion"] = (self._store.get(name) or record).version
         elif record.listening is None and verdicts[0].status == "False":
             # No pod has anything to say of the user yet, and perhaps none ever will: kubectl get shows why.
             status["reason"] = verdicts[0].reason
-            metadata["resourceVersion"] = (self._book.get(name) or record).version
+            metadata["resourceVersion"] = (self._store.get(name) or record).version
         await self._write("status")
         body = {"metadata": metadata, "status": status}
         answer = await self._kube.apply(
             resources.PUSH_USER, name.namespace, body, manager=names.OPERATOR_MANAGER, subresource="status"
         )
         news = decision_news(name, record, verdicts[0]) if verdicts[0].type == "Accepted" else None
-        self._book.take(answer)
+        self._store.take(answer)
         if news is not None:
-            self._tell(news)
+            self._events.record(news)
 
     async def _put_finalizer(self, name: UserName, record: UserRecord, wanted: bool | None) -> None:
-        record = self._book.get(name) or record  # with what was written to it just now
+        record = self._store.get(name) or record  # with what was written to it just now
         if wanted is None or wanted == (names.FINALIZER in record.finalizers):
             return
         kept = [finalizer for finalizer in record.finalizers if finalizer != names.FINALIZER]
@@ -279,7 +279,7 @@ class UserReconciler:
         metadata = {"resourceVersion": record.version, "finalizers": finalizers}
         await self._write("finalizer")
         answer = await self._kube.merge_patch(resources.PUSH_USER, *name, {"metadata": metadata})
-        self._book.take(answer)
+        self._store.take(answer)
         log.info("finalizer_set" if wanted else "finalizer_removed", user=f"{name.namespace}/{name.name}")
 
     async def _write(self, kind: str) -> None:

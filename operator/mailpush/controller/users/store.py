@@ -6,9 +6,9 @@ keeps 2 to 20 kB for each. What is kept here is a small record a user; the refle
 
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, Protocol, Self
 
 import structlog
 from pydantic import ValidationError
@@ -17,11 +17,13 @@ from mailpush import names
 from mailpush.api.conditions import find
 from mailpush.api.pushuser import PushUserSpec
 from mailpush.controller.owner import ConfigKey
+from mailpush.controller.wakes import Wakes
 from mailpush.kube import resources
 from mailpush.kube.client import Kube, Object
 from mailpush.kube.objects import older
 from mailpush.kube.reflector import Change, Reflector
 from mailpush.sharding.slots import SLOTS, slot_of
+from mailpush.work.queue import WorkQueue
 
 log = structlog.get_logger(__name__)
 
@@ -95,28 +97,31 @@ class UserRecord:
         )
 
 
-Transition = Callable[[UserName, UserRecord, UserRecord], None]
+class UserObserver(Protocol):
+    """Who hears of each change of a user's record."""
+
+    def transition(self, name: UserName, before: UserRecord, after: UserRecord) -> None:
+        """The record as it was and as it is."""
 
 
 class UserStore:
-    """The users of the given namespaces. `on_change` is called with the name of each that has changed or gone."""
+    """The users of the given namespaces. Each that has changed or gone is added to `queue`."""
 
     def __init__(
         self,
         kube: Kube,
         namespaces: tuple[str, ...],
-        on_change: Callable[[UserName], None],
-        on_weights: Callable[[ConfigKey], None],
+        queue: WorkQueue[UserName],
+        wakes: Wakes,
     ) -> None:
         self._records: dict[UserName, UserRecord] = {}
         self._by_config: dict[ConfigKey, set[str]] = {}
         self._weights: dict[ConfigKey, array[int]] = {}
         self._versions: dict[ConfigKey, int] = {}
         self._denied: dict[ConfigKey, Counter[str]] = {}
-        self.on_transition: Transition = lambda _name, _before, _after: None
-        """Called with a user's record as it was and as it is; set while this process leads."""
-        self._on_change = on_change
-        self._on_weights = on_weights
+        self._observer: UserObserver | None = None
+        self._queue = queue
+        self._wakes = wakes
         self._reflectors = {
             namespace: Reflector(kube, resources.PUSH_USER, namespace, self._changed) for namespace in namespaces
         }
@@ -124,6 +129,10 @@ class UserStore:
     def reflectors(self) -> Iterator[Reflector]:
         """All that have to run."""
         yield from self._reflectors.values()
+
+    def observe(self, observer: UserObserver) -> None:
+        """`observer` hears of changes from now on: this process leads."""
+        self._observer = observer
 
     def listed(self, namespace: str) -> bool:
         return self._reflectors[namespace].listed.is_set()
@@ -177,7 +186,7 @@ class UserStore:
         name = UserName(metadata.get("namespace", ""), metadata["name"])
         if change in ("DELETED", "ABSENT"):
             self._drop(name)
-            self._on_change(name)
+            self._queue.add(name)
             return
         before = self._records.get(name)
         if before is not None and older(metadata["resourceVersion"], before.version):
@@ -193,14 +202,15 @@ class UserStore:
                 record.weighs = before.weighs
             self._replace(name, before, record)
         _strip(body)
-        self._on_change(name)
+        self._queue.add(name)
 
     def _replace(self, name: UserName, before: UserRecord | None, record: UserRecord) -> None:
         if before is not None and (before.config, before.slot) == (record.config, record.slot):
             self._tally(before, -1)
             self._records[name] = record
             self._tally(record, 1)
-            self.on_transition(name, before, record)
+            if self._observer is not None:
+                self._observer.transition(name, before, record)
             return
         if before is not None:
             self._drop(name)
@@ -231,7 +241,7 @@ class UserStore:
         weights = self._weights.setdefault(record.config, array("l", bytes(8 * SLOTS)))
         weights[record.slot] += change
         self._versions[record.config] = self.version(record.config) + 1
-        self._on_weights(record.config)
+        self._wakes.wake(record.config)
 
 
 def _said(conditions: Sequence[dict[str, Any]], type_: str) -> Said | None:

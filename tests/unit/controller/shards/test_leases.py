@@ -8,6 +8,7 @@ from mailpush import names
 from mailpush.controller.shards.leases import LeaseWriter
 from mailpush.controller.shards.watch import PodWatch
 from mailpush.controller.state import OperatorState
+from mailpush.controller.wakes import Wakes
 from mailpush.kube.client import Object
 from mailpush.kube.errors import ConflictError
 from mailpush.sharding.leases import parse_lease
@@ -59,7 +60,7 @@ def api() -> Api:
 
 @pytest.fixture
 def lookout(api: Api) -> PodWatch:
-    found = PodWatch(api, (OWNER.namespace,), OperatorState(), lambda _: None)  # type: ignore[arg-type]
+    found = PodWatch(api, (OWNER.namespace,), OperatorState(), Wakes())  # type: ignore[arg-type]
     found.saw(OWNER.namespace, POD, api.lease)
     return found
 
@@ -95,7 +96,7 @@ async def test_a_renewal_that_nobody_has_seen_yet_saves_the_pod_by_a_conflict(
 
 async def test_pods_that_fall_silent_one_after_the_other_all_get_callbacks_again_once_the_last_one_has() -> None:
     api, now = Api(), [0.0]
-    lookout = PodWatch(api, (OWNER.namespace,), OperatorState(), lambda _: None, lambda: now[0])  # type: ignore[arg-type]
+    lookout = PodWatch(api, (OWNER.namespace,), OperatorState(), Wakes(), lambda: now[0])  # type: ignore[arg-type]
     writer = LeaseWriter(api, OWNER, lookout, lambda: now[0])  # type: ignore[arg-type]
     pods = [pod(0), pod(1)]
 

@@ -9,8 +9,10 @@ from mailpush import names
 from mailpush.controller.owner import ConfigKey
 from mailpush.controller.users.reconcile import NO_PODS, abandoned_verdicts, lost_verdicts, wanted_finalizer
 from mailpush.controller.users.store import UserName, UserRecord, UserStore
+from mailpush.controller.wakes import Wakes
 from mailpush.kube.client import Kube
 from mailpush.sharding.slots import slot_of
+from tests.unit.controller.builders import Keys
 
 MAIN = ConfigKey("mail", "main")
 
@@ -93,9 +95,10 @@ class Book:
     """A UserStore that is fed by hand."""
 
     def __init__(self) -> None:
-        self.changed: list[UserName] = []
+        self.changed = Keys()
         kube: Any = object.__new__(Kube)
-        self.book = UserStore(kube, ("mail",), self.changed.append, lambda _: None)
+        queue: Any = self.changed
+        self.book = UserStore(kube, ("mail",), queue, Wakes())
         self.feed: Callable[[Any, dict[str, Any]], None] = self.book._changed
 
     def weight(self, number: int) -> int:

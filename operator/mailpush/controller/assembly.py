@@ -1,0 +1,90 @@
+"""The operator's parts, made in the order in which they need each other.
+
+From a Lease to the written map: `PodWatch` keeps pods and Leases and wakes the `ShardLoop` of their MailPushConfig,
+which plans and writes. From a MailPushConfig to its children: `Triggers` takes kopf's events and adds to the queue that
+the `Reconciler` works off. From a PushUser to its status: `UserStore` adds to the queue of the `UserReconciler`.
+"""
+
+import uuid
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+from mailpush.controller.admin import OperatorAdmin
+from mailpush.controller.configs.reconcile import Reconciler
+from mailpush.controller.election import Election
+from mailpush.controller.environment import OperatorSettings
+from mailpush.controller.events import EventRecorder
+from mailpush.controller.leader import Leader
+from mailpush.controller.owner import ConfigKey
+from mailpush.controller.shards.loops import ShardLoops
+from mailpush.controller.shards.watch import PodWatch
+from mailpush.controller.state import OperatorState
+from mailpush.controller.triggers import Triggers
+from mailpush.controller.users.reconcile import UserReconciler
+from mailpush.controller.users.store import UserName, UserStore
+from mailpush.controller.wakes import Wakes
+from mailpush.controller.watchdog import Watchdog
+from mailpush.http.pulse import Pulse
+from mailpush.kube.client import Kube
+from mailpush.kube.errors import ConflictError, KubeError
+from mailpush.work.queue import WorkQueue
+
+CONFIG_WORKERS: Final = 2
+USER_WORKERS: Final = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Operator:
+    """What runs in one process: all of it observes, and `leader` acts while the process leads (protocol P11)."""
+
+    pods: PodWatch
+    users: UserStore
+    admin: OperatorAdmin
+    election: Election
+    leader: Leader
+
+
+def assemble(kube: Kube, settings: OperatorSettings, pulse: Pulse) -> Operator:
+    """All parts; nothing runs yet."""
+    state = OperatorState()
+    wakes = Wakes()
+    pods = PodWatch(kube, settings.namespaces, state, wakes)
+    user_queue: WorkQueue[UserName] = WorkQueue(
+        "users", workers=USER_WORKERS, expected=(KubeError,), conflicts=(ConflictError,)
+    )
+    store = UserStore(kube, settings.namespaces, user_queue, wakes)
+    events = EventRecorder(kube, settings.identity)
+    users = UserReconciler(kube, state, store, user_queue, events)
+    config_queue: WorkQueue[ConfigKey] = WorkQueue(
+        "configs", workers=CONFIG_WORKERS, expected=(KubeError,), conflicts=(ConflictError,)
+    )
+    shards = ShardLoops(
+        kube, state, pods=pods, users=users, wakes=wakes, configs=config_queue, events=events, pulse=pulse
+    )
+    configs = Reconciler(kube, settings, state, shards, users)
+    triggers = Triggers(state, config_queue, users, shards)
+    watchdog = Watchdog(kube, settings.namespaces, triggers, pulse)
+    leader = Leader(
+        kube,
+        settings,
+        pulse,
+        state=state,
+        triggers=triggers,
+        watchdog=watchdog,
+        events=events,
+        configs=configs,
+        config_queue=config_queue,
+        shards=shards,
+        users=users,
+        store=store,
+        user_queue=user_queue,
+    )
+    election = Election(
+        kube,
+        settings.own_namespace,
+        settings.lease_name,
+        f"{settings.identity}_{uuid.uuid4()}",
+        on_tick=partial(pulse.beat, "election"),
+    )
+    return Operator(pods, store, OperatorAdmin(kube, settings, store), election, leader)
