@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 LONGEST_MESSAGE: Final = 4096
+"""Characters of a condition's message; the definitions take 32768, and nobody reads as many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,38 +18,46 @@ class Verdict:
     reason: str
     message: str
 
+    @property
+    def text(self) -> str:
+        """The message as it is written."""
+        return self.message[:LONGEST_MESSAGE]
+
 
 def truth(value: bool) -> str:
     return "True" if value else "False"
 
 
+def condition(verdict: Verdict, generation: int, before: tuple[str, str] | None, now: str) -> dict[str, Any]:
+    """A condition as it is written.
+
+    Args:
+        before: status and lastTransitionTime of the condition that stands there; None where there is none.
+        now: as `timestamp`.
+    """
+    return {
+        "type": verdict.type,
+        "status": verdict.status,
+        "observedGeneration": generation,
+        "lastTransitionTime": before[1] if before is not None and before[0] == verdict.status else now,
+        "reason": verdict.reason,
+        "message": verdict.text,
+    }
+
+
 def conditions(
     verdicts: Iterable[Verdict], before: Iterable[Mapping[str, Any]], generation: int, now: str
 ) -> list[dict[str, Any]]:
-    """The conditions as they are to be written, given those that stand there."""
-    known = {condition["type"]: condition for condition in before}
-    result = []
-    for verdict in verdicts:
-        old = known.get(verdict.type)
-        same = old is not None and old["status"] == verdict.status
-        result.append(
-            {
-                "type": verdict.type,
-                "status": verdict.status,
-                "observedGeneration": generation,
-                "lastTransitionTime": old["lastTransitionTime"] if old is not None and same else now,
-                "reason": verdict.reason,
-                "message": verdict.message[:LONGEST_MESSAGE],
-            }
-        )
-    return result
+    """The conditions as they are written, given those that stand there."""
+    stood = {old["type"]: (old["status"], old["lastTransitionTime"]) for old in before}
+    return [condition(verdict, generation, stood.get(verdict.type), now) for verdict in verdicts]
 
 
 def find(conditions_: Iterable[Mapping[str, Any]], type_: str) -> Mapping[str, Any] | None:
     """The condition of a type."""
-    return next((condition for condition in conditions_ if condition.get("type") == type_), None)
+    return next((one for one in conditions_ if one.get("type") == type_), None)
 
 
-def timestamp() -> str:
-    """Now, as Kubernetes writes times."""
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+def timestamp(moment: datetime | None = None) -> str:
+    """A moment (default: now) as Kubernetes writes times."""
+    return (moment or datetime.now(UTC)).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -14,7 +14,7 @@ import msgspec
 from kubernetes.aio import config as kube_config
 from kubernetes.aio.client import ApiClient, ApiException, Configuration
 
-from mailpush.kube.errors import GoneError, KubeError, UnreachableError, error_for
+from mailpush.kube.errors import GoneError, KubeError, NotFoundError, UnreachableError, error_for
 from mailpush.kube.resources import Resource
 
 Object = dict[str, Any]
@@ -28,7 +28,6 @@ CHUNK: Final = 500
 
 APPLY: Final = "application/apply-patch+yaml"
 MERGE_PATCH: Final = "application/merge-patch+json"
-JSON_PATCH: Final = "application/json-patch+json"
 JSON: Final = "application/json"
 
 
@@ -73,6 +72,13 @@ class Kube:
 
     async def get(self, resource: Resource, namespace: str | None, name: str) -> Object:
         return await self._json("GET", resource.path(namespace, name))
+
+    async def find(self, resource: Resource, namespace: str | None, name: str) -> Object | None:
+        """As `get`, None where there is no such object."""
+        try:
+            return await self.get(resource, namespace, name)
+        except NotFoundError:
+            return None
 
     async def create(self, resource: Resource, namespace: str | None, body: Object) -> Object:
         return await self._json("POST", resource.path(namespace), body=body)

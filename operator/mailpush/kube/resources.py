@@ -39,10 +39,6 @@ POD: Final = Resource("v1", "pods", "Pod")
 NAMESPACE: Final = Resource("v1", "namespaces", "Namespace")
 EVENT: Final = Resource("events.k8s.io/v1", "events", "Event")
 STATEFUL_SET: Final = Resource("apps/v1", "statefulsets", "StatefulSet")
-DEPLOYMENT: Final = Resource("apps/v1", "deployments", "Deployment")
 ROLE_BINDING: Final = Resource("rbac.authorization.k8s.io/v1", "rolebindings", "RoleBinding")
 POD_DISRUPTION_BUDGET: Final = Resource("policy/v1", "poddisruptionbudgets", "PodDisruptionBudget")
 LEASE: Final = Resource("coordination.k8s.io/v1", "leases", "Lease")
-CUSTOM_RESOURCE_DEFINITION: Final = Resource(
-    "apiextensions.k8s.io/v1", "customresourcedefinitions", "CustomResourceDefinition"
-)

@@ -1,40 +1,35 @@
-"""Secrets and their values, read by name."""
+"""What is in a Secret object, and whether it may be used."""
 
 import base64
-import binascii
 from collections.abc import Mapping
 from typing import Any
 
-from mailpush.kube import resources
-from mailpush.kube.client import Kube
-from mailpush.kube.errors import NotFoundError
-
-
-async def get_secret(kube: Kube, namespace: str, name: str) -> dict[str, Any] | None:
-    """A Secret, None where there is none.
-
-    Always from the API: a copy of all Secrets in memory is one more to guard.
-    """
-    try:
-        return await kube.get(resources.SECRET, namespace, name)
-    except NotFoundError:
-        return None
+from mailpush import names
 
 
 def value_of(secret: Mapping[str, Any], key: str) -> bytes | None:
     """The value of a key, None where it is missing or no base64."""
     data = secret.get("data") or {}
     try:
-        return base64.b64decode(data[key], validate=True)
-    except (KeyError, binascii.Error, TypeError):
+        # The API server takes line breaks in it, as `base64` writes them.
+        return base64.b64decode(data[key].replace("\n", "").replace("\r", ""), validate=True)
+    except (KeyError, ValueError, TypeError, AttributeError):
         return None
 
 
-def text_of(value: bytes | None) -> str | None:
-    """The value as text, None where it is missing or no UTF-8."""
-    if value is None:
-        return None
+def text_of(secret: Mapping[str, Any], key: str) -> str | None:
+    """The value of a key as text, None where it is missing or no UTF-8."""
+    value = value_of(secret, key)
     try:
-        return value.decode()
+        return None if value is None else value.decode()
     except UnicodeDecodeError:
         return None
+
+
+def is_permitted(secret: Mapping[str, Any]) -> bool:
+    """Whether a v1 Secret may be sent to a mail server: by its type or its label.
+
+    Else whoever may write a PushUser could send any Secret of the namespace to a server of their choice.
+    """
+    labels = (secret.get("metadata") or {}).get("labels") or {}
+    return secret.get("type") == names.CREDENTIALS_SECRET_TYPE or names.USE_LABEL in labels

@@ -5,8 +5,6 @@ takes a configuration only whole, as its hash says, and keeps the last good one 
 """
 
 import asyncio
-import base64
-import binascii
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +17,7 @@ from mailpush.kube.client import Kube, Object
 from mailpush.kube.errors import KubeError
 from mailpush.kube.reflector import Change, Reflector
 from mailpush.kube.resources import CONFIG_MAP, SECRET
+from mailpush.kube.secrets import text_of
 from mailpush.properties.format import load
 from mailpush.properties.read import SettingsError, config_hash_of, read
 from mailpush.properties.render import keyed_hash
@@ -167,13 +166,10 @@ class SettingsWatch:
 
 
 def _secret_files(secret: Mapping[str, Any]) -> dict[str, str]:
-    value = (secret.get("data") or {}).get(names.SECRET_PROPERTIES)
-    if not isinstance(value, str):
-        raise HalfConfigurationError(f"the Secret has no {names.SECRET_PROPERTIES}")
-    try:
-        return {names.SECRET_PROPERTIES: base64.b64decode(value).decode()}
-    except (binascii.Error, ValueError):
-        raise HalfConfigurationError(f"{names.SECRET_PROPERTIES} is no text") from None
+    text = text_of(secret, names.SECRET_PROPERTIES)
+    if text is None:
+        raise HalfConfigurationError(f"the Secret has no {names.SECRET_PROPERTIES}, or one that is no text")
+    return {names.SECRET_PROPERTIES: text}
 
 
 def _unregister(files: Mapping[str, str]) -> bool:

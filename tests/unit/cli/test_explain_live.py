@@ -11,6 +11,7 @@ from mailpush.cli.kubectl.manifests import Trouble
 from mailpush.kube.client import Kube, Object
 from mailpush.kube.errors import ForbiddenError, KubeError, NotFoundError, UnreachableError
 from mailpush.kube.resources import MAIL_PUSH_CONFIG, PUSH_USER, SECRET, SHARD_MAP, Resource
+from tests.sites.fakekube import Finds
 from tests.unit.cli.test_explain import config, user
 from tests.unit.cli.test_explain import live as evidence_of_a_cluster
 
@@ -18,7 +19,7 @@ ABSENT = NotFoundError(404, "NotFound", "the server could not find the requested
 FORBIDDEN = ForbiddenError(403, "Forbidden", "secrets is forbidden")
 
 
-class Cluster:
+class Cluster(Finds):
     """Answers with the objects that it has, or with an error for a whole resource."""
 
     def __init__(self, *users: Object, **errors: KubeError) -> None:

@@ -23,12 +23,13 @@ from mailpush.sharding.planning.observed import Change
 from mailpush.sharding.shardmap import PodRef, ShardMap
 from mailpush.sharding.slots import SLOTS
 from mailpush.work.queue import WorkQueue
+from tests.sites.fakekube import Finds
 from tests.unit.controller.builders import OPERATOR, OWNER, Keys, Others, spec
 
 MAIN = ConfigKey("mail", "main")
 
 
-class Api:
+class Api(Finds):
     """An API server that holds a few objects; `meanwhile` is called after an answer is made and before it arrives."""
 
     def __init__(self, *bodies: Object) -> None:

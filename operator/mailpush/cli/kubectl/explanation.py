@@ -1,16 +1,14 @@
 """Why a user is or is not listened for, row by row. Pure: evidence in, an explanation out."""
 
-import base64
-import binascii
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from mailpush import names
+from mailpush.api.conditions import find
 from mailpush.api.mailpushconfig import MailPushConfigSpec
 from mailpush.cli.kubectl.evidence import Evidence, user_secret_of
 from mailpush.cli.kubectl.manifests import Trouble, config_spec, user_spec
-from mailpush.credentials.user_secret import is_permitted
 from mailpush.decision import (
     NOT_REACHED,
     PASSED,
@@ -24,6 +22,7 @@ from mailpush.decision import (
     user_facts,
 )
 from mailpush.decision.evaluation import wants_unregister
+from mailpush.kube.secrets import is_permitted, text_of
 from mailpush.packages import PackageError
 from mailpush.properties.read import SettingsError, read
 from mailpush.properties.render import render
@@ -165,10 +164,7 @@ def _has_master_password(evidence: Evidence, spec: MailPushConfigSpec) -> bool:
     secret = evidence.secrets.get(reference.name)
     if secret is None or not is_permitted(secret):
         return False
-    try:
-        return bool(base64.b64decode((secret.get("data") or {}).get(reference.key, ""), validate=True).strip())
-    except (binascii.Error, ValueError, TypeError):
-        return False
+    return bool((text_of(secret, reference.key) or "").strip())
 
 
 def _by_secret(settings: Settings) -> bool:
@@ -197,7 +193,7 @@ def _heard(evidence: Evidence, spawn: bool) -> Row:
     question = "Does the mechanism learn of new mail (the owning pod's last word)?"
     if not spawn:
         return Row("listening", NOT_REACHED, "", question=question)
-    said = _condition(evidence.user, "Listening")
+    said = _said(evidence.user, "Listening")
     if said is None:
         return Row("listening", "not known", "no pod has said anything about the user yet", question=question)
     text = str(said.get("message", ""))
@@ -211,7 +207,7 @@ def _heard(evidence: Evidence, spawn: bool) -> Row:
 
 def _beside(evidence: Evidence, reason: str) -> Iterator[str]:
     """What the operator says otherwise than we do: it may not have looked again yet."""
-    said = _condition(evidence.user, "Accepted") if evidence.live else None
+    said = _said(evidence.user, "Accepted") if evidence.live else None
     before_placement = reason not in ("NotAssigned", "PodExcluded")
     if said is not None and before_placement and said.get("reason") != reason:
         yield f"the operator's last word is Accepted={said.get('status')}, {said.get('reason')}: {said.get('message')}"
@@ -224,9 +220,8 @@ def _of_config(spec: MailPushConfigSpec, settings: Settings, name: str, reason: 
             yield f"MailPushConfig {name} is not ready: {problem.reason}: {problem.message}"
 
 
-def _condition(user: Mapping[str, Any], type_: str) -> Mapping[str, Any] | None:
-    conditions = (user.get("status") or {}).get("conditions") or ()
-    return next((condition for condition in conditions if condition.get("type") == type_), None)
+def _said(user: Mapping[str, Any], type_: str) -> Mapping[str, Any] | None:
+    return find((user.get("status") or {}).get("conditions") or (), type_)
 
 
 def _status(user: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,7 +1,5 @@
 """A MailPushConfig of a cluster and what the operator has rendered of it, with the rights of whoever asks."""
 
-import base64
-import binascii
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,6 +10,7 @@ from mailpush.cli.kubectl.manifests import Object, Trouble
 from mailpush.kube import resources
 from mailpush.kube.client import Kube
 from mailpush.kube.errors import ForbiddenError, NotFoundError
+from mailpush.kube.secrets import text_of
 
 Files = dict[str, str]
 
@@ -70,7 +69,7 @@ async def _read(
             secret = await kube.get(resources.SECRET, namespace, names.secrets_name(name))
         except NotFoundError:
             raise Trouble(f"there is no Secret {names.secrets_name(name)}: the operator has not made it yet") from None
-        return Installation(document, running, readable, _decoded(secret))
+        return Installation(document, running, readable, _secret_files(secret))
 
 
 async def _others(kube: Kube, namespace: str, name: str) -> str:
@@ -85,12 +84,11 @@ async def _others(kube: Kube, namespace: str, name: str) -> str:
     return f"there is no MailPushConfig {name} in namespace {namespace} (there: {known}; another namespace: -n)"
 
 
-def _decoded(secret: Object) -> Files:
-    try:
-        return {
-            key: base64.b64decode(value).decode("ascii")
-            for key, value in (secret.get("data") or {}).items()
-            if key == names.SECRET_PROPERTIES
-        }
-    except (binascii.Error, UnicodeDecodeError):
-        raise Trouble(f"{names.SECRET_PROPERTIES} of Secret {secret['metadata']['name']} is no text") from None
+def _secret_files(secret: Object) -> Files:
+    key = names.SECRET_PROPERTIES
+    if key not in (secret.get("data") or {}):
+        return {}
+    text = text_of(secret, key)
+    if text is None or not text.isascii():
+        raise Trouble(f"{key} of Secret {secret['metadata']['name']} is no text")
+    return {key: text}

@@ -27,7 +27,7 @@ from mailpush.decision.evaluation import (
 )
 from mailpush.kube import resources
 from mailpush.kube.client import Kube
-from mailpush.kube.errors import ForbiddenError, InvalidError, KubeError, NotFoundError
+from mailpush.kube.errors import ForbiddenError, InvalidError, KubeError
 from mailpush.kube.resources import Resource
 from mailpush.packages import PackageError
 from mailpush.properties.secrets import secret_references
@@ -188,9 +188,8 @@ class Reconciler:
 
     async def _read(self, resource: Resource, namespace: str, name: str, *, of: Owner | None = None) -> Manifest | None:
         """The object, None where there is none, or where it is a former owner's of the same name."""
-        try:
-            body = await self._kube.get(resource, namespace, name)
-        except NotFoundError:
+        body = await self._kube.find(resource, namespace, name)
+        if body is None:
             return None
         owners = body["metadata"].get("ownerReferences") or ()
         if of is not None and owners and not any(owner["uid"] == of.uid for owner in owners):

@@ -10,11 +10,10 @@ from mailpush import names
 from mailpush.api.mailpushconfig import MailPushConfigSpec
 from mailpush.controller.configs import property_files
 from mailpush.controller.owner import Manifest, Owner
-from mailpush.credentials.user_secret import is_permitted
 from mailpush.kube import resources
 from mailpush.kube.client import Kube
 from mailpush.kube.errors import ConflictError
-from mailpush.kube.secrets import get_secret, text_of, value_of
+from mailpush.kube.secrets import is_permitted, text_of, value_of
 from mailpush.properties import secrets as references
 from mailpush.properties.secrets import ResolvedSecrets, secret_references
 
@@ -22,7 +21,10 @@ LEAST_KEY_BYTES: Final = 16
 
 
 class ConfigSecrets:
-    """The Secrets of a MailPushConfig: those that it refers to, and those that the operator makes."""
+    """The Secrets of a MailPushConfig: those that it refers to, and those that the operator makes.
+
+    They are always read from the API: a copy of all Secrets in memory is one more to guard.
+    """
 
     def __init__(self, kube: Kube) -> None:
         self._kube = kube
@@ -35,13 +37,13 @@ class ConfigSecrets:
         read: dict[str, Manifest | None] = {}
         for path, reference in secret_references(spec):
             if reference.name not in read:
-                read[reference.name] = await get_secret(self._kube, owner.namespace, reference.name)
+                read[reference.name] = await self._kube.find(resources.SECRET, owner.namespace, reference.name)
             secret = read[reference.name]
             if secret is None:
                 missing.append(path)
             elif not is_permitted(secret):
                 unpermitted.append(path)
-            elif (value := text_of(value_of(secret, reference.key))) is None:
+            elif (value := text_of(secret, reference.key)) is None:
                 missing.append(path)
             else:
                 values[path] = value
@@ -59,13 +61,13 @@ class ConfigSecrets:
     async def _callback_credentials(self, owner: Owner) -> tuple[str, str]:
         made = property_files.new_callback_secret(owner)
         secret = await self._once(owner, made, (property_files.LOGIN_KEY, property_files.PASSWORD_KEY), 1)
-        login = text_of(value_of(secret, property_files.LOGIN_KEY)) or ""
-        return login, text_of(value_of(secret, property_files.PASSWORD_KEY)) or ""
+        login = text_of(secret, property_files.LOGIN_KEY) or ""
+        return login, text_of(secret, property_files.PASSWORD_KEY) or ""
 
     async def _once(self, owner: Owner, made: Manifest, keys: tuple[str, ...], least: int) -> Manifest:
         """The Secret as it is; made where it is missing, and mended where a key is. What is there is kept."""
         name = made["metadata"]["name"]
-        secret = await get_secret(self._kube, owner.namespace, name)
+        secret = await self._kube.find(resources.SECRET, owner.namespace, name)
         if secret is None:
             try:
                 return await self._kube.create(resources.SECRET, owner.namespace, made)

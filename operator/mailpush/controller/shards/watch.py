@@ -16,7 +16,7 @@ from mailpush.controller.state import OperatorState, pod_of
 from mailpush.controller.wakes import Wakes
 from mailpush.kube import resources
 from mailpush.kube.client import Kube, Object
-from mailpush.kube.errors import KubeError, NotFoundError
+from mailpush.kube.errors import KubeError
 from mailpush.kube.objects import older
 from mailpush.kube.reflector import Change, Reflector
 from mailpush.sharding.leases import LeaseState, parse_lease
@@ -122,9 +122,7 @@ class PodWatch:
             KubeError: it could not be read; that time does not count.
         """
         try:
-            body: Object | None = await self._kube.get(resources.LEASE, namespace, name)
-        except NotFoundError:
-            body = None
+            body = await self._kube.find(resources.LEASE, namespace, name)
         except KubeError as error:
             self.sighting(namespace, name)
             self._blind(namespace, error)  # nor can the others be read, whether their watch has noticed or not

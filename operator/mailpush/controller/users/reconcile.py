@@ -11,7 +11,7 @@ from typing import Any, Final
 import structlog
 
 from mailpush import names
-from mailpush.api.conditions import Verdict, timestamp, truth
+from mailpush.api.conditions import Verdict, condition, timestamp, truth
 from mailpush.controller import metrics
 from mailpush.controller.events import EventRecorder
 from mailpush.controller.owner import ConfigKey
@@ -23,7 +23,6 @@ from mailpush.decision import SecretFacts, decide, user_facts
 from mailpush.kube import resources
 from mailpush.kube.client import Kube
 from mailpush.kube.errors import NotFoundError
-from mailpush.kube.secrets import get_secret
 from mailpush.work.pace import Pace
 from mailpush.work.queue import WorkQueue
 
@@ -222,7 +221,7 @@ class UserReconciler:
         kept = self._facts.get(place)
         if kept is not None and self._clock() < kept[0]:
             return kept[1]
-        secret = await get_secret(self._kube, *place)
+        secret = await self._kube.find(resources.SECRET, *place)
         facts = SecretFacts(found=False) if secret is None else user_secret(secret).facts
         if name in self._by_secret.get(place, ()):
             # Else it has changed while it was read, and this may be what it was: the user is in the queue again.
@@ -248,7 +247,9 @@ class UserReconciler:
             return
         now = timestamp()
         status: dict[str, Any] = {
-            "conditions": [_condition(said.get(verdict.type), verdict, record.generation, now) for verdict in verdicts]
+            "conditions": [
+                condition(verdict, record.generation, _stood(said.get(verdict.type)), now) for verdict in verdicts
+            ]
         }
         metadata = {"name": name.name, "uid": record.uid}
         if any(verdict.reason == OWNER_LOST for verdict in verdicts):
@@ -292,17 +293,10 @@ def _same(said: Said | None, verdict: Verdict, generation: int) -> bool:
     return said is not None and (said.status, said.reason, said.message, said.generation) == (
         verdict.status,
         verdict.reason,
-        verdict.message,
+        verdict.text,
         generation,
     )
 
 
-def _condition(said: Said | None, verdict: Verdict, generation: int, now: str) -> dict[str, Any]:
-    return {
-        "type": verdict.type,
-        "status": verdict.status,
-        "observedGeneration": generation,
-        "lastTransitionTime": said.since if said is not None and said.status == verdict.status else now,
-        "reason": verdict.reason,
-        "message": verdict.message,
-    }
+def _stood(said: Said | None) -> tuple[str, str] | None:
+    return None if said is None else (said.status, said.since)

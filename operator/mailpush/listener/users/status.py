@@ -9,6 +9,7 @@ from typing import Any, Final, Literal
 import structlog
 
 from mailpush import names
+from mailpush.api.conditions import Verdict, condition, timestamp, truth
 from mailpush.api.meta import Condition
 from mailpush.kube.client import Kube, Object
 from mailpush.kube.errors import ConflictError, InvalidError, KubeError, NotFoundError
@@ -23,7 +24,6 @@ READY: Final = "Ready"
 WRITES_PER_SECOND: Final = 100.0
 WRITERS: Final = 8
 RETRY: Final = Backoff(0.5, 10.0)
-MAX_MESSAGE: Final = 1024
 
 log = structlog.get_logger(__name__)
 
@@ -45,24 +45,11 @@ class Outcome:
 
 def status_of(user: User, outcome: Outcome, pod: str, before: Iterable[Condition], now: datetime) -> dict[str, Any]:
     """The listener's part of the status. `before`: the conditions as they were, for the time of the last change."""
-    previous = {condition.type: condition for condition in before}
-
-    def condition(kind: str, status: Truth) -> dict[str, Any]:
-        old = previous.get(kind)
-        since = old.last_transition_time if old is not None and old.status == status else _rfc3339(now)
-        return {
-            "type": kind,
-            "status": status,
-            "observedGeneration": user.generation,
-            "lastTransitionTime": since,
-            "reason": outcome.reason,
-            "message": outcome.message[:MAX_MESSAGE],
-        }
-
+    stood = {one.type: (one.status, one.last_transition_time) for one in before}
     status: dict[str, Any] = {
         "conditions": [
-            condition(LISTENING, outcome.listening),
-            condition(READY, "True" if outcome.permanent else "False"),
+            condition(verdict, user.generation, stood.get(verdict.type), timestamp(now))
+            for verdict in _verdicts(outcome)
         ],
         "pod": pod,
         "permanent": outcome.permanent,
@@ -77,21 +64,23 @@ def status_of(user: User, outcome: Outcome, pod: str, before: Iterable[Condition
 def says(user: User, outcome: Outcome, pod: str) -> bool:
     """Whether the user's status, as read, says this already. The epoch does not count: it only tells who was later."""
     status = user.status
-    told = {condition.type: condition for condition in status.conditions}
-    wanted = {LISTENING: outcome.listening, READY: "True" if outcome.permanent else "False"}
+    said = {one.type: (one.status, one.reason, one.message, one.observed_generation) for one in status.conditions}
     return (
         status.pod == pod
         and status.permanent == outcome.permanent
         and status.reason == outcome.reason
         and status.mechanism == outcome.mechanism
         and all(
-            kind in told
-            and told[kind].status == truth
-            and told[kind].reason == outcome.reason
-            and told[kind].message == outcome.message[:MAX_MESSAGE]
-            and told[kind].observed_generation == user.generation
-            for kind, truth in wanted.items()
+            said.get(verdict.type) == (verdict.status, verdict.reason, verdict.text, user.generation)
+            for verdict in _verdicts(outcome)
         )
+    )
+
+
+def _verdicts(outcome: Outcome) -> tuple[Verdict, Verdict]:
+    return (
+        Verdict(LISTENING, outcome.listening, outcome.reason, outcome.message),
+        Verdict(READY, truth(outcome.permanent), outcome.reason, outcome.message),
     )
 
 
@@ -198,7 +187,3 @@ class StatusWriter:
                 self._pending.setdefault(user.key, outcome)
                 self._sent.pop(user.key, None)
                 self._wake.set()
-
-
-def _rfc3339(moment: datetime) -> str:
-    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -13,12 +13,13 @@ from mailpush.kube.client import Object
 from mailpush.kube.errors import ConflictError
 from mailpush.sharding.leases import parse_lease
 from mailpush.sharding.planning.observed import Fence
+from tests.sites.fakekube import Finds
 from tests.unit.controller.builders import OWNER, pod
 
 POD = "mail-push-main-0"
 
 
-class Api:
+class Api(Finds):
     """An API server with one Lease, which takes a write only by its current resourceVersion."""
 
     def __init__(self) -> None:

@@ -11,7 +11,7 @@ from mailpush.imap.server import ImapLogin
 from mailpush.kube.client import Kube
 from mailpush.kube.resources import SECRET
 from mailpush.listener.users.mailbox import UserSecrets, mailbox_of
-from tests.unit.listener.fakekube import FakeKube
+from tests.sites.fakekube import FakeKube
 from tests.unit.listener.people import BY_SECRET, FILES, settings, user
 
 

@@ -12,11 +12,11 @@ from mailpush.listener.users.siblings import Siblings
 from mailpush.listener.users.status import Outcome
 from mailpush.listener.users.user_listener import UserListener
 from mailpush.listener.users.watch import User
-from tests.unit.listener.fakekube import FakeKube
+from tests.sites.fakekube import FakeKube, Finds
 from tests.unit.listener.people import FakeSite, push_user, user
 
 
-class Namespace:
+class Namespace(Finds):
     """Two MailPushConfigs, `main` and `other`, and these PushUsers."""
 
     def __init__(self, *bodies: dict[str, Any]) -> None:

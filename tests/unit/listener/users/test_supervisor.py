@@ -17,7 +17,7 @@ from mailpush.listener.users.watch import UserKey, Users
 from mailpush.notifications.dispatcher import Undelivered, Wanted
 from mailpush.notifications.notification import NewMail
 from mailpush.sharding.slots import slot_of
-from tests.unit.listener.fakekube import FakeKube
+from tests.sites.fakekube import FakeKube
 from tests.unit.listener.people import CLIENT, FakeSite, push_user
 
 THREE, FOUR = slot_of(1, 3), slot_of(1, 4)

@@ -17,7 +17,7 @@ from mailpush.listener.users.user_listener import Site, UserListener
 from mailpush.listener.users.watch import User, UserKey
 from mailpush.notifications.notification import NewMail
 from mailpush.properties.patterns import ClientPatterns
-from tests.unit.listener.fakekube import FakeKube
+from tests.sites.fakekube import FakeKube
 from tests.unit.listener.people import BY_SECRET, CLIENT, FakeSite, user
 
 MAIL = NewMail(1, 3, "INBOX", 1, 1)

@@ -11,7 +11,18 @@ from mailpush.kube.resources import Resource
 Object = dict[str, Any]
 
 
-class FakeKube:
+class Finds:
+    """`Kube.find` by way of `get`."""
+
+    async def find(self, resource: Resource, namespace: str | None, name: str) -> Object | None:
+        try:
+            found: Object = await self.get(resource, namespace, name)  # type: ignore[attr-defined]
+        except NotFoundError:
+            return None
+        return found
+
+
+class FakeKube(Finds):
     """`fail` is raised by the next requests as long as it is set; `on_replace` is called before each replace."""
 
     def __init__(self) -> None:
