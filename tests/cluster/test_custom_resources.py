@@ -34,6 +34,9 @@ def config(name: str = "main", **spec: Any) -> str:
 
 SERVERS = [{"name": "default", "host": "imap.example.org"}]
 
+HOSTILE = {"name": "../../team-b/secrets/it"}
+GLOBAL = {"passwordSource": "global", "servers": SERVERS}
+
 REFUSED = {
     "a typo in a field": (config(allowPermanentPsh=True), ['unknown field "spec.allowPermanentPsh"']),
     "a typo in a PushUser": (user(cliens=["x"]), ['unknown field "spec.cliens"']),
@@ -56,6 +59,20 @@ REFUSED = {
     "a name too long for its pods": (config("m" * 41), ["40"]),
     "a password in a URL": (config(redis={"url": "redis://:secret@redis:6379/0"}), ["spec.redis.url"]),
     "negative replicas": (config(listeners={"replicas": -1}), ["spec.listeners.replicas"]),
+    "another namespace's Secret": (
+        config(
+            mailAccess={**GLOBAL, "masterPasswordSecretRef": {"name": "../../team-b/secrets/it", "key": "password"}}
+        ),
+        ["spec.mailAccess.masterPasswordSecretRef.name", "should match"],
+    ),
+    "another namespace's Secret for a user": (
+        user(credentialsSecretRef=HOSTILE),
+        ["spec.credentialsSecretRef.name", "should match"],
+    ),
+    "a key that no Secret can have": (
+        config(mailAccess={**GLOBAL, "masterPasswordSecretRef": {"name": "master", "key": "a/b"}}),
+        ["spec.mailAccess.masterPasswordSecretRef.key", "should match"],
+    ),
     "two servers of one name": (
         config(
             mailAccess={

@@ -9,6 +9,12 @@ from pydantic.config import JsonDict
 from mailpush.names import MAX_CONFIG_NAME
 
 Name = Annotated[str, Field(min_length=1, max_length=253)]
+ObjectName = Annotated[
+    str, Field(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$", max_length=253)
+]
+"""Name of an object, as Kubernetes takes it (RFC 1123). Nothing else may become part of a request's path."""
+DataKey = Annotated[str, Field(pattern=r"^\.?[-_a-zA-Z0-9][-._a-zA-Z0-9]*$", max_length=253)]
+"""Key in a ConfigMap's or Secret's data, as Kubernetes takes it."""
 DnsLabel = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=63)]
 ConfigName = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=MAX_CONFIG_NAME)]
 ClientId = Annotated[str, Field(pattern=r'^[^,"\s]+$', max_length=64)]
@@ -54,7 +60,7 @@ class StatusModel(Model):
 class LocalReference(Model):
     """An object of the same namespace."""
 
-    name: Name
+    name: ObjectName
     """Name of the object."""
 
 
@@ -62,9 +68,9 @@ class SecretKeyReference(Model):
     """One key of a Secret of the same namespace. The Secret must be of type mailpush.dev/credentials or carry the
     label mailpush.dev/use, so that no other Secret of the namespace can be sent to a mail server."""
 
-    name: Name
+    name: ObjectName
     """Name of the Secret."""
-    key: Annotated[str, Field(min_length=1, max_length=253)]
+    key: DataKey
     """Key in the Secret's data."""
 
 

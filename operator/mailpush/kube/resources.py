@@ -2,8 +2,10 @@
 
 from dataclasses import dataclass
 from typing import Final
+from urllib.parse import quote
 
 from mailpush import names
+from mailpush.kube.errors import NotFoundError
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,13 +21,28 @@ class Resource:
     kind: str
 
     def path(self, namespace: str | None, name: str | None = None, subresource: str | None = None) -> str:
-        """The URL path of the collection, of one object, or of its subresource."""
+        """The URL path of the collection, of one object, or of its subresource.
+
+        Raises:
+            NotFoundError: no object can have such a namespace or name.
+        """
         root = "/api/" if "/" not in self.api_version else "/apis/"
         parts = [root + self.api_version]
         if namespace is not None:
-            parts += ["namespaces", namespace]
-        parts += [part for part in (self.plural, name, subresource) if part is not None]
+            parts += ["namespaces", _segment(namespace)]
+        parts.append(self.plural)
+        parts += [_segment(part) for part in (name, subresource) if part is not None]
         return "/".join(parts)
+
+
+def _segment(name: str) -> str:
+    """One segment of a path, by Kubernetes' rule for every name (path segment name validation).
+
+    Names come from users' objects: one such as `../../other/secrets/it` must not lead anywhere else.
+    """
+    if name in ("", ".", "..") or "/" in name or "%" in name:
+        raise NotFoundError(404, "NotFound", f"no object can be named {name!r}")
+    return quote(name, safe="")
 
 
 MAIL_PUSH_CONFIG: Final = Resource(names.API_VERSION, names.MAIL_PUSH_CONFIGS, "MailPushConfig")

@@ -258,3 +258,26 @@ def test_free_parts_stay_free_in_the_closed_schema() -> None:
     }
     jsonschema.Draft7Validator(CLOSED).validate(spec)
     assert MailPushConfigSpec.model_validate(spec).manifest() == spec
+
+
+def test_every_reference_takes_only_names_that_objects_have() -> None:
+    """A name such as `../../team-b/secrets/it` was read with the operator's rights."""
+    found = 0
+
+    def look(schema: dict[str, Any], path: str) -> None:
+        nonlocal found
+        for name, child in schema.get("properties", {}).items():
+            if name.endswith("Ref"):
+                for part, field in child["properties"].items():
+                    found += 1
+                    assert "pattern" in field, f"{path}.{name}.{part}"
+                    for hostile in ("../../team-b/secrets/it", "..", "a/b", "a%2fb", "", "a b"):
+                        assert not re.search(field["pattern"], hostile), f"{path}.{name}.{part} takes {hostile!r}"
+                    assert re.search(field["pattern"], "main-1")
+            look(child, f"{path}.{name}")
+        if "items" in schema:
+            look(schema["items"], f"{path}[]")
+
+    for file, definition in crds.definitions().items():
+        look(definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"], file)
+    assert found >= 12
