@@ -60,11 +60,11 @@ class Site:
         self.admin_password = secrets.token_urlsafe(16)
         passwords = {user: secrets.token_urlsafe(12) for user in users.USERS}
         self.apply(
-            secret("dovecot-ca", {"ca.crt": authority.pair.certificate.decode()}),
+            secret("dovecot-ca", {"ca.crt": authority.pair.certificate.decode()}, use="ca"),
             secret("dovecot-tls", {"tls.crt": dovecot.certificate.decode(), "tls.key": dovecot.key.decode()}),
-            secret("mail-master", {"password": master}),
-            secret("admin", {"login": ADMIN, "password": self.admin_password}),
-            secret("webhook", {"secret": "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()}),
+            secret("mail-master", {"password": master}, use="master-password"),
+            secret("admin", {"login": ADMIN, "password": self.admin_password}, use="admin"),
+            secret("webhook", {"secret": "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()}, use="webhook"),
             secret(
                 "dovecot-accounts",
                 {
@@ -73,7 +73,7 @@ class Site:
                 },
             ),
             *(
-                secret(f"password-{user.user_id}", {"password": password})
+                secret(f"password-{user.user_id}", {"password": password}, use="user-password", user=user.name)
                 for user, password in passwords.items()
                 if user.own_password
             ),
@@ -165,12 +165,16 @@ class Site:
         return {"KUBECONFIG": str(self.kubeconfig)}
 
 
-def secret(name: str, data: dict[str, str]) -> dict[str, Any]:
-    """With the label that lets Mail Push use it."""
+def secret(name: str, data: dict[str, str], use: str = "", user: str = "") -> dict[str, Any]:
+    """With the label that lets Mail Push use it for `use`, and the PushUser whose password it holds."""
     return {
         "apiVersion": "v1",
         "kind": "Secret",
-        "metadata": {"name": name, "labels": {"mailpush.dev/use": "true"}},
+        "metadata": {
+            "name": name,
+            "labels": {"mailpush.dev/use": use} if use else {},
+            "annotations": {"mailpush.dev/push-users": user} if user else {},
+        },
         "stringData": data,
     }
 

@@ -278,7 +278,7 @@ def second_installation() -> list[dict[str, Any]]:
             {
                 "apiVersion": "v1",
                 "kind": "Secret",
-                "metadata": {"name": name, "labels": {"mailpush.dev/use": "true"}},
+                "metadata": {"name": name, "labels": {"mailpush.dev/use": "master-password.webhook.admin"}},
                 "stringData": dict.fromkeys(keys, "whsec_c2VjcmV0c2VjcmV0c2VjcmV0"),
             }
             for name, keys in secrets.items()

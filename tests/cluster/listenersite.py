@@ -129,7 +129,8 @@ class ListenerSite:
     def secret(self, name: str, *, permitted: bool = True, **data: str) -> None:
         """A user's Secret."""
         kind = names.CREDENTIALS_SECRET_TYPE if permitted else "Opaque"
-        secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "type": kind, "stringData": data}
+        metadata = {"name": name, "annotations": {names.PUSH_USERS_ANNOTATION: names.push_user_name("main", 1, 3)}}
+        secret = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": kind, "stringData": data}
         self.namespace.apply(json.dumps(secret))
 
     # -- pods

@@ -49,6 +49,9 @@ class PodProcess:
     pid: int
 
 
+USES = {"master": "master-password", **{name: name for name in ("callback", "ca", "webhook", "admin")}}
+
+
 class MailSite:
     """The MailPushConfig `main` with Dovecot, Redis and a webhook receiver."""
 
@@ -201,7 +204,11 @@ class MailSite:
                 {
                     "apiVersion": "v1",
                     "kind": "Secret",
-                    "metadata": {"name": name, "labels": {names.USE_LABEL: "true"}},
+                    "metadata": {
+                        "name": name,
+                        "labels": {names.USE_LABEL: USES.get(name, names.USER_PASSWORD)},
+                        "annotations": {names.PUSH_USERS_ANNOTATION: names.push_user_name("main", 1, 3)},
+                    },
                     "stringData": data,
                 }
             )

@@ -171,7 +171,7 @@ class OperatorSite:
             return error.code
 
     def secret(self, name: str, *, permitted: bool = True, **data: str) -> None:
-        labels = {names.USE_LABEL: "true"} if permitted else {}
+        labels = {names.USE_LABEL: "master-password.redis" if permitted else "callback"}
         manifest = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "labels": labels}}
         self.namespace.apply(json.dumps({**manifest, "stringData": data}))
 

@@ -325,7 +325,7 @@ def test_a_secret_that_becomes_permitted_is_used_at_once(site: OperatorSite) -> 
     site.secret("late", permitted=False, password="x")
     site.config("other", redis={"url": "redis://redis/0", "passwordSecretRef": {"name": "late", "key": "password"}})
     site.wait_condition("mpc", "other", "Ready", reason="SecretNotPermitted")
-    site.namespace.kubectl("label", "secret", "late", f"{names.USE_LABEL}=true")
+    site.namespace.kubectl("label", "secret", "late", f"{names.USE_LABEL}=redis", "--overwrite")
     site.wait_condition("mpc", "other", "ConfigurationValid", status="True")
     site.namespace.kubectl("delete", "mpc", "other")
     wait_for("its children go", lambda: site.namespace.get("statefulset", "mail-push-other") is None)

@@ -65,8 +65,8 @@ class LocalReference(Model):
 
 
 class SecretKeyReference(Model):
-    """One key of a Secret of the same namespace. The Secret must be of type mailpush.dev/credentials or carry the
-    label mailpush.dev/use, so that no other Secret of the namespace can be sent to a mail server."""
+    """One key of a Secret of the same namespace. Its label mailpush.dev/use must name the purpose (see
+    docs/security.md), so that no other Secret of the namespace can be sent anywhere."""
 
     name: ObjectName
     """Name of the Secret."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mailpush.decision import SecretFacts
-from mailpush.kube.secrets import is_permitted, text_of
+from mailpush.kube.secrets import is_for_user, text_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +26,9 @@ class UserSecret:
 MISSING = UserSecret(found=False)
 
 
-def user_secret(secret: Mapping[str, Any]) -> UserSecret:
+def user_secret(secret: Mapping[str, Any], push_user: str) -> UserSecret:
     """From a v1 Secret object with the keys `password` and, optionally, `login`; what is no UTF-8 counts as missing."""
-    if not is_permitted(secret):
+    if not is_for_user(secret, push_user):
         return UserSecret(found=True, permitted=False)
     return UserSecret(found=True, login=_line(secret, "login"), password=_line(secret, "password"))
 

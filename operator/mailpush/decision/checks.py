@@ -146,8 +146,8 @@ def secret_permitted(user: UserFacts, site: SiteFacts) -> Refusal | str:
         return f"Secret {user.secret_name} is not refused"
     return Refusal(
         "SecretNotPermitted",
-        f"Secret {user.secret_name} may not be used for mail access: give it the type mailpush.dev/credentials "
-        "or the label mailpush.dev/use",
+        f"Secret {user.secret_name} is not for this PushUser: give it the label mailpush.dev/use=user-password, and "
+        "the PushUser's name in its annotation mailpush.dev/push-users (or as its own name)",
     )
 
 

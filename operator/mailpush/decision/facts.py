@@ -14,7 +14,7 @@ class SecretFacts:
 
     found: bool
     permitted: bool = True
-    """Whether it is of type `mailpush.dev/credentials` or carries the label `mailpush.dev/use`."""
+    """Whether it is for a user's password, and names this PushUser."""
     has_password: bool = False
     """Whether its key `password` is there and not empty."""
     has_login: bool = False

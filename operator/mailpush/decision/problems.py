@@ -7,6 +7,7 @@ from mailpush import packages
 from mailpush.api.mailpushconfig import MailPushConfigSpec
 from mailpush.properties import keys
 from mailpush.properties.pods import allowed_somewhere
+from mailpush.properties.secrets import purpose_of
 from mailpush.properties.settings import Settings
 
 _SESSION_OR_GLOBAL = (
@@ -38,14 +39,14 @@ def config_problems(
         *_not_yet_supported(spec),
         *_mail_access(spec),
         *(
-            Problem("SecretNotFound", f"the Secret or key that {path} names does not exist: create it")
+            Problem("SecretNotFound", f"the Secret or key that {path} names does not exist or is empty: create it")
             for path in missing_secrets
         ),
         *(
             Problem(
                 "SecretNotPermitted",
-                f"the Secret that {path} names may not be used: give it the type mailpush.dev/credentials or the label "
-                "mailpush.dev/use",
+                f"the Secret that {path} names is not for that: give it the label mailpush.dev/use={purpose_of(path)} "
+                "(several purposes are joined by dots)",
             )
             for path in unpermitted_secrets
         ),

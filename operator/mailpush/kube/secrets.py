@@ -1,6 +1,7 @@
 """What is in a Secret object, and whether it may be used."""
 
 import base64
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -26,10 +27,29 @@ def text_of(secret: Mapping[str, Any], key: str) -> str | None:
         return None
 
 
-def is_permitted(secret: Mapping[str, Any]) -> bool:
-    """Whether a v1 Secret may be sent to a mail server: by its type or its label.
+def is_permitted(secret: Mapping[str, Any], purpose: str) -> bool:
+    """Whether a v1 Secret may be used for `purpose`: whoever made it says so by the label `mailpush.dev/use`.
 
-    Else whoever may write a PushUser could send any Secret of the namespace to a server of their choice.
+    Else whoever may write a PushUser or a MailPushConfig could have any Secret of the namespace, marked for something
+    else or not at all, sent to a server of their choice.
     """
-    labels = (secret.get("metadata") or {}).get("labels") or {}
-    return secret.get("type") == names.CREDENTIALS_SECRET_TYPE or names.USE_LABEL in labels
+    return purpose in _purposes(secret)
+
+
+def is_for_user(secret: Mapping[str, Any], push_user: str) -> bool:
+    """Whether a v1 Secret holds the password of this PushUser: it is for that, and it names the PushUser.
+
+    It does so by its own name or by the annotation `mailpush.dev/push-users`. Else whoever may write PushUsers could
+    have another user's password used, and that user's mails announced under ids of his choice.
+    """
+    metadata = secret.get("metadata") or {}
+    named = re.split(r"[,\s]+", (metadata.get("annotations") or {}).get(names.PUSH_USERS_ANNOTATION, ""))
+    return is_permitted(secret, names.USER_PASSWORD) and push_user in (metadata.get("name"), *named)
+
+
+def _purposes(secret: Mapping[str, Any]) -> set[str]:
+    label = ((secret.get("metadata") or {}).get("labels") or {}).get(names.USE_LABEL, "")
+    found = set(label.split("."))
+    if secret.get("type") == names.CREDENTIALS_SECRET_TYPE:
+        found.add(names.USER_PASSWORD)
+    return found

@@ -7,7 +7,7 @@ from typing import Final
 
 from mailpush.api.mailpushconfig import MailPushConfigSpec
 from mailpush.api.meta import SecretKeyReference
-from mailpush.properties.admin import admin_references
+from mailpush.properties.admin import ADMIN_PATHS, admin_references
 
 MASTER_PASSWORD: Final = "mailAccess.masterPasswordSecretRef"  # noqa: S105 - the path of a field
 DOVEADM_API_SECRET: Final = "mailAccess.doveadm.apiSecretRef"  # noqa: S105 - the path of a field
@@ -15,6 +15,27 @@ PASSCRYPT: Final = "credentialStorage.passcryptSecretRef"
 REDIS_PASSWORD: Final = "redis.passwordSecretRef"  # noqa: S105 - the path of a field
 CALLBACK_LOGIN: Final = "callback.authSecretRef.login"
 CALLBACK_PASSWORD: Final = "callback.authSecretRef.password"  # noqa: S105 - the path of a field
+
+
+PURPOSES: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        PASSCRYPT: "passcrypt",
+        MASTER_PASSWORD: "master-password",
+        DOVEADM_API_SECRET: "doveadm",
+        CALLBACK_LOGIN: "callback",
+        CALLBACK_PASSWORD: "callback",
+        REDIS_PASSWORD: "redis",
+        **dict.fromkeys(ADMIN_PATHS.values(), "admin"),
+    }
+)
+"""What the Secret behind a field is for: its label `mailpush.dev/use` must say so."""
+
+
+def purpose_of(path: str) -> str:
+    """The purpose of the Secret that the field at `path` names."""
+    if path.startswith("mailAccess.servers["):
+        return "ca"
+    return PURPOSES.get(path, "webhook")
 
 
 def server_ca(server: str) -> str:

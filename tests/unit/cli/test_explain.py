@@ -47,8 +47,15 @@ def user(number: int = 3, *, of: str = "main", **changes: Any) -> dict[str, Any]
             "spec": {key: value for key, value in (spec | changes).items() if value is not None}}  # fmt: skip
 
 
-def secret(name: str, kind: str = "mailpush.dev/credentials", **data: str) -> dict[str, Any]:
-    return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "type": kind, "stringData": data}
+def secret(
+    name: str, kind: str = "mailpush.dev/credentials", use: str = "master-password", **data: str
+) -> dict[str, Any]:
+    metadata = {
+        "name": name,
+        "labels": {"mailpush.dev/use": use},
+        "annotations": {"mailpush.dev/push-users": "main-1-3"},
+    }
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": kind, "stringData": data}
 
 
 class Asked:

@@ -43,7 +43,7 @@ SECRET: dict[str, Any] = {
     "apiVersion": "v1",
     "kind": "Secret",
     "type": "mailpush.dev/credentials",
-    "metadata": {"name": "anton"},
+    "metadata": {"name": "anton", "annotations": {"mailpush.dev/push-users": "main-1-3"}},
     "stringData": {"password": "hunter2"},
 }
 

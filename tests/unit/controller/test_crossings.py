@@ -27,6 +27,7 @@ from tests.sites.fakekube import Finds
 from tests.unit.controller.builders import OPERATOR, OWNER, Keys, Others, spec
 
 MAIN = ConfigKey("mail", "main")
+USES = "master-password.redis.user-password"
 
 
 class Api(Finds):
@@ -91,7 +92,13 @@ def config(generation: int = 4, version: int = 10, status: Object | None = None,
 
 
 def secret(name: str = "master") -> Object:
-    metadata = {"name": name, "namespace": "mail", "resourceVersion": "7", "labels": {names.USE_LABEL: "true"}}
+    metadata = {
+        "name": name,
+        "namespace": "mail",
+        "resourceVersion": "7",
+        "labels": {names.USE_LABEL: USES},
+        "annotations": {names.PUSH_USERS_ANNOTATION: "main-1-3"},
+    }
     return {"kind": "Secret", "metadata": metadata, "data": {"password": "eA=="}}
 
 
@@ -306,3 +313,30 @@ async def test_a_users_secret_that_changes_while_it_is_read_is_read_again() -> N
     for _ in range(3):
         await keeper.work(name)
     assert site.api.reads.count(("Secret", "own")) == 2
+
+
+@pytest.mark.parametrize("use", ["", "true", "false", "user-password", "callback.webhook"])
+async def test_a_secret_that_is_for_something_else_is_not_used(use: str) -> None:
+    other = secret()
+    other["metadata"]["labels"] = {names.USE_LABEL: use}
+    site = Site(config(), other)
+    await site.reconcile()
+    evaluation = site.world.configs[MAIN].evaluation
+    assert evaluation is not None
+    (problem,) = evaluation.problems
+    assert problem.reason == "SecretNotPermitted"
+    assert "mailpush.dev/use=master-password" in problem.message
+    assert evaluation.blocked
+
+
+@pytest.mark.parametrize("value", ["", "Cg==", "IAo="])
+async def test_an_empty_value_is_missing_and_blocks(value: str) -> None:
+    """An empty key of a webhook's Secret made its notifications unsigned, with everything green."""
+    empty = secret()
+    empty["data"] = {"password": value}
+    site = Site(config(), empty)
+    await site.reconcile()
+    evaluation = site.world.configs[MAIN].evaluation
+    assert evaluation is not None
+    assert [problem.reason for problem in evaluation.problems] == ["SecretNotFound"]
+    assert evaluation.blocked

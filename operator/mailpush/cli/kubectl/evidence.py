@@ -131,11 +131,11 @@ def secret_names(user: Mapping[str, Any], config: Mapping[str, Any] | None) -> s
     return {str(one["name"]) for one in references if isinstance(one, Mapping) and one.get("name")}
 
 
-def user_secret_of(evidence: Evidence, name: str) -> UserSecret:
+def user_secret_of(evidence: Evidence, name: str, push_user: str) -> UserSecret:
     """What is known of a user's Secret; one that could not be looked at counts as it should be."""
     from mailpush.credentials.user_secret import MISSING, user_secret
 
     if name in evidence.unread:
         return UserSecret(found=True, password="taken to be there")  # noqa: S106
     secret = evidence.secrets.get(name)
-    return MISSING if secret is None else user_secret(secret)
+    return MISSING if secret is None else user_secret(secret, push_user)

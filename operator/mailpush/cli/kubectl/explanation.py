@@ -26,7 +26,7 @@ from mailpush.kube.secrets import is_permitted, text_of
 from mailpush.packages import PackageError
 from mailpush.properties.read import SettingsError, read
 from mailpush.properties.render import render
-from mailpush.properties.secrets import MASTER_PASSWORD, PASSCRYPT, ResolvedSecrets
+from mailpush.properties.secrets import MASTER_PASSWORD, PASSCRYPT, ResolvedSecrets, purpose_of
 from mailpush.properties.settings import Settings
 from mailpush.sharding.shardmap import ShardMap, ShardMapError
 from mailpush.sharding.slots import slot_of
@@ -106,7 +106,9 @@ def explanation(evidence: Evidence) -> Explanation:
         if evidence.live:
             placement = _placement(evidence, settings, slot, notes)
         reference = spec.credentials_secret_ref
-        secret = user_secret_of(evidence, reference.name).facts if reference and _by_secret(settings) else None
+        secret = None
+        if reference and _by_secret(settings):
+            secret = user_secret_of(evidence, reference.name, str(evidence.user["metadata"]["name"])).facts
         decision = decide(user_facts(spec, secret, placement), site_facts(settings))
         first = Row("config_exists", PASSED, f'MailPushConfig "{evidence.config_name}"', question=exists)
         rows = (first, *decision.trail)
@@ -162,7 +164,7 @@ def _has_master_password(evidence: Evidence, spec: MailPushConfigSpec) -> bool:
     if reference.name in evidence.unread:
         return True
     secret = evidence.secrets.get(reference.name)
-    if secret is None or not is_permitted(secret):
+    if secret is None or not is_permitted(secret, purpose_of(MASTER_PASSWORD)):
         return False
     return bool((text_of(secret, reference.key) or "").strip())
 

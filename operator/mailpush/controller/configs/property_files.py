@@ -55,7 +55,7 @@ def new_callback_secret(owner: Owner) -> Manifest:
     """Basic authentication of Dovecot's callback, where the user names no Secret: random, made once."""
     return {
         "metadata": owner.metadata(names.callback_secret_name(owner.name)),
-        "type": names.CREDENTIALS_SECRET_TYPE,
+        "type": names.CALLBACK_SECRET_TYPE,
         # token_hex: the password stands in a URL of Dovecot's configuration, so nothing in it needs escaping.
         "data": {LOGIN_KEY: encoded(CALLBACK_LOGIN.encode()), PASSWORD_KEY: encoded(secrets.token_hex(24).encode())},
     }

@@ -15,7 +15,7 @@ from mailpush.kube.client import Kube
 from mailpush.kube.errors import ConflictError
 from mailpush.kube.secrets import is_permitted, text_of, value_of
 from mailpush.properties import secrets as references
-from mailpush.properties.secrets import ResolvedSecrets, secret_references
+from mailpush.properties.secrets import ResolvedSecrets, purpose_of, secret_references
 
 LEAST_KEY_BYTES: Final = 16
 
@@ -41,9 +41,10 @@ class ConfigSecrets:
             secret = read[reference.name]
             if secret is None:
                 missing.append(path)
-            elif not is_permitted(secret):
+            elif not is_permitted(secret, purpose_of(path)):
                 unpermitted.append(path)
-            elif (value := text_of(secret, reference.key)) is None:
+            elif not (value := text_of(secret, reference.key) or "").strip():
+                # An empty value would switch off what the field asks for: a signature, a check of certificates.
                 missing.append(path)
             else:
                 values[path] = value

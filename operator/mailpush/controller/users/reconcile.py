@@ -104,7 +104,7 @@ class UserReconciler:
         self._queue = queue
         self._events = events
         self._clock = clock
-        self._facts: dict[tuple[str, str], tuple[float, SecretFacts]] = {}
+        self._facts: dict[tuple[UserName, str], tuple[float, SecretFacts]] = {}
         self._by_secret: dict[tuple[str, str], set[UserName]] = {}
         self._deleting_since: dict[UserName, float] = {}
         self._pace = Pace(WRITES_PER_SECOND, WRITES_PER_SECOND)
@@ -118,8 +118,8 @@ class UserReconciler:
 
     def secret_changed(self, namespace: str, name: str) -> None:
         """Decisions on the users that name this Secret may come out otherwise."""
-        self._facts.pop((namespace, name), None)
         for user in self._by_secret.pop((namespace, name), ()):
+            self._facts.pop((user, name), None)
             self._queue.add(user)
 
     def slots_lost(self, key: ConfigKey, slots: frozenset[int]) -> None:
@@ -218,14 +218,14 @@ class UserReconciler:
             return None
         place = (name.namespace, reference.name)
         self._by_secret.setdefault(place, set()).add(name)
-        kept = self._facts.get(place)
+        kept = self._facts.get((name, reference.name))
         if kept is not None and self._clock() < kept[0]:
             return kept[1]
         secret = await self._kube.find(resources.SECRET, *place)
-        facts = SecretFacts(found=False) if secret is None else user_secret(secret).facts
+        facts = SecretFacts(found=False) if secret is None else user_secret(secret, name.name).facts
         if name in self._by_secret.get(place, ()):
             # Else it has changed while it was read, and this may be what it was: the user is in the queue again.
-            self._facts[place] = (self._clock() + SECRET_KEPT_SECONDS, facts)
+            self._facts[name, reference.name] = (self._clock() + SECRET_KEPT_SECONDS, facts)
         return facts
 
     # -- writing

@@ -11,7 +11,6 @@ from mailpush.decision import login_of
 from mailpush.imap.client import ImapLogin, ImapServer
 from mailpush.imap.server import Security
 from mailpush.kube.client import Kube
-from mailpush.kube.errors import NotFoundError
 from mailpush.kube.resources import SECRET
 from mailpush.listener.mechanisms.base import Mailbox
 from mailpush.listener.users.watch import User
@@ -34,28 +33,36 @@ class UserSecrets:
         self._kube = kube
         self._namespace = namespace
         self._clock = clock
-        self._kept: dict[str, _Kept] = {}
+        self._kept: dict[tuple[str, str], _Kept] = {}
+        self._swept = clock()
 
-    async def get(self, name: str) -> UserSecret:
-        """
+    async def get(self, name: str, push_user: str) -> UserSecret:
+        """What Secret `name` holds for `push_user`.
+
         Raises:
             KubeError, TimeoutError: the API does not give it now.
         """
-        kept = self._kept.get(name)
+        self._sweep()
+        kept = self._kept.get((name, push_user))
         if kept is not None and kept.until > self._clock():
             return kept.secret
-        try:
-            async with asyncio.timeout(ANSWER_SECONDS):
-                found = user_secret(await self._kube.get(SECRET, self._namespace, name))
-        except NotFoundError:
-            found = MISSING
+        async with asyncio.timeout(ANSWER_SECONDS):
+            secret = await self._kube.find(SECRET, self._namespace, name)
+        found = MISSING if secret is None else user_secret(secret, push_user)
         spread = random.uniform(0.8, 1.2)  # noqa: S311 - so that not all are read again at once
-        self._kept[name] = _Kept(found, self._clock() + KEPT_SECONDS * spread)
+        self._kept[name, push_user] = _Kept(found, self._clock() + KEPT_SECONDS * spread)
         return found
 
-    def forget(self, name: str) -> None:
-        """It is wrong or old: read it again at the next `get`."""
-        self._kept.pop(name, None)
+    def forget(self, name: str, push_user: str) -> None:
+        """It is wrong or old: the next `get` reads it again."""
+        self._kept.pop((name, push_user), None)
+
+    def _sweep(self) -> None:
+        """Passwords of users who have moved away do not stay."""
+        now = self._clock()
+        if now - self._swept >= KEPT_SECONDS:
+            self._swept = now
+            self._kept = {place: kept for place, kept in self._kept.items() if kept.until > now}
 
 
 def secret_name(user: User, settings: Settings) -> str | None:

@@ -116,7 +116,7 @@ class UserListener:
         """Brings what runs in line with what is wanted. Gives the seconds after which to look again, None for never."""
         name = secret_name(user, site.settings)
         try:
-            secret = await self._secret(name, secrets)
+            secret = await self._secret(name, user.name, secrets)
         except (KubeError, TimeoutError) as error:
             # What runs goes on: an API that is down for an hour silences nobody.
             log.warning("secret_not_read", secret=name, error=str(error) or type(error).__name__)
@@ -145,7 +145,7 @@ class UserListener:
 
     # -- steps
 
-    async def _secret(self, name: str | None, secrets: UserSecrets) -> UserSecret | None:
+    async def _secret(self, name: str | None, push_user: str, secrets: UserSecrets) -> UserSecret | None:
         if name is None:
             return None
         if (
@@ -153,8 +153,8 @@ class UserListener:
             or self._refused
             or (self.outcome is not None and self.outcome.reason in SECRET_MAY_HELP)
         ):
-            secrets.forget(name)
-        return await secrets.get(name)
+            secrets.forget(name, push_user)
+        return await secrets.get(name, push_user)
 
     def _auth_failed(self) -> bool:
         return self.outcome is not None and self.outcome.reason == AUTHENTICATION_FAILED

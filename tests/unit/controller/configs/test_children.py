@@ -133,5 +133,5 @@ def test_what_is_made_once_is_random_and_marked_for_use() -> None:
     assert len(key) == 32
     assert one["data"] != other["data"]
     callback = property_files.new_callback_secret(OWNER)
-    assert callback["type"] == names.CREDENTIALS_SECRET_TYPE
+    assert callback["type"] == names.CALLBACK_SECRET_TYPE
     assert base64.b64decode(callback["data"]["password"]).isalnum()

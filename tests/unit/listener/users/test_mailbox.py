@@ -14,10 +14,15 @@ from mailpush.listener.users.mailbox import UserSecrets, mailbox_of
 from tests.sites.fakekube import FakeKube
 from tests.unit.listener.people import BY_SECRET, FILES, settings, user
 
+FOR_THREE = {"annotations": {"mailpush.dev/push-users": "main-1-2, main-1-3"}}
+FOR_USERS = {"labels": {"mailpush.dev/use": "ca.user-password"}}
 
-def secret(kind: str = "mailpush.dev/credentials", labels: dict[str, str] | None = None, **data: str) -> dict[str, Any]:
+
+def secret(
+    kind: str = "mailpush.dev/credentials", metadata: dict[str, Any] = FOR_THREE, name: str = "s", **data: str
+) -> dict[str, Any]:
     encoded = {key: base64.b64encode(value.encode()).decode() for key, value in data.items()}
-    return {"metadata": {"name": "s", "labels": labels or {}}, "type": kind, "data": encoded}
+    return {"metadata": {"name": name, **metadata}, "type": kind, "data": encoded}
 
 
 @pytest.mark.parametrize(
@@ -26,8 +31,20 @@ def secret(kind: str = "mailpush.dev/credentials", labels: dict[str, str] | None
         (secret(password="p", login="l"), UserSecret(True, login="l", password="p")),
         (secret(password="p\n"), UserSecret(True, password="p")),
         (secret(password=" p "), UserSecret(True, password=" p ")),
-        (secret("Opaque", {"mailpush.dev/use": ""}, password="p"), UserSecret(True, password="p")),
+        (secret("Opaque", {**FOR_USERS, **FOR_THREE}, password="p"), UserSecret(True, password="p")),
+        (secret("Opaque", FOR_USERS, "main-1-3", password="p"), UserSecret(True, password="p")),
         (secret("Opaque", password="p"), UserSecret(True, permitted=False)),
+        (secret("Opaque", FOR_USERS, password="p"), UserSecret(True, permitted=False)),
+        (secret(metadata={}, password="p"), UserSecret(True, permitted=False)),
+        (secret(metadata={}, name="main-1-4", password="p"), UserSecret(True, permitted=False)),
+        *(
+            (
+                secret("Opaque", {"labels": {"mailpush.dev/use": use}, **FOR_THREE}, password="p"),
+                UserSecret(True, permitted=False),
+            )
+            for use in ("", "true", "false", "master-password", "user-passwords", "callback.webhook")
+        ),
+        (secret("mailpush.dev/callback", password="p"), UserSecret(True, permitted=False)),
         (secret("kubernetes.io/service-account-token", token="t", password="p"), UserSecret(True, permitted=False)),
         (secret(), UserSecret(True)),
         ({**secret(), "data": {"password": "/w=="}}, UserSecret(True)),
@@ -35,11 +52,11 @@ def secret(kind: str = "mailpush.dev/credentials", labels: dict[str, str] | None
     ],
 )
 def test_what_a_secret_gives(found: dict[str, Any], expected: UserSecret) -> None:
-    assert user_secret(found) == expected
+    assert user_secret(found, "main-1-3") == expected
 
 
 def test_a_secret_shows_nothing_of_itself() -> None:
-    assert "hidden" not in repr(user_secret(secret(password="hidden", login="hidden")))
+    assert "hidden" not in repr(user_secret(secret(password="hidden", login="hidden"), "main-1-3"))
 
 
 MASTER = {**FILES, "more.properties": "mailpush.mail.masterUser=master1\n"}
@@ -86,13 +103,25 @@ async def test_a_secret_is_asked_for_once_in_a_while_and_after_it_was_forgotten(
     now = 0.0
     clock: Callable[[], float] = lambda: now  # noqa: E731
     secrets = UserSecrets(cast("Kube", kube), "ns", clock)
-    assert await secrets.get("s") is MISSING
+    assert await secrets.get("s", "main-1-3") is MISSING
     kube.put(SECRET, secret(password="p"))
-    assert await secrets.get("s") is MISSING
-    secrets.forget("s")
-    assert (await secrets.get("s")).password == "p"
+    assert await secrets.get("s", "main-1-3") is MISSING
+    secrets.forget("s", "main-1-3")
+    assert (await secrets.get("s", "main-1-3")).password == "p"
     kube.put(SECRET, secret(password="q"))
-    assert (await secrets.get("s")).password == "p"
+    assert (await secrets.get("s", "main-1-3")).password == "p"
     now = 1000.0
-    assert (await secrets.get("s")).password == "q"
+    assert (await secrets.get("s", "main-1-3")).password == "q"
     assert len(kube.gets) == 3
+
+
+async def test_a_secret_is_judged_for_each_push_user_and_passwords_of_others_do_not_stay() -> None:
+    kube = FakeKube()
+    now = 0.0
+    secrets = UserSecrets(cast("Kube", kube), "ns", lambda: now)
+    kube.put(SECRET, secret(password="p"))
+    assert (await secrets.get("s", "main-1-3")).password == "p"
+    assert await secrets.get("s", "main-1-4") == UserSecret(True, permitted=False)
+    now = 1000.0
+    await secrets.get("other", "main-1-5")
+    assert "'p'" not in str([kept.secret.password for kept in secrets._kept.values()])

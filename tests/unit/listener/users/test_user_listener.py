@@ -23,6 +23,9 @@ from tests.unit.listener.people import BY_SECRET, CLIENT, FakeSite, user
 MAIL = NewMail(1, 3, "INBOX", 1, 1)
 
 
+OF_THREE = {"mailpush.dev/push-users": "main-1-3"}
+
+
 class Scene:
     """One UserListener with everything around it."""
 
@@ -44,7 +47,9 @@ class Scene:
 
     def secret(self, kind: str = "mailpush.dev/credentials", **data: str) -> None:
         encoded = {key: base64.b64encode(value.encode()).decode() for key, value in data.items()}
-        self.kube.put(SECRET, {"metadata": {"name": "of-three"}, "type": kind, "data": encoded})
+        self.kube.put(
+            SECRET, {"metadata": {"name": "of-three", "annotations": OF_THREE}, "type": kind, "data": encoded}
+        )
 
     def said(self) -> tuple[str, str, str | None]:
         last = self.outcomes[-1]
