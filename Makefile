@@ -5,7 +5,7 @@ BIN := .venv/bin
 PYTEST_ARGS ?=
 # Two processes; tests/conftest.py says what runs beside what. `make test PARALLEL=` runs one test after the other.
 PARALLEL ?= -n 2 --dist loadfile --no-loadscope-reorder
-# The local cluster is never behind the site's proxy (dev/network.py, dev/commands.py have the addresses).
+# The local cluster is never behind the site's proxy (dev/cluster/network.py and commands.py have the addresses).
 comma := ,
 LOCAL := 127.0.0.1,localhost,::1,172.29.0.1,172.29.0.0/24,10.244.0.0/16,10.96.0.0/16
 export NO_PROXY := $(patsubst %,%$(comma),$(or $(NO_PROXY),$(no_proxy)))$(LOCAL)

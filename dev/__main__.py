@@ -8,10 +8,13 @@ from typing import NoReturn
 
 import click
 
-from dev import binaries, context, images, nodes, preflight, providers, workplace
-from dev.controlplane import ControlPlane
-from dev.errors import DevError
-from dev.progress import say
+from dev.cluster import nodes, preflight, providers
+from dev.cluster.controlplane import ControlPlane
+from dev.images import image as images
+from dev.images import project, workplace
+from dev.processes.errors import DevError
+from dev.processes.progress import say
+from dev.programs import binaries
 
 
 @click.group()
@@ -107,7 +110,7 @@ def image() -> None:
 @image.command("build")
 def image_build() -> None:
     """Builds them and prints name and archive."""
-    for built in (context.project(), images.testbed()):
+    for built in (project.build(), images.testbed()):
         click.echo(f"{built.reference}\t{built.archive}")
 
 
@@ -115,7 +118,7 @@ def image_build() -> None:
 def image_load() -> None:
     """Builds them and makes them known to the cluster's nodes."""
     cluster = nodes.Cluster.attach()
-    built = (context.project(), images.testbed())
+    built = (project.build(), images.testbed())
     cluster.load_images(*built)
     for one in built:
         click.echo(one.reference)

@@ -7,13 +7,15 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from dev import images, nodes
+from dev.cluster import nodes
 from dev.demo import users
 from dev.demo.mail import Mails, Told, percentile
 from dev.demo.show import chapter, table, text
 from dev.demo.site import Site, listening, settled, wait_for
 from dev.demo.users import DemoUser
-from dev.errors import DevError
+from dev.images import image as images
+from dev.images import project
+from dev.processes.errors import DevError
 
 MAILS_A_ROUND = 20
 LOST_NODE = "node2"
@@ -60,7 +62,7 @@ class Demo:
         self.cluster = nodes.Cluster.up()
         self.site = Site(self.cluster)
         chapter("The image, from the project's Dockerfile")
-        self.image, self.testbed = images.project(), images.testbed()
+        self.image, self.testbed = project.build(), images.testbed()
         self.cluster.load_images(self.image, self.testbed)
 
     def install(self) -> None:

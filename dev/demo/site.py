@@ -11,10 +11,11 @@ from typing import Any, Protocol, TypeVar
 
 import yaml
 
-from dev import binaries, run
+from dev.cluster.pki import Authority
 from dev.demo import users
-from dev.errors import CommandError, DevError
-from dev.pki import Authority
+from dev.processes import run
+from dev.processes.errors import CommandError, DevError
+from dev.programs import binaries
 
 HERE = Path(__file__).parent / "site"
 ROOT = Path(__file__).resolve().parents[2]

@@ -8,9 +8,10 @@ from typing import Any, Literal
 import pytest
 import yaml
 
-from dev import binaries, run
-from dev.controlplane import ControlPlane
-from dev.processes import wait_until
+from dev.cluster.controlplane import ControlPlane
+from dev.processes import run
+from dev.processes.group import wait_until
+from dev.programs import binaries
 
 ROOT = Path(__file__).resolve().parents[2]
 CHART = ROOT / "charts" / "mail-push"

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from dev.controlplane import ControlPlane
+from dev.cluster.controlplane import ControlPlane
 from tests.chart.conftest import CHART, EXAMPLE, Helm, Values, process_environment, wait_until_allowed
 
 pytestmark = pytest.mark.cluster

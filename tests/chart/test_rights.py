@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from dev.controlplane import ControlPlane
+from dev.cluster.controlplane import ControlPlane
 from tests.chart.conftest import CHART, EXAMPLE, Helm, allowed, process_environment, wait_until_allowed
 
 pytestmark = pytest.mark.cluster

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from dev.controlplane import ControlPlane
+from dev.cluster.controlplane import ControlPlane
 
 ROOT = Path(__file__).resolve().parents[2]
 _numbers = itertools.count(1)

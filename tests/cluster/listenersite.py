@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from dev.processes import Group, alive
+from dev.processes.group import Group, alive
 from dev.services import Dovecot, Redis, WebhookReceiver
 from mailpush import names
 from mailpush.api.mailpushconfig import MailPushConfigSpec

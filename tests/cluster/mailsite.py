@@ -22,9 +22,10 @@ from typing import Any
 
 import yaml
 
-from dev import binaries, run
-from dev.errors import DevError
-from dev.processes import Group, alive
+from dev.processes import run
+from dev.processes.errors import DevError
+from dev.processes.group import Group, alive
+from dev.programs import binaries
 from dev.services import Dovecot, Redis, WebhookReceiver
 from mailpush import names
 from mailpush.sharding.shardmap import PodRef

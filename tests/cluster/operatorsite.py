@@ -16,8 +16,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from dev.controlplane import ControlPlane
-from dev.processes import Group
+from dev.cluster.controlplane import ControlPlane
+from dev.processes.group import Group
 from mailpush import names
 from mailpush.kube import resources
 from mailpush.kube.client import Kube

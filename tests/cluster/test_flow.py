@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from dev.controlplane import ControlPlane
+from dev.cluster.controlplane import ControlPlane
 from mailpush import names
 from mailpush.packages import DOVECOT, IMAPIDLE
 from mailpush.sharding.shardmap import ShardMap

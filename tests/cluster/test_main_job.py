@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from dev.controlplane import ControlPlane
+from dev.cluster.controlplane import ControlPlane
 from tests.cluster.conftest import Namespace
 from tests.cluster.mailsite import CALLBACK_LOGIN, CALLBACK_PASSWORD, MailSite, condition
 

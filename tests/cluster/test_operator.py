@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from dev.controlplane import ControlPlane
+from dev.cluster.controlplane import ControlPlane
 from mailpush import names
 from mailpush.properties.format import load
 from tests.cluster.conftest import wait_for

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from dev.controlplane import ControlPlane
+from dev.cluster.controlplane import ControlPlane
 from mailpush import names
 from mailpush.sharding.slots import slot_of
 from tests.cluster.conftest import wait_for

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from dev.controlplane import ControlPlane
+from dev.cluster.controlplane import ControlPlane
 from mailpush import names
 from tests.cluster.conftest import Namespace
 from tests.cluster.mailsite import CLIENT, MailSite

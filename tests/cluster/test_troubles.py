@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from dev.controlplane import ControlPlane
-from dev.webhook import Behaviour, Received
+from dev.cluster.controlplane import ControlPlane
+from dev.services.webhook import Behaviour, Received
 from mailpush import names
 from tests.cluster.conftest import Namespace
 from tests.cluster.mailsite import CLIENT, MailSite, condition

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from dev.controlplane import ControlPlane
-from dev.processes import alive, wait_until
+from dev.cluster.controlplane import ControlPlane
+from dev.processes.group import alive, wait_until
 
 pytestmark = pytest.mark.cluster
 
@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 # A parent that starts a control plane, says where it is and waits to be killed.
 PARENT = """
 import signal, sys
-from dev.controlplane import ControlPlane
+from dev.cluster.controlplane import ControlPlane
 plane = ControlPlane.start()
 print(plane.folder, flush=True)
 signal.pause()

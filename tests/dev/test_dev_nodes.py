@@ -13,9 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from dev import cgroups, images, network, nodes, run, state
-from dev.errors import DevError
-from dev.processes import wait_until
+from dev.cluster import cgroups, network, nodes, state
+from dev.images import image as images
+from dev.processes import run
+from dev.processes.errors import DevError
+from dev.processes.group import wait_until
 
 pytestmark = pytest.mark.nodes
 

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from dev import cache, workplace
-from dev.errors import CommandError, DevError
-from dev.processes import Group, alive, free_port, kill, wait_until
+from dev.images import workplace
+from dev.processes.errors import CommandError, DevError
+from dev.processes.group import Group, alive, free_port, kill, wait_until
+from dev.programs import cache
 
 ROOT = Path(__file__).parents[2]
 SLEEP = (sys.executable, "-c", "import time; time.sleep(600)")
@@ -63,7 +64,7 @@ def test_one_that_ignores_sigterm_is_killed_after_its_grace() -> None:
 def test_nothing_outlives_whoever_is_killed(victim: str) -> None:
     """The keeper kills for a dead parent; for a dead keeper the kernel does."""
     program = (
-        "import sys, time\nfrom dev.processes import Group\ngroup = Group('test')\n"
+        "import sys, time\nfrom dev.processes.group import Group\ngroup = Group('test')\n"
         f"pid = group.start('sleep', *{SLEEP!r})\n"
         "print(group._keeper.pid, pid, group.folder, flush=True)\ntime.sleep(600)"
     )

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 import redis
 
-from dev.errors import DevError
+from dev.processes.errors import DevError
 from dev.services import Dovecot, Redis, WebhookReceiver
 
 pytestmark = pytest.mark.cluster

@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from dev import packages
+from dev.programs import packages
 
 # Debian's has the compiler's module as well, which starts the program from its source.
 PACKAGE = "default-jre-headless"

@@ -8,9 +8,13 @@ from typing import Literal
 import pytest
 import yaml
 
-from dev import binaries, images, nodes, run
+from dev.cluster import nodes
 from dev.demo.site import NAMESPACE, Site, listening, wait_for
 from dev.demo.users import DemoUser, manifests_of
+from dev.images import image as images
+from dev.images import project
+from dev.processes import run
+from dev.programs import binaries
 from tests.cluster.conftest import ROOT
 from tests.cluster.mailsite import condition
 
@@ -28,7 +32,7 @@ def cluster() -> Iterator[nodes.Cluster]:
 
 @pytest.fixture(scope="module")
 def image(cluster: nodes.Cluster) -> images.Image:
-    image = images.project()
+    image = project.build()
     cluster.load_images(image)
     return image
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from dev import nodes
+from dev.cluster import nodes
 from tests.cluster.conftest import ROOT
 
 pytestmark = pytest.mark.nodes

@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from dev.processes import free_port
+from dev.processes.group import free_port
 from dev.services import Redis
 from mailpush.notifications.claims.redis import RedisClaims
 from mailpush.notifications.claims.store import Claim, ClaimsUnavailable

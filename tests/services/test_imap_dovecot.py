@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from dev.dovecot import ENTRY
 from dev.services import Dovecot, Received, WebhookReceiver
+from dev.services.dovecot import ENTRY
 from mailpush.imap.client import (
     ImapAuthError,
     ImapClient,

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from prometheus_client import REGISTRY, CollectorRegistry
 
-from dev.processes import free_port
+from dev.processes.group import free_port
 from dev.services import Dovecot, WebhookReceiver
 from mailpush.imap.client import ImapLogin, ImapServer
 from mailpush.imap.server import Security

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from dev.pki import Authority
+from dev.cluster.pki import Authority
 from mailpush.admin.routes import LISTENERS, REGISTRATIONS
 from mailpush.admin.server import AdminAccess, AdminServer, Registration, Running
 from mailpush.cli.pushusers.client import ServerError, Target

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Iterable
 
 import pytest
 
-from dev.pki import Authority
+from dev.cluster.pki import Authority
 from mailpush.admin.server import AdminAccess, AdminServer, Registration, Running
 from mailpush.cli.pushusers.command import run
 

@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 from structlog.testing import capture_logs
 
-from dev.pki import Authority
+from dev.cluster.pki import Authority
 from mailpush import names
 from mailpush.admin.routes import LISTENERS
 from mailpush.admin.server import AdminError

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from dev import pki
+from dev.cluster import pki
 from mailpush.imap.client import (
     ImapAuthError,
     ImapClient,

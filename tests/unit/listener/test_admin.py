@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 
-from dev.pki import Authority
+from dev.cluster.pki import Authority
 from mailpush.admin.routes import LISTENERS
 from mailpush.admin.server import AdminError
 from mailpush.cli.pushusers.client import ServerError, Target

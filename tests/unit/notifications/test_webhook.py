@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from dev.webhook import WebhookReceiver
+from dev.services.webhook import WebhookReceiver
 from mailpush.notifications.transports.base import Accepted, Outcome, Refused, TryLater
 from mailpush.notifications.transports.webhook import WebhookTarget, WebhookTransport, judge, sign
 

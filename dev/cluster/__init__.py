@@ -1,0 +1,1 @@
+"""The local Kubernetes: its control plane, its nodes, and how both are taken away."""

@@ -1,0 +1,1 @@
+"""The programs that dev/ runs: built, fetched or installed."""

@@ -1,0 +1,211 @@
+"""A real Dovecot 2.3 from Debian's packages, private to one test, on free loopback ports."""
+
+import email.message
+import email.utils
+import grp
+import imaplib
+import os
+import secrets
+import smtplib
+import socket
+import string
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Self
+
+from dev.cluster import pki
+from dev.processes import run
+from dev.processes.errors import DevError
+from dev.processes.group import Group, OfGroup, free_port
+from dev.programs import packages
+
+ENTRY = "/private/vendor/vendor.dovecot/http-notify"
+
+_HOST = "127.0.0.1"
+_TEMPLATE = Path(__file__).with_name("dovecot.conf.template")
+_UID = 5000  # owns the mail; need not have a name
+
+
+class Dovecot(OfGroup):
+    """LMTP, IMAP, IMAPS, METADATA, doveadm's HTTP API and the OX push driver, for any user name.
+
+    Every user's password is `password`; `master_user` may log in as anybody with `master_password`.
+    `ca_file` is the authority of the certificate of `127.0.0.1` and `localhost`. Mail survives `stop`.
+    """
+
+    host = _HOST
+    master_user = "master1"
+
+    def __init__(self, group: Group, callbacks: Sequence[str], *, hibernate: bool, driver_options: str) -> None:
+        super().__init__(group)
+        self._callbacks = tuple(callbacks)
+        self._hibernate = hibernate
+        self._driver_options = driver_options
+        self.password = "secret"
+        self.master_password = "masterpw"
+        self.api_key = secrets.token_hex(16)
+        self.lmtp_port, self.imap_port, self.imaps_port, self.doveadm_port = (free_port() for _ in range(4))
+        self.config = group.folder / "dovecot.conf"
+        self.ca_file = group.folder / "certs" / "ca.pem"
+
+    @classmethod
+    def launch(
+        cls,
+        callbacks: Sequence[str] = (),
+        *,
+        hibernate: bool = False,
+        driver_options: str = "user_from_metadata cache_lifetime=60s timeout_msecs=2000 max_retries=1",
+    ) -> Self:
+        """Starts one that tells each of the URLs `callbacks` (`http://user:password@host:port/path`) of new mail.
+
+        Raises:
+            DevError: packages missing, not root, or with Dovecot's own log where it does not start.
+        """
+        if os.geteuid() != 0:
+            raise DevError("the tests' Dovecot drops its rights per service, so it needs root: run these tests as root")
+        packages.ensure(*packages.DOVECOT)
+        # Its services run as several users: the folder and what is above it must be searchable for all of them.
+        group = Group("mail-push-dovecot", below=Path("/var/tmp"), mode=0o755)
+        try:
+            dovecot = cls(group, callbacks, hibernate=hibernate, driver_options=driver_options)
+            dovecot._prepare()
+            dovecot.start()
+        except BaseException:
+            group.close()
+            raise
+        return dovecot
+
+    @property
+    def doveadm_url(self) -> str:
+        return f"http://{_HOST}:{self.doveadm_port}/doveadm/v1"
+
+    def start(self) -> None:
+        """Starts it (again) on the same ports, and waits until it takes connections."""
+        self._write_config()
+        self._group.start("dovecot", "/usr/sbin/dovecot", "-F", "-c", self.config)
+        self._group.wait(self._listens, "Dovecot listens", "dovecot")
+
+    def stop(self) -> None:
+        """Ends it with every session; what was delivered stays."""
+        self._group.stop("dovecot")
+
+    def set_callbacks(self, *callbacks: str) -> None:
+        """Changes the callback URLs: restarts it, so sessions end."""
+        self._callbacks = callbacks
+        self.stop()
+        self.start()
+
+    def deliver(
+        self,
+        *users: str,
+        subject: str = "hello",
+        body: str = "Body line one.",
+        sender: str = "Alice <alice@example.org>",
+        timeout: float = 30,
+    ) -> None:
+        """Delivers one mail to each of `users` by LMTP in one transaction; returns when Dovecot has answered for all.
+
+        Raises:
+            smtplib.SMTPException: refused.
+        """
+        message = email.message.EmailMessage()
+        message["From"] = sender
+        message["Subject"] = subject
+        message["Date"] = email.utils.localtime()
+        message["Message-ID"] = email.utils.make_msgid(domain="example.org")
+        message.set_content(body)
+        self.deliver_raw(*users, content=message.as_bytes(), timeout=timeout)
+
+    def deliver_raw(self, *users: str, content: bytes, timeout: float = 30) -> None:
+        """As `deliver`, a message as it is on the wire."""
+        with smtplib.LMTP(_HOST, self.lmtp_port, local_hostname="localhost", timeout=timeout) as client:
+            client.ehlo_or_helo_if_needed()
+            client.mail("alice@example.org")
+            for user in users:
+                _accepted(client.rcpt(user))
+            _accepted(client.data(content))
+            for _ in users[1:]:  # LMTP answers once a recipient; smtplib reads the first answer only
+                _accepted(client.getreply())
+
+    def metadata(self, user: str, entry: str = ENTRY) -> str | None:
+        """The user's server METADATA entry, by default the registration for push; None when unset."""
+        done = self.doveadm("mailbox", "metadata", "get", "-u", user, "-s", "", entry, check=False)
+        return done.stdout.strip() or None
+
+    def set_metadata(self, user: str, value: str | None, entry: str = ENTRY) -> None:
+        """Sets the entry (`user=3@1` registers), or with None takes it away."""
+        verb = ("unset", "-u", user, "-s", "", entry) if value is None else ("set", "-u", user, "-s", "", entry, value)
+        self.doveadm("mailbox", "metadata", *verb)
+
+    def doveadm(self, *args: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """doveadm on this instance."""
+        return run.quiet("doveadm", "-c", self.config, *args, check=check)
+
+    def imap(self, user: str, *, master: bool = False) -> imaplib.IMAP4:
+        """A session that is logged in, in the clear; the caller logs out."""
+        session = imaplib.IMAP4(_HOST, self.imap_port, timeout=30)
+        if master:
+            session.login(f"{user}*{self.master_user}", self.master_password)
+        else:
+            session.login(user, self.password)
+        return session
+
+    def log(self) -> str:
+        """All that it logged so far."""
+        return self._group.read_log("dovecot")
+
+    def _prepare(self) -> None:
+        base = self._group.folder
+        for name in ("home", "mail", "attrs"):
+            (base / name).mkdir()
+            os.chown(base / name, _UID, _UID)
+        (base / "certs").mkdir()
+        authority = pki.Authority.new("mail-push test mail server")
+        pair = authority.issue("localhost", names=(_HOST, "localhost"))
+        self.ca_file.write_bytes(authority.pair.certificate)
+        (base / "certs" / "cert.pem").write_bytes(pair.certificate)
+        key = base / "certs" / "key.pem"
+        key.touch(mode=0o600)
+        key.write_bytes(pair.key)
+        masters = base / "master-users"
+        masters.touch(mode=0o640)
+        masters.write_text(f"{self.master_user}:{{PLAIN}}{self.master_password}\n")
+        os.chown(masters, 0, grp.getgrnam("dovecot").gr_gid)
+
+    def _write_config(self) -> None:
+        drivers = "\n".join(
+            f"  push_notification_driver{number or ''} = ox:url={url} {self._driver_options}"
+            for number, url in zip((None, *range(2, 99)), self._callbacks, strict=False)
+        )
+        text = string.Template(_TEMPLATE.read_text()).substitute(
+            base=self._group.folder,
+            instance=self._group.folder.name,
+            uid=_UID,
+            password=self.password,
+            api_key=self.api_key,
+            lmtp_port=self.lmtp_port,
+            imap_port=self.imap_port,
+            imaps_port=self.imaps_port,
+            doveadm_port=self.doveadm_port,
+            hibernate="imap_hibernate_timeout = 2s" if self._hibernate else "",
+            drivers=f"plugin {{\n{drivers}\n}}" if drivers else "",
+        )
+        self.config.touch(mode=0o600)
+        self.config.write_text(text)
+
+    def _listens(self) -> bool:
+        return all(map(_accepts, (self.lmtp_port, self.imap_port, self.imaps_port, self.doveadm_port)))
+
+
+def _accepted(reply: tuple[int, bytes]) -> None:
+    if reply[0] not in {250, 251}:
+        raise smtplib.SMTPResponseException(*reply)
+
+
+def _accepts(port: int) -> bool:
+    try:
+        socket.create_connection((_HOST, port), timeout=5).close()
+    except OSError:
+        return False
+    return True
