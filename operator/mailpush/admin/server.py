@@ -15,10 +15,13 @@ from prometheus_client import Counter
 
 from mailpush.admin.routes import LISTENERS, REGISTRATIONS
 from mailpush.http.basicauth import authorized
+from mailpush.http.logins import LoginGuard
+from mailpush.http.server import WebServer
 
 REQUESTS: Final = Counter("mailpush_admin_requests", "Requests to the admin endpoint.", ["outcome"])
-TELL_EVERY_SECONDS: Final = 10.0
+LOG_EVERY_SECONDS: Final = 10.0
 MAX_BODY: Final = 4096
+MOST_CONNECTIONS: Final = 64
 
 log = structlog.get_logger(__name__)
 
@@ -85,13 +88,19 @@ class AdminServer:
     """
 
     def __init__(
-        self, backend: Backend, access: AdminAccess, missing: str, clock: Callable[[], float] = time.monotonic
+        self,
+        backend: Backend,
+        access: AdminAccess,
+        missing: str,
+        clock: Callable[[], float] = time.monotonic,
+        logins: LoginGuard | None = None,
     ) -> None:
+        self._logins = LoginGuard(clock=clock) if logins is None else logins
         self._backend = backend
         self._access = access
         self._missing = missing
         self._clock = clock
-        self._told = float("-inf")
+        self._logged = float("-inf")
         self._changing = asyncio.Lock()
         app = web.Application(client_max_size=MAX_BODY, middlewares=[self._guard])
         app.router.add_get(LISTENERS, self._listeners)
@@ -101,23 +110,25 @@ class AdminServer:
         app.router.add_delete(
             REGISTRATIONS + "/{context:-?[0-9]{1,10}}/{user:-?[0-9]{1,10}}/{client:[^/]+}", self._unregister
         )
-        self._runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1.0)
-        self._site: web.TCPSite | None = None
+        self._server = WebServer(app, most=MOST_CONNECTIONS)
         self._host: str | None = None
-        self.port = 0
+        self._port = 0
+
+    @property
+    def port(self) -> int:
+        return self._server.port
 
     @property
     def serving(self) -> bool:
-        return self._site is not None
+        return self._server.serving
 
     async def start(self, host: str, port: int) -> int:
-        """Listens and gives the port; 0 takes any that is free. Where it fails, `use` tries it again.
+        """Listens and returns the port; 0 takes any that is free. After a failure, `use` tries again.
 
         Raises:
             OSError: the address cannot be had, or (ssl.SSLError) certificate and key do not fit.
         """
-        self._host, self.port = host, port
-        await self._runner.setup()
+        self._host, self._port = host, port
         await self._listen(_context(self._access))
         return self.port
 
@@ -136,21 +147,16 @@ class AdminServer:
             except OSError:
                 self._access = AdminAccess(access.login, access.password, *before.pair)
                 raise
-            if self._site is not None:
-                site, self._site = self._site, None
-                await site.stop()
+            await self._server.pause()
             await self._listen(context)
 
     async def close(self) -> None:
-        self._site = None
-        await self._runner.cleanup()
+        await self._server.close()
 
     async def _listen(self, context: ssl.SSLContext | None) -> None:
-        site = web.TCPSite(self._runner, self._host, self.port, ssl_context=context)
-        await site.start()
-        self._site = site
-        self.port = self._runner.addresses[0][1]
-        log.info("admin_serves", address=self._host, port=self.port, tls=context is not None)
+        assert self._host is not None  # noqa: S101 - set by start
+        self._port = await self._server.start(self._host, self._port, context)
+        log.info("admin_serves", address=self._host, port=self._port, tls=context is not None)
 
     @web.middleware
     async def _guard(
@@ -158,10 +164,17 @@ class AdminServer:
     ) -> web.StreamResponse:
         """Before anything else: who asks. It stands before the routes, so that nobody learns of those either."""
         access = self._access
+        if not self._logins.lets_try(request.remote):
+            REQUESTS.labels("throttled").inc()
+            return _closing(_error(429, "Too many wrong logins: try again in a minute"))
         if not authorized(request.headers.get(hdrs.AUTHORIZATION), access.login, access.password):
             REQUESTS.labels("unauthorized").inc()
-            self._tell_refused(request)
-            return _error(401, "Authentication failed", {hdrs.WWW_AUTHENTICATE: 'Basic realm="mail-push admin"'})
+            self._log_refused(request)
+            self._logins.refused(request.remote)
+            await self._logins.delay()
+            challenge: dict[str, str] = {hdrs.WWW_AUTHENTICATE: 'Basic realm="mail-push admin"'}
+            return _closing(_error(401, "Authentication failed", challenge))
+        self._logins.accepted(request.remote)
         try:
             answer = await handler(request)
         except AdminError as error:
@@ -173,11 +186,11 @@ class AdminServer:
         REQUESTS.labels("answered").inc()
         return answer
 
-    def _tell_refused(self, request: web.Request) -> None:
+    def _log_refused(self, request: web.Request) -> None:
         now = self._clock()
-        if now - self._told < TELL_EVERY_SECONDS:
+        if now - self._logged < LOG_EVERY_SECONDS:
             return
-        self._told = now
+        self._logged = now
         known = self._access.login and self._access.password
         log.warning("admin_refused", remote=request.remote, why="wrong login or password" if known else self._missing)
 
@@ -212,6 +225,12 @@ def _context(access: AdminAccess) -> ssl.SSLContext | None:
         path.write_text(f"{access.certificate}\n{access.key}\n")
         context.load_cert_chain(path)
     return context
+
+
+def _closing(response: web.Response) -> web.Response:
+    """Each further try takes a connection of its own."""
+    response.force_close()
+    return response
 
 
 def _error(status: int, sentence: str, headers: dict[str, str] | None = None) -> web.Response:

@@ -25,7 +25,7 @@ from mailpush.controller.users.reconcile import UserReconciler
 from mailpush.controller.users.store import UserName, UserStore
 from mailpush.controller.wakes import Wakes
 from mailpush.controller.watchdog import Watchdog
-from mailpush.http.pulse import Pulse
+from mailpush.http.health import Pulse
 from mailpush.kube.client import Kube
 from mailpush.kube.errors import ConflictError, KubeError
 from mailpush.work.queue import WorkQueue

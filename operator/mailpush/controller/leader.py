@@ -18,7 +18,7 @@ from mailpush.controller.triggers import Triggers
 from mailpush.controller.users.reconcile import UserReconciler
 from mailpush.controller.users.store import UserName, UserStore
 from mailpush.controller.watchdog import Watchdog
-from mailpush.http.pulse import Pulse
+from mailpush.http.health import Pulse
 from mailpush.kube import resources
 from mailpush.kube.client import Kube
 from mailpush.kube.errors import KubeError, NotFoundError

@@ -17,7 +17,7 @@ from mailpush.controller.election import Election, LeadershipLostError
 from mailpush.controller.environment import OperatorSettings, SettingsProblem, current_namespace
 from mailpush.controller.leader import Leader
 from mailpush.controller.shards.watch import PodWatch
-from mailpush.http.pulse import HealthServer, Pulse
+from mailpush.http.health import HealthServer, Pulse
 from mailpush.kube.client import Kube
 
 log = structlog.get_logger(__name__)
@@ -42,9 +42,10 @@ async def serve(settings: OperatorSettings) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     pulse = Pulse()
-    health = HealthServer(pulse, settings.listen, settings.health_port)
+    health = HealthServer(pulse)
     try:
-        await health.start()
+        port = await health.start(settings.listen, settings.health_port)
+        log.info("health_serves", address=settings.listen, port=port)
     except OSError as error:
         log.error("health_cannot_listen", address=settings.listen, port=settings.health_port, error=str(error))  # noqa: TRY400
         return 1

@@ -14,7 +14,7 @@ import structlog
 
 from mailpush.controller.owner import ConfigKey
 from mailpush.controller.triggers import Triggers
-from mailpush.http.pulse import Pulse
+from mailpush.http.health import Pulse
 from mailpush.kube import resources
 from mailpush.kube.client import Kube
 from mailpush.kube.errors import KubeError

@@ -1,51 +1,70 @@
-"""The health port: `/livez` for the kubelet, `/metrics` for Prometheus.
+"""`/livez`, `/readyz` and `/metrics`, for the kubelet and Prometheus, of operator and listener alike.
 
 Alive means that the process's own loops turn. Redis, the API server and mail servers do not count: a restart would not
 mend them, and would end listeners that work.
 """
 
 import time
-from collections.abc import Callable
+from typing import Final
 
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest
 
 from mailpush.http.server import WebServer
+from mailpush.work.pace import Clock
+
+SILENT_TOO_LONG: Final = 60.0
 
 
-class Liveness:
-    """Loops say that they turn; one that has not for its limit is stalled."""
+class Pulse:
+    """Finds loops that have stopped: each that must go on beats, and says within which time it will again.
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    A loop beats also while the API server is away.
+    """
+
+    def __init__(self, clock: Clock = time.monotonic) -> None:
         self._clock = clock
-        self._limits: dict[str, float] = {}
-        self._ticks: dict[str, float] = {}
+        self._beats: dict[str, tuple[float, float]] = {}
+        self._faults: dict[str, str] = {}
+        self.ready = False
 
-    def expect(self, loop: str, seconds: float) -> None:
-        """From now on `loop` must tick at least every `seconds`."""
-        self._limits[loop] = seconds
-        self._ticks[loop] = self._clock()
+    def beat(self, name: str, within: float | None = None) -> None:
+        """The loop `name` goes on, and beats again within so many seconds; default: as it said last, else a minute."""
+        if within is None:
+            within = self._beats[name][1] if name in self._beats else SILENT_TOO_LONG
+        self._beats[name] = (self._clock(), within)
 
-    def tick(self, loop: str) -> None:
-        self._ticks[loop] = self._clock()
-
-    def forget(self, loop: str) -> None:
+    def end(self, name: str) -> None:
         """The loop has ended as it should."""
-        self._limits.pop(loop, None)
+        self._beats.pop(name, None)
 
-    def stalled(self) -> tuple[str, ...]:
+    def fault(self, name: str, text: str | None) -> None:
+        """Something is broken beyond repair; None: it is not, or no more."""
+        if text is None:
+            self._faults.pop(name, None)
+        else:
+            self._faults[name] = text
+
+    def problems(self) -> list[str]:
+        """What is wrong, empty where nothing is."""
         now = self._clock()
-        return tuple(loop for loop, limit in self._limits.items() if now - self._ticks[loop] > limit)
+        silent = [
+            f"{name} has been silent for {now - at:.0f} s"
+            for name, (at, within) in self._beats.items()
+            if now - at > within
+        ]
+        return silent + [f"{name}: {text}" for name, text in self._faults.items()]
 
 
 class HealthServer:
     """Serves them. It runs in the main loop, so that a loop that hangs answers nothing."""
 
-    def __init__(self, liveness: Liveness, registry: CollectorRegistry = REGISTRY) -> None:
-        self._liveness = liveness
+    def __init__(self, pulse: Pulse, registry: CollectorRegistry = REGISTRY) -> None:
+        self._pulse = pulse
         self._registry = registry
         app = web.Application()
         app.router.add_get("/livez", self._livez)
+        app.router.add_get("/readyz", self._readyz)
         app.router.add_get("/metrics", self._metrics)
         self._server = WebServer(app)
 
@@ -54,16 +73,20 @@ class HealthServer:
         return self._server.port
 
     async def start(self, host: str, port: int) -> int:
-        """Listens and gives the port. Raises OSError."""
+        """Listens and returns the port. Raises OSError."""
         return await self._server.start(host, port)
 
     async def close(self) -> None:
         await self._server.close()
 
-    async def _livez(self, request: web.Request) -> web.Response:
-        if stalled := self._liveness.stalled():
-            return web.Response(status=503, text=f"stalled: {', '.join(stalled)}\n")
-        return web.Response(text="ok\n")
+    async def _livez(self, _: web.Request) -> web.Response:
+        problems = self._pulse.problems()
+        return web.Response(status=503 if problems else 200, text="\n".join(problems or ["ok"]) + "\n")
 
-    async def _metrics(self, request: web.Request) -> web.Response:
+    async def _readyz(self, _: web.Request) -> web.Response:
+        if self._pulse.ready:
+            return web.Response(text="ok\n")
+        return web.Response(status=503, text="not yet: what it needs has not been read\n")
+
+    async def _metrics(self, _: web.Request) -> web.Response:
         return web.Response(body=generate_latest(self._registry), headers={"Content-Type": CONTENT_TYPE_LATEST})

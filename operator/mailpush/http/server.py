@@ -1,15 +1,17 @@
-"""A small HTTP server in the event loop: what the callback, internal and health ports have in common.
+"""The HTTP server of every port: callback, internal, health and admin.
 
-Whoever can reach a port can send it anything, also without a login. So a connection that does not come to the point is
-ended, and what cannot be read as HTTP is refused without a word of it in a log: it may hold a password.
+Whoever can reach a port can send it anything, without any login. So a connection that does not come to the point ends,
+their number is bounded, no body is inflated, and what cannot be read as HTTP is refused without a word of it in a log:
+it may hold a password.
 """
 
 import asyncio
 import logging
+import ssl
 from collections.abc import Callable
 from typing import Final
 
-from aiohttp import web
+from aiohttp import hdrs, web
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.typedefs import Handler
 
@@ -19,14 +21,16 @@ HEAD_SECONDS: Final = 10.0
 """How long a sender may take from its first byte, or from connecting, to the end of a request's head."""
 BODY_SECONDS: Final = 5.0
 """How long a sender may take for its body; Dovecot sends head and body at once."""
+MOST_CONNECTIONS: Final = 4096
+"""Open connections of one port. Dovecot keeps one for each of its LMTP processes."""
 
 
 class MalformedBodyError(Exception):
-    """The body broke off, or is not encoded as its head says."""
+    """The body broke off."""
 
 
 async def read_body(request: web.Request, limit: int) -> bytes:
-    """The whole body, after its Content-Encoding.
+    """The whole body.
 
     Raises:
         web.HTTPRequestEntityTooLarge: more than `limit` bytes; the application's `client_max_size` has to be the same.
@@ -47,6 +51,7 @@ class WebServer:
     Args:
         malformed: called for each request that is no HTTP.
         head_seconds: as HEAD_SECONDS.
+        most: as MOST_CONNECTIONS.
     """
 
     def __init__(
@@ -55,49 +60,66 @@ class WebServer:
         *,
         malformed: Callable[[], None] = lambda: None,
         head_seconds: float = HEAD_SECONDS,
+        most: int = MOST_CONNECTIONS,
     ) -> None:
         self._app = app
+        self._most = most
         self._malformed = malformed
         self._head_seconds = head_seconds
         self._runner: web.AppRunner | None = None
+        self._site: _Site | None = None
         self._connections: dict[object, _Connection] = {}
-        app.middlewares.append(self._note)
+        app.middlewares.insert(0, self._note)
         self.port = 0
         """Where it listens, once started."""
 
-    async def start(self, host: str, port: int) -> int:
-        """Listens; port 0 takes any that is free. Gives the port.
+    @property
+    def serving(self) -> bool:
+        return self._site is not None
+
+    async def start(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> int:
+        """Listens, after a failure or `pause` anew; port 0 takes any that is free. Returns the port.
 
         Raises:
             OSError: the address cannot be had.
         """
-        runner = web.AppRunner(
-            self._app,
-            access_log=None,
-            logger=_logger(self._malformed),
-            handle_signals=False,
-            keepalive_timeout=KEEP_ALIVE_SECONDS,
-            shutdown_timeout=1.0,
-            lingering_time=1.0,
-        )
-        await runner.setup()
-        server = runner.server
-        assert server is not None  # noqa: S101 - it was set up
-        site = _Site(runner, host, port, lambda: _Connection(server(), self._connections, self._head_seconds))
-        try:
-            await site.start()
-        except OSError:
-            await runner.cleanup()
-            raise
-        self._runner = runner
-        self.port = runner.addresses[0][1]
+        if self._runner is None:
+            self._runner = web.AppRunner(
+                self._app,
+                access_log=None,
+                logger=_logger(self._malformed),
+                handle_signals=False,
+                keepalive_timeout=KEEP_ALIVE_SECONDS,
+                shutdown_timeout=1.0,
+                lingering_time=1.0,
+                auto_decompress=False,
+            )
+            await self._runner.setup()
+        site = _Site(self._runner, (host, port), self._connect, tls)
+        await site.start()
+        self._site = site
+        self.port = self._runner.addresses[0][1]
         return self.port
+
+    async def pause(self) -> None:
+        """Listens no more, and ends the connections that are open."""
+        site, self._site = self._site, None
+        if site is not None:
+            await site.stop()
+            for connection in list(self._connections.values()):
+                connection.end()
 
     async def close(self) -> None:
         """Ends it; requests that are under way have a second."""
-        runner, self._runner = self._runner, None
+        runner, self._runner, self._site = self._runner, None, None
         if runner is not None:
             await runner.cleanup()
+
+    def _connect(self) -> asyncio.Protocol:
+        server = self._runner.server if self._runner is not None else None
+        if server is None or len(self._connections) >= self._most:
+            return _Refused()
+        return _Connection(server(), self._connections, self._head_seconds)
 
     @web.middleware
     async def _note(self, request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -106,6 +128,11 @@ class WebServer:
             return await handler(request)
         connection.request_begins()
         try:
+            if request.headers.get(hdrs.CONTENT_ENCODING, "identity").lower() != "identity":
+                # Inflating costs the event loop a second for each 200 kB that anybody sends.
+                answer = web.Response(status=415, text="send the body without Content-Encoding\n")
+                answer.force_close()
+                return answer
             return await handler(request)
         finally:
             connection.request_ends()
@@ -114,20 +141,37 @@ class WebServer:
 class _Site(web.BaseSite):
     """As aiohttp's TCPSite, whose connections have all the time in the world."""
 
-    def __init__(self, runner: web.AppRunner, host: str, port: int, connect: Callable[[], asyncio.Protocol]) -> None:
+    def __init__(
+        self,
+        runner: web.AppRunner,
+        place: tuple[str, int],
+        connect: Callable[[], asyncio.Protocol],
+        tls: ssl.SSLContext | None,
+    ) -> None:
         super().__init__(runner, backlog=1024)
-        self._place = (host, port)
+        self._place = place
         self._connect = connect
+        self._tls = tls
 
     @property
     def name(self) -> str:
         host, port = self._place
-        return f"http://{host}:{port}"
+        return f"{'http' if self._tls is None else 'https'}://{host}:{port}"
 
     async def start(self) -> None:
         await super().start()
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(self._connect, *self._place, backlog=self._backlog)
+        handshake = None if self._tls is None else HEAD_SECONDS
+        self._server = await loop.create_server(
+            self._connect, *self._place, backlog=self._backlog, ssl=self._tls, ssl_handshake_timeout=handshake
+        )
+
+
+class _Refused(asyncio.Protocol):
+    """A connection too many."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        transport.close()
 
 
 class _Connection(asyncio.Protocol):
@@ -152,6 +196,11 @@ class _Connection(asyncio.Protocol):
 
     def request_ends(self) -> None:
         self._running -= 1
+
+    def end(self) -> None:
+        """Closes the connection."""
+        if self._transport is not None:
+            self._transport.close()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport

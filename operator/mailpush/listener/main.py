@@ -12,7 +12,7 @@ import uvloop
 from kubernetes.aio.config import ConfigException
 
 from mailpush import logs
-from mailpush.http.health import HealthServer, Liveness
+from mailpush.http.health import HealthServer, Pulse
 from mailpush.kube.client import Kube
 from mailpush.listener.environment import Environment, EnvironmentProblem
 from mailpush.listener.process import EXIT_DONE, EXIT_FAULT, ListenerProcess
@@ -54,8 +54,8 @@ async def serve(env: Environment) -> int:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    liveness = Liveness()
-    health = HealthServer(liveness)
+    pulse = Pulse()
+    health = HealthServer(pulse)
     try:
         await health.start(env.listen, env.health_port)
         found = await boot(env.properties_dir, env, stop)
@@ -64,7 +64,7 @@ async def serve(env: Environment) -> int:
         loaded, boot_files = found
         log.info("starting", config=env.config, config_hash=loaded.config_hash, pod_uid=env.me.uid)
         async with await Kube.connect() as kube:
-            return await ListenerProcess(env, kube, loaded, boot_files, liveness).run(stop)
+            return await ListenerProcess(env, kube, loaded, boot_files, pulse).run(stop)
     except ConfigException as error:
         log.error("no_access", why=str(error))  # noqa: TRY400
         return EXIT_ENVIRONMENT

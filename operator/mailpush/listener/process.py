@@ -3,13 +3,14 @@
 import asyncio
 import secrets
 from collections.abc import Coroutine, Mapping
+from functools import partial
 from typing import Any, Final
 
 import structlog
 from prometheus_client import Gauge
 
 from mailpush.decision import POD_EXCLUDED, site_facts
-from mailpush.http.health import Liveness
+from mailpush.http.health import Pulse
 from mailpush.kube.client import Kube
 from mailpush.listener.admin import PodAdmin, PodUsers
 from mailpush.listener.environment import Environment, ordinal
@@ -66,13 +67,11 @@ class ListenerProcess:
         loaded: the configuration to begin with. boot: the files that take a restart to change.
     """
 
-    def __init__(
-        self, env: Environment, kube: Kube, loaded: Loaded, boot: Mapping[str, str], liveness: Liveness
-    ) -> None:
+    def __init__(self, env: Environment, kube: Kube, loaded: Loaded, boot: Mapping[str, str], pulse: Pulse) -> None:
         self._env = env
         self._kube = kube
         self._loaded = loaded
-        self._liveness = liveness
+        self._pulse = pulse
         self._ended = False
         self._targets_lock = asyncio.Lock()
         self._background: set[asyncio.Task[None]] = set()
@@ -107,7 +106,7 @@ class ListenerProcess:
             self._supervisor,
             warm=lambda: self._user_reflector.listed.is_set(),  # noqa: PLW0108 - made only below
             moved=self._moved,
-            tick=lambda: liveness.tick("shards"),
+            tick=partial(pulse.beat, "shards"),
         )
         self._user_reflector = self._users.reflector(kube, env.namespace, self._shards.wake)
         self._settings_watch = SettingsWatch(
@@ -149,7 +148,7 @@ class ListenerProcess:
         await self._admin.start(self._env.listen, self._env.admin_port)
         self._say_settings(reason="")
         self._supervisor.apply(self._site())
-        self._liveness.expect("shards", STALLED_SECONDS)
+        self._pulse.beat("shards", within=STALLED_SECONDS)
         LEASE_RIGHT.set_function(lambda: self._right.remaining(boottime()))
         shard_map, leases = self._shards.reflectors(self._kube, self._env.namespace)
         loops: dict[str, Coroutine[Any, Any, None]] = {

@@ -1,7 +1,9 @@
 """The admin endpoint: who is let in, over what, and what it answers."""
 
+import asyncio
 import base64
 import json
+import logging
 import ssl
 import urllib.error
 import urllib.request
@@ -18,6 +20,7 @@ from dev.cluster.pki import Authority
 from mailpush.admin.routes import LISTENERS, REGISTRATIONS
 from mailpush.admin.server import AdminAccess, AdminServer, Registration, Running
 from mailpush.cli.pushusers.client import ServerError, Target
+from mailpush.http.logins import TRIES, LoginGuard
 
 OPEN = AdminAccess("oxadmin", "pä55:word")
 
@@ -179,3 +182,49 @@ async def test_a_broken_certificate_leaves_the_one_of_before(server: AdminServer
     with pytest.raises(ssl.SSLError):
         await server.use(replace(good, password="new", key="nonsense"))
     assert await ask(server, tls=True, ca_file=str(tmp_path / "ca"), password="new"), "the login counts all the same"
+
+
+async def raw(server: AdminServer, data: bytes) -> bytes:
+    """What comes until the server ends the connection."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    writer.write(data)
+    async with asyncio.timeout(60):
+        answer = await reader.read()
+    writer.close()
+    return answer
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"GET / HTTP/1.1\r\nAuthorization Basic U0VDUkVU\r\n\r\n",
+        b"GET / HTTP/1.1\r\nAuthorization: Basic U0VDUkVU\x01\r\n\r\n",
+    ],
+)
+async def test_a_header_that_is_none_is_not_quoted_in_the_log(
+    server: AdminServer, head: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    await server.start("127.0.0.1", 0)
+    with caplog.at_level(logging.DEBUG):
+        assert b" 400 " in (await raw(server, head)).split(b"\r\n")[0]
+    assert "U0VDUkVU" not in caplog.text
+
+
+async def test_passwords_are_not_tried_by_the_thousand(people: People) -> None:
+    """One connection took 12,600 tries a second."""
+    delays: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        delays.append(seconds)
+
+    server = AdminServer(people, OPEN, "", logins=LoginGuard(clock=lambda: 1000.0, sleep=sleep))
+    await server.start("127.0.0.1", 0)
+    try:
+        wrong = f"GET {LISTENERS} HTTP/1.1\r\nHost: x\r\nAuthorization: {basic('oxadmin:no')}\r\n\r\n".encode()
+        answers = [await raw(server, wrong * 3) for _ in range(TRIES + 5)]
+        assert [answer.count(b"HTTP/1.1 ") for answer in answers] == [1] * len(answers), "each ends its connection"
+        assert [answer.split()[1] for answer in answers] == [b"401"] * TRIES + [b"429"] * 5
+        assert len(delays) == TRIES
+        assert await status(server, LISTENERS, basic("oxadmin:pä55:word")) == 429, "nor is a right one told apart"
+    finally:
+        await server.close()

@@ -11,7 +11,7 @@ from mailpush.controller.owner import ConfigKey
 from mailpush.controller.shards.lost_slots import LOST_AFTER, Losses
 from mailpush.controller.state import OperatorState, pod_of
 from mailpush.controller.triggers import Triggers
-from mailpush.http.pulse import Pulse
+from mailpush.http.health import Pulse
 from mailpush.kube.objects import older
 from mailpush.sharding.planning.death import PodLife
 from mailpush.sharding.planning.observed import PodObservation

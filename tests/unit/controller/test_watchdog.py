@@ -7,7 +7,7 @@ from mailpush.controller.owner import ConfigKey
 from mailpush.controller.state import OperatorState
 from mailpush.controller.triggers import Seen, Triggers
 from mailpush.controller.watchdog import PATIENCE, Watchdog
-from mailpush.http.pulse import Pulse
+from mailpush.http.health import Pulse
 from mailpush.kube import resources
 from tests.unit.controller.builders import Keys, Others
 

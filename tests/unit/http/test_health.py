@@ -1,16 +1,16 @@
 import aiohttp
 from prometheus_client import CollectorRegistry, Counter
 
-from mailpush.http.health import HealthServer, Liveness
+from mailpush.http.health import HealthServer, Pulse
 from mailpush.listener.mechanisms.base import Health, State
 from mailpush.listener.users.metrics import LISTENERS, ListenerCount
 
 
 async def test_alive_as_long_as_the_loops_turn() -> None:
     now = [0.0]
-    liveness = Liveness(lambda: now[0])
-    liveness.expect("main", 10)
-    server = HealthServer(liveness, CollectorRegistry())
+    pulse = Pulse(lambda: now[0])
+    pulse.beat("main", within=10)
+    server = HealthServer(pulse, CollectorRegistry())
     port = await server.start("127.0.0.1", 0)
     async with aiohttp.ClientSession(f"http://127.0.0.1:{port}") as session:
         now[0] = 10
@@ -20,7 +20,7 @@ async def test_alive_as_long_as_the_loops_turn() -> None:
         async with session.get("/livez") as answer:
             assert answer.status == 503
             assert "main" in await answer.text()
-        liveness.tick("main")
+        pulse.beat("main")
         async with session.get("/livez") as answer:
             assert answer.status == 200
     await server.close()
@@ -28,17 +28,17 @@ async def test_alive_as_long_as_the_loops_turn() -> None:
 
 def test_a_loop_that_has_ended_is_not_waited_for() -> None:
     now = [0.0]
-    liveness = Liveness(lambda: now[0])
-    liveness.expect("router", 1)
-    liveness.forget("router")
+    pulse = Pulse(lambda: now[0])
+    pulse.beat("router", within=1)
+    pulse.end("router")
     now[0] = 100
-    assert liveness.stalled() == ()
+    assert pulse.problems() == []
 
 
 async def test_metrics_are_for_prometheus() -> None:
     registry = CollectorRegistry()
     Counter("tested", "Tested.", registry=registry).inc()
-    server = HealthServer(Liveness(), registry)
+    server = HealthServer(Pulse(), registry)
     port = await server.start("127.0.0.1", 0)
     async with aiohttp.ClientSession() as session, session.get(f"http://127.0.0.1:{port}/metrics") as answer:
         assert answer.headers["Content-Type"].startswith("text/plain")

@@ -11,7 +11,7 @@ from mailpush.controller.shards.loop import ShardLoop, Users
 from mailpush.controller.shards.watch import PodWatch
 from mailpush.controller.state import OperatorState
 from mailpush.controller.wakes import Wakes
-from mailpush.http.pulse import Pulse
+from mailpush.http.health import Pulse
 from mailpush.kube.client import Kube
 from mailpush.work.queue import WorkQueue
 

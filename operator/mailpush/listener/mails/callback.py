@@ -11,6 +11,7 @@ import structlog
 from aiohttp import hdrs, web
 
 from mailpush.http import basicauth
+from mailpush.http.logins import LoginGuard
 from mailpush.http.server import MalformedBodyError, WebServer, read_body
 from mailpush.listener.mails import metrics
 from mailpush.names import CALLBACK_PATH
@@ -40,6 +41,7 @@ class Ingress:
         self._settings = settings
         self._offer = offer
         self._draining = False
+        self._logins = LoginGuard()
         app = web.Application(client_max_size=MAX_BODY)
         app.router.add_put(CALLBACK_PATH, self._callback)
         app.router.add_get("/readyz", self._ready)
@@ -73,8 +75,14 @@ class Ingress:
         return web.Response(text="ok\n")
 
     async def _callback(self, request: web.Request) -> web.Response:
+        if not self._logins.lets_try(request.remote):
+            return _closing(_answer("throttled", 429, "too many wrong logins"))
         if not authorized(request.headers.get(hdrs.AUTHORIZATION), self._settings()):
-            return _answer("unauthorized", 401, "wrong login", {hdrs.WWW_AUTHENTICATE: 'Basic realm="mail-push"'})
+            self._logins.refused(request.remote)
+            challenge: dict[str, str] = {hdrs.WWW_AUTHENTICATE: 'Basic realm="mail-push"'}
+            # Without a delay: Dovecot holds a delivery open, and the wrong password may be its own.
+            return _closing(_answer("unauthorized", 401, "wrong login", challenge))
+        self._logins.accepted(request.remote)
         try:
             return self._read(await read_body(request, MAX_BODY))
         except web.HTTPRequestEntityTooLarge:
@@ -82,9 +90,8 @@ class Ingress:
         except TimeoutError:
             response = _answer("too_slow", 408, "the body did not come")
         except MalformedBodyError:
-            response = _answer("malformed", 400, "the body is not what its head says")
-        response.force_close()  # what is left of the body is not read
-        return response
+            response = _answer("malformed", 400, "the body broke off")
+        return _closing(response)  # what is left of the body is not read
 
     def _read(self, body: bytes) -> web.Response:
         if not body.strip():
@@ -115,6 +122,11 @@ class Ingress:
 def authorized(header: str | None, settings: CallbackSettings) -> bool:
     """Whether `header` is the basic authentication (RFC 7617) of `settings`, in a time that says nothing about it."""
     return basicauth.authorized(header, settings.login, settings.password)
+
+
+def _closing(response: web.Response) -> web.Response:
+    response.force_close()
+    return response
 
 
 def _answer(

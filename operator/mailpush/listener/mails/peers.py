@@ -126,6 +126,7 @@ class Peers:
         self._session = ClientSession(
             connector=TCPConnector(limit=0, use_dns_cache=False),
             timeout=ClientTimeout(total=answer_seconds, connect=min(CONNECT_SECONDS, answer_seconds)),
+            auto_decompress=False,
         )
 
     async def post(self, pod: str, mail: NewMail) -> PeerAnswer:

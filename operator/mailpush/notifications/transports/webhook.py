@@ -114,6 +114,7 @@ class WebhookTransport:
         headers = {
             "content-type": "application/json",
             "user-agent": "mail-push",
+            "accept-encoding": "identity",
             "webhook-id": id,
             "webhook-timestamp": str(timestamp),
         }
