@@ -42,7 +42,10 @@ class Authority:
             organization: to Kubernetes, a group of that user; default: trustme's own, which has no rights.
             names: the IP addresses and DNS names of a server.
         """
-        cert = self._ca.issue_cert(*names, common_name=common_name, organization_name=organization)
+        # trustme marks the names as critical, and Go refuses a certificate whose critical list of them is empty.
+        cert = self._ca.issue_cert(
+            *names or ("client.invalid",), common_name=common_name, organization_name=organization
+        )
         return Pair(cert.cert_chain_pems[0].bytes(), cert.private_key_pem.bytes())
 
 
