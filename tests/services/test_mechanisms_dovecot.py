@@ -18,10 +18,11 @@ from dev.services import Dovecot, WebhookReceiver
 from mailpush.imap.client import ImapLogin, ImapServer
 from mailpush.imap.server import Security
 from mailpush.listener.mails.callback import Ingress
+from mailpush.listener.mails.inbox import Inbox
 from mailpush.listener.mails.internal import InternalServer
 from mailpush.listener.mails.journal import Journal
 from mailpush.listener.mails.offer import TakeResult
-from mailpush.listener.mails.open_entries import open_users
+from mailpush.listener.mails.open_entries import OpenEntries, open_users
 from mailpush.listener.mails.peers import HandoverKey, Peers
 from mailpush.listener.mails.router import Router
 from mailpush.listener.mechanisms.base import Health, Listener, Mailbox, State
@@ -182,7 +183,7 @@ async def test_a_server_that_is_down_is_tried_until_it_is_up(mail: Mail) -> None
 class Pod:
     """The parts of a listener pod that a callback goes through."""
 
-    router: Router
+    inbox: Inbox
     ingress: Ingress
     internal: InternalServer
     taken: list[NewMail]
@@ -213,21 +214,19 @@ async def pod(
     key = HandoverKey(lambda: b"k" * 32)
     peers = Peers(lambda _pod: peer_url, key)
     folder.mkdir()  # noqa: ASYNC240 - nobody else is waiting
+    journal = Journal(folder)
+    open_entries = OpenEntries(journal, frozenset if dispatcher is None else lambda: open_users(dispatcher))
+    inbox = Inbox(journal, open_entries)
     router = Router(
-        me=name,
-        local=local,
-        owner_of=lambda _slot: "pod-1",
-        peers=peers,
-        journal=Journal(folder),
-        open_now=frozenset if dispatcher is None else lambda: open_users(dispatcher),
+        me=name, inbox=inbox, open_entries=open_entries, local=local, owner_of=lambda _slot: "pod-1", peers=peers
     )
-    ingress = Ingress(lambda: settings[0], router.offer)
+    ingress = Ingress(lambda: settings[0], inbox.offer)
     internal = InternalServer(router.take, lambda _slot: "pod-1", key)
     await ingress.start(HOST, port)
     await internal.start(HOST, 0)
     routing = asyncio.create_task(router.run())
     try:
-        yield Pod(router, ingress, internal, taken, result, settings)
+        yield Pod(inbox, ingress, internal, taken, result, settings)
     finally:
         await ingress.close()
         await internal.close()
@@ -254,7 +253,7 @@ async def test_a_callback_at_another_pod_is_handed_to_the_owner(mail: Mail, tmp_
             here.result[0] = TakeResult.NOT_MINE
             await mail.deliver()
             await until(lambda: owner.taken)
-            assert await here.router.flush(30) == 0
+            assert await here.inbox.flush(30) == 0
             assert here.taken == []
             assert {mail.uid for mail in owner.taken} == {1}, "a hand-over that is answered late is made again"
 
@@ -314,7 +313,7 @@ async def test_an_owner_that_hangs_does_not_delay_a_delivery(mail: Mail, tmp_pat
         await mail.deliver()
         await until(asked.is_set)
         await mail.deliver()
-        assert here.router.pending == 2
+        assert here.inbox.pending == 2
         here.result[0] = TakeResult.TAKEN
         await until(lambda: len(here.taken) == 2)
     server.close()

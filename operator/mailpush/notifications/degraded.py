@@ -1,13 +1,11 @@
-"""Which targets of notifications this pod does not get through to: what its Lease tells the operator."""
+"""Which targets of notifications this pod does not get through to: its Lease reports them to the operator."""
 
-import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from mailpush.notifications.backoff import Circuit
 from mailpush.notifications.target_queue import TargetHealth
 
-LOOK_SECONDS: Final = 2.0
 LATE_SECONDS: Final = 30.0
 """How old a notification may get before its target counts as degraded, whatever a single try has said."""
 UNUSABLE: Final = "unusable"
@@ -23,10 +21,3 @@ def degraded(configured: Iterable[str], health: Mapping[str, TargetHealth]) -> d
         elif target.circuit is not Circuit.CLOSED or (target.trouble and target.oldest_seconds >= LATE_SECONDS):
             found[name] = target.trouble or "failing"
     return found
-
-
-async def watch_targets(look: Callable[[], None]) -> None:
-    """Calls `look` now and then until cancelled."""
-    while True:
-        look()
-        await asyncio.sleep(LOOK_SECONDS)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from random import Random
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 import structlog
 
@@ -41,6 +41,13 @@ class Undelivered:
     mail: NewMail
     clients: tuple[str, ...]
     age: float
+
+
+class Dispatched(NamedTuple):
+    """For how many targets a mail was queued, and how many could not take it now."""
+
+    taken: int
+    refused: int
 
 
 @dataclass(slots=True)
@@ -80,14 +87,17 @@ class Dispatcher:
         self._recent: OrderedDict[str, None] = OrderedDict()
         self._targets = {config.name: self._open_target(config) for config in targets}
 
-    def dispatch(self, mail: NewMail, clients: Sequence[str], *, age: float = 0.0) -> int:
-        """Queue the mail for each target that matches one of `clients`; says for how many. Never waits.
+    def dispatch(self, mail: NewMail, clients: Sequence[str], *, age: float = 0.0) -> Dispatched:
+        """Queues the mail for each target that matches one of `clients`. Never waits.
+
+        Where a queue has no room, or this dispatcher is closed, the mail can be dispatched again later, here or
+        elsewhere: no target is notified twice for that.
 
         `age`: seconds since it arrived, for one that another pod has handed over.
         """
-        taken = 0
+        taken = refused = 0
         if self._closed:
-            return taken
+            return Dispatched(0, 1)
         arrived = boottime() - age
         for name, target in self._targets.items():
             matching = tuple(client for client in clients if target.config.matches(client))
@@ -97,8 +107,11 @@ class Dispatcher:
             if id in self._recent:
                 self._metrics.notifications.labels(name, "repeated").inc()
                 continue
-            taken += target.queue.offer(Delivery(id, mail, matching, tuple(clients), arrived))
-        return taken
+            if target.queue.offer(Delivery(id, mail, matching, tuple(clients), arrived)):
+                taken += 1
+            else:
+                refused += 1
+        return Dispatched(taken, refused)
 
     def pending_for(self, wanted: Wanted) -> int:
         """How many deliveries to such users are open, over all targets."""

@@ -16,7 +16,7 @@ from tests.unit.notifications.site_of_tests import CLIENTS, Recorder, Site, idle
 
 
 async def test_a_mail_is_told_once_with_its_id(site: Site, dispatcher: Dispatcher) -> None:
-    assert dispatcher.dispatch(mail(7), CLIENTS) == 1
+    assert dispatcher.dispatch(mail(7), CLIENTS).taken == 1
     await idle(dispatcher)
     assert site.recorder.ids == [notification_id("config-uid", mail(7), "t")]
     assert json.loads(site.recorder.bodies[0])["clients"] == list(CLIENTS)
@@ -53,7 +53,7 @@ async def test_a_target_is_told_only_of_the_clients_that_it_wants(site: Site) ->
         target("none", lambda _: False),
         transports={"apps": apps, "none": none},
     )
-    assert dispatcher.dispatch(mail(7), ("app-1", "web", "app-2")) == 1
+    assert dispatcher.dispatch(mail(7), ("app-1", "web", "app-2")).taken == 1
     await idle(dispatcher)
     assert json.loads(apps.bodies[0])["clients"] == ["app-1", "app-2"]
     assert none.ids == []
@@ -87,7 +87,7 @@ async def test_a_dead_target_opens_its_circuit_and_delays_no_other(site: Site) -
     dead = Recorder(*[TryLater("connection")] * 10_000)
     dispatcher = site.open(target("dead"), target("t"), transports={"dead": dead})
     for uid in range(1, 201):
-        assert dispatcher.dispatch(mail(uid), CLIENTS) == 2
+        assert dispatcher.dispatch(mail(uid), CLIENTS).taken == 2
     await until(lambda: len(site.recorder.ids) == 200)
     await until(lambda: dispatcher.health()["dead"].circuit is not Circuit.CLOSED)
     assert len(dead.ids) < 200
@@ -98,7 +98,7 @@ async def test_a_dead_target_opens_its_circuit_and_delays_no_other(site: Site) -
 async def test_offering_never_waits_and_a_full_queue_drops_with_a_count(site: Site) -> None:
     site.recorder.gate.clear()
     dispatcher = site.open(target(queue_bound=10))
-    taken = sum(dispatcher.dispatch(mail(uid), CLIENTS) for uid in range(1, 31))
+    taken = sum(dispatcher.dispatch(mail(uid), CLIENTS).taken for uid in range(1, 31))
     assert taken == 10
     assert site.count("mailpush_notification_drops_total", reason="queue_full") == 20
     site.recorder.gate.set()

@@ -24,8 +24,8 @@ _decode = msgspec.json.Decoder(NewMail, strict=True).decode
 
 
 class InternalServer:
-    """202 taken (or silent on purpose), 409 not mine with `{"owner": pod}` where it is known, 404 unknown user,
-    401 wrong signature, 400 no mail.
+    """202 taken (or silent on purpose), 409 not mine with `{"owner": pod}` where it is known, 404 unknown user, 503 no
+    room, 401 wrong signature, 400 no mail.
 
     Args:
         take: offers a mail to this pod's own listeners (`Router.take`).
@@ -79,6 +79,8 @@ class InternalServer:
                 return _answer("denied", 202)
             case TakeResult.UNKNOWN:
                 return _answer("unknown_user", 404)
+            case TakeResult.BUSY:
+                return _answer("full", 503)
             case TakeResult.NOT_MINE:
                 return _answer("not_mine", 409, self._owner_of(slot_of(mail.context_id, mail.user_id)))
 

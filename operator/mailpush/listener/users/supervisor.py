@@ -15,7 +15,7 @@ from mailpush.listener.users.siblings import Needed, nobody_else
 from mailpush.listener.users.status import Outcome, StatusWriter
 from mailpush.listener.users.user_listener import Site, UserListener
 from mailpush.listener.users.watch import UserKey, Users
-from mailpush.notifications.dispatcher import Undelivered, Wanted
+from mailpush.notifications.dispatcher import Dispatched, Undelivered, Wanted
 from mailpush.notifications.notification import NewMail
 from mailpush.sharding.slots import slot_of
 from mailpush.work.queue import WorkQueue
@@ -29,9 +29,9 @@ log = structlog.get_logger(__name__)
 
 
 class Dispatching(Protocol):
-    """What is needed of the dispatcher."""
+    """The part of the dispatcher that the supervisor uses."""
 
-    def dispatch(self, mail: NewMail, clients: tuple[str, ...]) -> int: ...
+    def dispatch(self, mail: NewMail, clients: tuple[str, ...]) -> Dispatched: ...
 
     async def settle(self, wanted: Wanted, grace: float) -> list[Undelivered]: ...
 
@@ -122,8 +122,8 @@ class Supervisor:
             return TakeResult.NOT_MINE  # not decided yet, so ask again soon
         if not listener.clients:
             return TakeResult.DENIED
-        self._dispatcher.dispatch(mail, listener.clients)
-        return TakeResult.TAKEN
+        # Not taken by every target: then the mail stays with whoever offers it, in a journal.
+        return TakeResult.BUSY if self._dispatcher.dispatch(mail, listener.clients).refused else TakeResult.TAKEN
 
     # -- what is the case
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import structlog
 from pydantic import ValidationError
@@ -60,28 +60,48 @@ class User:
         )
 
 
-class Users:
-    """All push users of one MailPushConfig. `on_change` is called with each key that came, changed or went.
+class UserObserver(Protocol):
+    """Who acts on users."""
 
-    That a user is gone means only that this pod has nothing to do with it any more: who is to be
-    unregistered is seen with a deletionTimestamp before.
+    def user_changed(self, key: UserKey) -> None:
+        """The PushUser has come, changed or gone."""
+
+
+class Users:
+    """All push users of one MailPushConfig.
+
+    That a user is gone means only that this pod has nothing to do with it any more: one that is to be unregistered is
+    seen with a deletionTimestamp before.
     """
 
-    def __init__(self, config: str, on_change: Callable[[UserKey], None]) -> None:
+    def __init__(self, config: str) -> None:
         self._config = config
-        self._on_change = on_change
+        self._observer: UserObserver | None = None
+        self._listed = False
         self._users: dict[UserKey, User] = {}
         self._slots: dict[int, set[UserKey]] = {}
         self._broken: set[str] = set()
 
+    def notify(self, observer: UserObserver) -> None:
+        """`observer` hears of each change from now on."""
+        self._observer = observer
+
+    def listed(self) -> bool:
+        """Whether all users have been read once."""
+        return self._listed
+
     def reflector(self, kube: Kube, namespace: str, on_listed: Callable[[], None]) -> Reflector:
+        def all_read() -> None:
+            self._listed = True
+            on_listed()
+
         return Reflector(
             kube,
             PUSH_USER,
             namespace,
             self.observe,
             label_selector=f"{names.CONFIG_LABEL}={self._config}",
-            on_listed=on_listed,
+            on_listed=all_read,
         )
 
     def __len__(self) -> int:
@@ -119,4 +139,5 @@ class Users:
                 members.discard(user.key)
                 if not members:
                     del self._slots[user.slot]
-        self._on_change(user.key)
+        if self._observer is not None:
+            self._observer.user_changed(user.key)

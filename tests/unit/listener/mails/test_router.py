@@ -7,8 +7,10 @@ from typing import cast
 
 import pytest
 
+from mailpush.listener.mails.inbox import Inbox
 from mailpush.listener.mails.journal import Journal
 from mailpush.listener.mails.offer import TakeResult
+from mailpush.listener.mails.open_entries import OpenEntries
 from mailpush.listener.mails.peers import Answer, PeerAnswer, Peers
 from mailpush.listener.mails.router import Router
 from mailpush.notifications.notification import NewMail
@@ -53,22 +55,40 @@ class World:
             self.taken.append(mail)
         return self.local
 
-    def router(self, *, capacity: int = 1000, time_to_live: float = 900) -> Router:
-        return Router(
-            me="pod-0",
-            local=self.take,
-            owner_of=lambda _slot: self.owner,
-            peers=cast(Peers, self),
-            journal=Journal(self.folder, now=lambda: self.unix),
-            open_now=lambda: self.open_users,
+    def clock(self) -> float:
+        return time.monotonic() + self.passed
+
+    def router(self, *, capacity: int = 1000, time_to_live: float = 900) -> "OpenRouter":
+        journal = Journal(self.folder, now=lambda: self.unix)
+        open_entries = OpenEntries(journal, lambda: self.open_users)
+        inbox = Inbox(
+            journal,
+            open_entries,
             capacity=capacity,
             time_to_live=time_to_live,
-            clock=lambda: time.monotonic() + self.passed,
+            clock=self.clock,
             now=lambda: self.unix,
+        )
+        return OpenRouter(inbox, open_entries, self)
+
+
+class OpenRouter(Router):
+    """A router with its inbox at hand."""
+
+    def __init__(self, inbox: Inbox, open_entries: OpenEntries, world: World) -> None:
+        self.inbox = inbox
+        super().__init__(
+            me="pod-0",
+            inbox=inbox,
+            open_entries=open_entries,
+            local=world.take,
+            owner_of=lambda _slot: world.owner,
+            peers=cast(Peers, world),
+            clock=world.clock,
         )
 
 
-Run = Callable[[Router], Router]
+Run = Callable[[OpenRouter], OpenRouter]
 
 
 @pytest.fixture
@@ -80,7 +100,7 @@ def world(tmp_path: Path) -> World:
 async def run() -> AsyncIterator[Run]:
     tasks: list[asyncio.Task[None]] = []
 
-    def begin(router: Router) -> Router:
+    def begin(router: OpenRouter) -> OpenRouter:
         tasks.append(asyncio.create_task(router.run()))
         return router
 
@@ -90,14 +110,14 @@ async def run() -> AsyncIterator[Run]:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def done(router: Router) -> None:
-    assert await router.flush(30) == 0
+async def done(router: OpenRouter) -> None:
+    assert await router.inbox.flush(30) == 0
 
 
 async def test_a_mail_of_our_own_user_goes_to_our_listeners(world: World, run: Run) -> None:
     world.local = TakeResult.TAKEN
     router = run(world.router())
-    assert router.offer(mail())
+    assert router.inbox.offer(mail())
     await done(router)
     assert world.taken == [mail()]
     assert world.posts == []
@@ -105,7 +125,7 @@ async def test_a_mail_of_our_own_user_goes_to_our_listeners(world: World, run: R
 
 async def test_a_mail_of_another_s_user_is_handed_over_once(world: World, run: Run) -> None:
     router = run(world.router())
-    router.offer(mail())
+    router.inbox.offer(mail())
     await done(router)
     assert world.posts == [("pod-1", 1)]
 
@@ -114,7 +134,7 @@ async def test_a_mail_of_another_s_user_is_handed_over_once(world: World, run: R
 async def test_a_mail_that_nobody_is_to_be_told_of_ends_here(world: World, run: Run, result: TakeResult) -> None:
     world.local = result
     router = run(world.router())
-    router.offer(mail())
+    router.inbox.offer(mail())
     await done(router)
     assert world.posts == []
     assert Journal(world.folder).replay() == []
@@ -123,7 +143,7 @@ async def test_a_mail_that_nobody_is_to_be_told_of_ends_here(world: World, run: 
 async def test_a_user_that_the_owner_does_not_know_ends_it(world: World, run: Run) -> None:
     world.answers["pod-1"] = PeerAnswer(Answer.UNKNOWN_USER)
     router = run(world.router())
-    router.offer(mail())
+    router.inbox.offer(mail())
     await done(router)
     assert len(world.posts) == 1
 
@@ -131,7 +151,7 @@ async def test_a_user_that_the_owner_does_not_know_ends_it(world: World, run: Ru
 async def test_it_follows_a_user_that_moves(world: World, run: Run) -> None:
     world.answers["pod-1"] = PeerAnswer(Answer.NOT_MINE)
     router = run(world.router())
-    router.offer(mail())
+    router.inbox.offer(mail())
     await until(lambda: len(world.posts) >= 2)
     world.owner = "pod-2"
     await done(router)
@@ -141,7 +161,7 @@ async def test_it_follows_a_user_that_moves(world: World, run: Run) -> None:
 async def test_it_follows_what_the_former_owner_says(world: World, run: Run) -> None:
     world.answers["pod-1"] = PeerAnswer(Answer.NOT_MINE, "pod-2")
     router = run(world.router())
-    router.offer(mail())
+    router.inbox.offer(mail())
     await done(router)
     assert world.posts == [("pod-1", 1), ("pod-2", 1)]
 
@@ -149,11 +169,11 @@ async def test_it_follows_what_the_former_owner_says(world: World, run: Run) -> 
 async def test_it_does_not_send_to_itself(world: World, run: Run) -> None:
     world.answers["pod-1"] = PeerAnswer(Answer.NOT_MINE, "pod-0")
     router = run(world.router())
-    router.offer(mail())
+    router.inbox.offer(mail())
     await until(lambda: len(world.posts) >= 2)
     world.owner = "pod-0"
     world.local = TakeResult.TAKEN
-    router.ownership_changed()
+    router.inbox.ownership_changed()
     await done(router)
     assert {pod for pod, _ in world.posts} == {"pod-1"}
     assert world.taken == [mail()]
@@ -162,18 +182,18 @@ async def test_it_does_not_send_to_itself(world: World, run: Run) -> None:
 async def test_without_an_owner_it_waits_for_one(world: World, run: Run) -> None:
     world.owner = None
     router = run(world.router())
-    router.offer(mail())
-    await until(lambda: router._due and router._due[0][2].tries >= 2)
+    router.inbox.offer(mail())
+    await until(lambda: router.inbox._due and router.inbox._due[0][2].tries >= 2)
     assert world.posts == []
     world.owner = "pod-1"
-    router.ownership_changed()
+    router.inbox.ownership_changed()
     await done(router)
 
 
 async def test_a_pod_that_is_not_reached_is_tried_again_with_a_new_look_at_the_owner(world: World, run: Run) -> None:
     world.answers["pod-1"] = PeerAnswer(Answer.UNREACHABLE)
     router = run(world.router())
-    router.offer(mail())
+    router.inbox.offer(mail())
     await until(lambda: len(world.posts) >= 2)
     world.owner = "pod-2"
     await done(router)
@@ -184,12 +204,12 @@ async def test_a_pod_that_hangs_delays_no_other(world: World, run: Run) -> None:
     world.hang.add("pod-1")
     router = run(world.router())
     for uid in range(1, 21):
-        router.offer(mail(uid))
+        router.inbox.offer(mail(uid))
     await until(lambda: world.under_way == 4)
     world.owner = "pod-2"
     for uid in range(101, 121):
-        router.offer(mail(uid))
-    await until(lambda: router.pending == 20)
+        router.inbox.offer(mail(uid))
+    await until(lambda: router.inbox.pending == 20)
     assert {pod for pod, uid in world.posts if uid > 100} == {"pod-2"}
     assert sum(pod == "pod-1" for pod, _ in world.posts) == 4
 
@@ -198,7 +218,7 @@ async def test_a_pod_that_is_not_reached_is_not_hammered(world: World, run: Run)
     world.answers["pod-1"] = PeerAnswer(Answer.UNREACHABLE)
     router = run(world.router())
     for uid in range(1, 101):
-        router.offer(mail(uid))
+        router.inbox.offer(mail(uid))
     await until(lambda: len(world.posts) >= 4 + 3)
     world.answers.clear()
     await done(router)
@@ -209,47 +229,47 @@ async def test_a_pod_that_is_not_reached_is_not_hammered(world: World, run: Run)
 async def test_after_its_time_to_live_a_mail_is_given_up(world: World, run: Run) -> None:
     world.owner = None
     router = world.router(time_to_live=900)
-    router.offer(mail())
+    router.inbox.offer(mail())
     world.passed += 800
     run(router)
-    await until(lambda: router._due and router._due[0][2].tries >= 1)
-    assert router.pending == 1
+    await until(lambda: router.inbox._due and router.inbox._due[0][2].tries >= 1)
+    assert router.inbox.pending == 1
     world.passed += 100
-    router.ownership_changed()
+    router.inbox.ownership_changed()
     await done(router)
     assert Journal(world.folder).replay() == []
 
 
 async def test_there_is_no_room_beyond_the_capacity(world: World) -> None:
     router = world.router(capacity=3)
-    assert [router.offer(mail(uid)) for uid in range(1, 6)] == [True, True, True, False, False]
+    assert [router.inbox.offer(mail(uid)) for uid in range(1, 6)] == [True, True, True, False, False]
 
 
 async def test_a_new_process_goes_on_where_the_killed_one_was(world: World, run: Run) -> None:
     world.owner = None
     first = world.router()
-    first.offer(mail(1))
-    first.offer(mail(2))
+    first.inbox.offer(mail(1))
+    first.inbox.offer(mail(2))
     world.owner = "pod-1"
     second = run(world.router())
-    assert second.pending == 2
+    assert second.inbox.pending == 2
     await done(second)
     assert sorted(world.posts) == [("pod-1", 1), ("pod-1", 2)]
-    assert world.router().pending == 0
+    assert world.router().inbox.pending == 0
 
 
 async def test_the_journal_keeps_a_mail_until_it_has_been_told(world: World, run: Run) -> None:
     world.local = TakeResult.TAKEN
     world.open_users = {(1, 3)}
     router = run(world.router())
-    router.offer(mail(1, user=3))
-    router.offer(mail(2, user=4))
+    router.inbox.offer(mail(1, user=3))
+    router.inbox.offer(mail(2, user=4))
     assert router.take(mail(3, user=3)) is TakeResult.TAKEN
     await done(router)
-    router._telling.sweep()
+    router._open_entries.sweep()
     assert [entry.mail.uid for entry in Journal(world.folder).replay()] == [1, 3]
     world.open_users = set()
-    router._telling.sweep()
+    router._open_entries.sweep()
     assert Journal(world.folder).replay() == []
 
 
@@ -257,18 +277,18 @@ async def test_mails_that_are_being_told_give_way_to_new_ones(world: World, run:
     world.local = TakeResult.TAKEN
     world.open_users = {(1, user) for user in range(1, 10_000)}
     router = run(world.router())
-    router._journal._most_pending_bytes = 2000
+    router.inbox._journal._most_pending_bytes = 2000
     for user in range(1, 101):
-        assert router.offer(mail(user, user=user))
+        assert router.inbox.offer(mail(user, user=user))
         await done(router)
-    assert router._journal._pending_bytes <= 2000
+    assert router.inbox._journal._pending_bytes <= 2000
     assert len(world.taken) == 100
 
 
 async def test_a_mail_that_was_given_back_keeps_its_age(world: World, run: Run) -> None:
     world.owner = None
     router = run(world.router(time_to_live=900))
-    router.offer(mail(), age=901)
+    router.inbox.offer(mail(), age=901)
     await done(router)
     assert world.posts == []
 
@@ -276,18 +296,48 @@ async def test_a_mail_that_was_given_back_keeps_its_age(world: World, run: Run) 
 async def test_flush_says_what_is_left(world: World, run: Run) -> None:
     world.owner = None
     router = run(world.router())
-    router.offer(mail())
-    assert await router.flush(0.01) == 1
+    router.inbox.offer(mail())
+    assert await router.inbox.flush(0.01) == 1
 
 
 async def test_a_step_of_the_wall_clock_makes_no_mail_old(world: World, run: Run) -> None:
     world.owner = None
     router = run(world.router())
-    router.offer(mail())
+    router.inbox.offer(mail())
     world.unix += 10_000
-    router.ownership_changed()
+    router.inbox.ownership_changed()
     await asyncio.sleep(0)
     world.owner = "pod-1"
-    router.ownership_changed()
+    router.inbox.ownership_changed()
     await done(router)
     assert world.posts == [("pod-1", 1)]
+
+
+async def test_a_mail_that_has_no_room_in_its_own_pod_waits_and_is_taken_later(world: World, run: Run) -> None:
+    """A clean stop gave mails back to a dispatcher that took nothing any more, and the journal marked them done."""
+    world.local = TakeResult.BUSY
+    router = run(world.router())
+    router.inbox.offer(mail())
+    await until(lambda: router.inbox._due and router.inbox._due[0][2].tries >= 2)
+    assert world.posts == []
+    assert [entry.mail.uid for entry in Journal(world.folder).replay()] == [1]
+    world.local = TakeResult.TAKEN
+    router.inbox.ownership_changed()
+    await done(router)
+    assert world.taken == [mail()]
+
+
+async def test_a_mail_that_is_handed_over_is_answered_for_only_once_the_journal_has_it(world: World) -> None:
+    """The answer was 'taken' although the journal was full: the other pod forgot the mail, and a kill lost it."""
+    world.local = TakeResult.TAKEN
+    router = world.router()
+    router.inbox._journal._most_pending_bytes = 0
+    assert router.take(mail()) is TakeResult.BUSY
+    assert world.taken == []
+
+
+@pytest.mark.parametrize("result", [TakeResult.BUSY, TakeResult.NOT_MINE, TakeResult.UNKNOWN, TakeResult.DENIED])
+async def test_a_mail_that_is_handed_over_and_not_taken_leaves_nothing(world: World, result: TakeResult) -> None:
+    world.local = result
+    assert world.router().take(mail()) is result
+    assert Journal(world.folder).replay() == []

@@ -14,7 +14,7 @@ from mailpush.listener.users.mailbox import UserSecrets
 from mailpush.listener.users.status import Outcome, StatusWriter
 from mailpush.listener.users.supervisor import Supervisor
 from mailpush.listener.users.watch import UserKey, Users
-from mailpush.notifications.dispatcher import Undelivered, Wanted
+from mailpush.notifications.dispatcher import Dispatched, Undelivered, Wanted
 from mailpush.notifications.notification import NewMail
 from mailpush.sharding.slots import slot_of
 from tests.sites.fakekube import FakeKube
@@ -39,11 +39,12 @@ class Dispatcher:
     def __init__(self) -> None:
         self.dispatched: list[tuple[NewMail, tuple[str, ...]]] = []
         self.open: list[NewMail] = []
+        self.refuses = 0
         self.settled: Callable[[int, int], bool] | None = None
 
-    def dispatch(self, mail: NewMail, clients: tuple[str, ...]) -> int:
+    def dispatch(self, mail: NewMail, clients: tuple[str, ...]) -> Dispatched:
         self.dispatched.append((mail, clients))
-        return 1
+        return Dispatched(1, self.refuses)
 
     async def settle(self, wanted: Wanted, grace: float) -> list[Undelivered]:
         self.settled = wanted
@@ -52,7 +53,7 @@ class Dispatcher:
 
 class Scene:
     def __init__(self) -> None:
-        self.users = Users("main", lambda key: self.supervisor.user_changed(key))  # noqa: PLW0108
+        self.users = Users("main")
         self.statuses = Statuses()
         self.dispatcher = Dispatcher()
         self.fake = FakeSite()
@@ -66,6 +67,7 @@ class Scene:
             undelivered=self.undelivered.append,
             may_act=lambda: self.may_act,
         )
+        self.users.notify(self.supervisor)
         self.supervisor.apply(self.fake.site())
 
     def there(self, number: int, **changes: Any) -> None:
@@ -203,3 +205,13 @@ async def test_new_settings_reach_everybody_and_counts_say_what_has_become_of_th
         {"assigned": 2, "listening": 0, "failed": 0},
         {"PermanentPushDisabled": 2},
     )
+
+
+async def test_a_mail_that_the_dispatcher_has_no_room_for_stays_with_whoever_offers_it() -> None:
+    scene = Scene()
+    scene.there(3)
+    scene.supervisor.start_slots([slot_of(1, 3)], 7)
+    await scene.supervisor.idle()
+    assert scene.mail(3) is TakeResult.TAKEN
+    scene.dispatcher.refuses = 1
+    assert scene.mail(3) is TakeResult.BUSY

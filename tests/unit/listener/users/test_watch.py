@@ -12,7 +12,11 @@ from tests.unit.listener.people import push_user
 class Scene:
     def __init__(self) -> None:
         self.changed: list[UserKey] = []
-        self.users = Users("main", self.changed.append)
+        self.users = Users("main")
+        self.users.notify(self)
+
+    def user_changed(self, key: UserKey) -> None:
+        self.changed.append(key)
 
 
 def test_users_are_found_by_key_and_by_the_slot_that_is_computed_from_it() -> None:

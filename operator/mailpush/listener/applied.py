@@ -1,0 +1,131 @@
+"""The settings that this pod runs by, and the parts that follow them."""
+
+import asyncio
+from typing import Final
+
+from mailpush.decision import POD_EXCLUDED, site_facts
+from mailpush.listener.admin import PodAdmin
+from mailpush.listener.environment import ordinal
+from mailpush.listener.mechanisms.registry import Mechanisms
+from mailpush.listener.settings_watch import Loaded
+from mailpush.listener.shards.lease import LeaseKeeper
+from mailpush.listener.shards.loop import Shards
+from mailpush.listener.users.supervisor import Supervisor
+from mailpush.listener.users.user_listener import Site
+from mailpush.listener.users.watch import Users
+from mailpush.notifications.claims.current import CurrentClaims
+from mailpush.notifications.degraded import degraded
+from mailpush.notifications.dispatcher import Dispatcher
+from mailpush.notifications.targets import webhook_targets
+from mailpush.properties.settings import CallbackSettings
+from mailpush.sharding.shardmap import FORMAT_VERSION
+
+LOOK_SECONDS: Final = 2.0
+STARTING: Final = "UsersNotListed"
+
+
+class AppliedSettings:
+    """Swaps all settings in one step and reports on the Lease which ones run."""
+
+    def __init__(
+        self,
+        loaded: Loaded,
+        *,
+        pod: str,
+        keeper: LeaseKeeper,
+        users: Users,
+        shards: Shards,
+        supervisor: Supervisor,
+        dispatcher: Dispatcher,
+        claims: CurrentClaims,
+        admin: PodAdmin,
+    ) -> None:
+        self._loaded = loaded
+        self._pod = pod
+        self._keeper = keeper
+        self._users = users
+        self._shards = shards
+        self._supervisor = supervisor
+        self._dispatcher = dispatcher
+        self._claims = claims
+        self._admin = admin
+        self._mechanisms = Mechanisms()
+        self._trouble = ""
+        self._targets = asyncio.Lock()
+        self._background: set[asyncio.Task[None]] = set()
+
+    def begin(self) -> None:
+        """Puts the settings that the pod has booted from into force."""
+        self._supervisor.apply(self._site())
+        self._report("")
+
+    def apply(self, loaded: Loaded) -> None:
+        """Puts new settings into force; who is not concerned goes on undisturbed."""
+        self._loaded = loaded
+        self.begin()
+        for change in (self._replace_targets(), self._admin.use(loaded.settings)):
+            task = asyncio.create_task(change)
+            self._background.add(task)
+            task.add_done_callback(self._background.discard)
+
+    def problem(self, reason: str | None) -> None:
+        """New settings cannot be run, or (None) no more. The last good ones go on, so the pod stays capable."""
+        self._report(reason or "")
+
+    def users_listed(self) -> None:
+        """The users have been read: from now on the pod can take slots."""
+        self._report(self._trouble)
+        self._shards.wake()
+
+    def callback_login(self) -> CallbackSettings:
+        """The login of Dovecot's callbacks that counts now."""
+        return self._loaded.settings.callback
+
+    async def report_targets(self) -> None:
+        """Reports on the Lease which targets are in trouble, until cancelled."""
+        while True:
+            names = [webhook.name for webhook in self._loaded.settings.webhooks]
+            self._keeper.update(urgent=False, degraded=degraded(names, self._dispatcher.health()))
+            await asyncio.sleep(LOOK_SECONDS)
+
+    async def close(self) -> None:
+        for task in self._background:
+            task.cancel()
+        if self._background:
+            await asyncio.wait(self._background)
+
+    async def _replace_targets(self) -> None:
+        async with self._targets:
+            await self._claims.use(self._loaded.settings)
+            await self._dispatcher.replace_targets(webhook_targets(self._loaded.settings))
+
+    def _site(self) -> Site:
+        settings = self._loaded.settings
+        return Site(
+            settings,
+            site_facts(settings),
+            self._mechanisms.by(settings),
+            self._loaded.unregister,
+            pod=self._pod,
+            pod_allowed=self._allowed(),
+        )
+
+    def _allowed(self) -> bool:
+        """Whether this pod may run permanent listeners, by `listeners.podOverrides`."""
+        return self._loaded.settings.allowed_in(ordinal(self._pod))
+
+    def _report(self, reason: str) -> None:
+        """A pod is capable if it can run listeners now, even when the settings allow no user: the owner then says so on
+        each user. One that has not read the users yet is not, since whoever gave it slots would release them before it
+        can start. One that takes no users while others may is not either: its slots move away.
+        """
+        self._trouble = reason
+        excluded = self._loaded.settings.allowed_somewhere and not self._allowed()
+        listed = self._users.listed()
+        self._keeper.update(
+            config_hash=self._loaded.config_hash or None,
+            capable=listed and not excluded,
+            reason=POD_EXCLUDED if excluded else reason if listed else STARTING,
+            packages=self._loaded.settings.packages,
+            formats=frozenset({FORMAT_VERSION}),
+        )

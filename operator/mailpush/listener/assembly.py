@@ -1,0 +1,164 @@
+"""A listener pod's parts, made in the order in which they need each other.
+
+A mail comes in by the callback (`Ingress`) or from another pod (`InternalServer`), or a mechanism sees it. `Inbox`
+keeps it in the journal, `Router` offers it to the `Supervisor` of this pod's users or to the pod that owns its user,
+and the `Dispatcher` sends it to each target by a transport, under a claim.
+
+What this pod owns follows from its Lease (`LeaseKeeper`) and the shard map (`Shards`), which start and stop the
+supervisor's slots; what of a user runs follows from the PushUser (`Users`) and the settings (`AppliedSettings`).
+"""
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+
+from mailpush.http.health import Pulse
+from mailpush.kube.client import Kube
+from mailpush.kube.reflector import Reflector
+from mailpush.listener.admin import PodAdmin, PodUsers
+from mailpush.listener.applied import AppliedSettings
+from mailpush.listener.environment import Environment
+from mailpush.listener.mails.callback import Ingress
+from mailpush.listener.mails.inbox import Inbox
+from mailpush.listener.mails.internal import InternalServer
+from mailpush.listener.mails.journal import Journal
+from mailpush.listener.mails.open_entries import OpenEntries, open_users
+from mailpush.listener.mails.peers import HandoverKey, Peers
+from mailpush.listener.mails.router import Router
+from mailpush.listener.permission import Permission
+from mailpush.listener.settings_watch import Loaded, SettingsWatch
+from mailpush.listener.shards.lease import LeaseKeeper
+from mailpush.listener.shards.loop import Shards
+from mailpush.listener.users.mailbox import UserSecrets
+from mailpush.listener.users.siblings import Siblings
+from mailpush.listener.users.status import StatusWriter
+from mailpush.listener.users.supervisor import Supervisor
+from mailpush.listener.users.watch import Users
+from mailpush.notifications.claims.current import CurrentClaims
+from mailpush.notifications.dispatcher import Dispatcher
+from mailpush.notifications.metrics import NotificationMetrics
+from mailpush.notifications.targets import webhook_targets
+from mailpush.sharding.rights import Right
+from mailpush.work.clock import boottime
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What `ListenerProcess` runs and ends."""
+
+    permission: Permission
+    keeper: LeaseKeeper
+    claims: CurrentClaims
+    dispatcher: Dispatcher
+    journal: Journal
+    inbox: Inbox
+    statuses: StatusWriter
+    supervisor: Supervisor
+    user_reflector: Reflector
+    shards: Shards
+    peers: Peers
+    router: Router
+    internal: InternalServer
+    admin: PodAdmin
+    applied: AppliedSettings
+    ingress: Ingress
+    settings_watch: SettingsWatch
+
+
+def assemble(env: Environment, kube: Kube, loaded: Loaded, boot: Mapping[str, str], pulse: Pulse) -> Parts:
+    """All parts; nothing runs yet. Called within the event loop.
+
+    Args:
+        loaded: the configuration to begin with. boot: the files that take a restart to change.
+
+    Raises:
+        OSError: the journal's folder cannot be used.
+    """
+    settings = loaded.settings
+    right = Right()
+    permission = Permission(right, claim_only=settings.redis is not None)
+    keeper = LeaseKeeper(kube, env.namespace, env.me, right, secrets.token_hex(8))
+    claims = CurrentClaims(settings, env.config_uid)
+    dispatcher = Dispatcher(
+        env.config_uid,
+        claims,
+        webhook_targets(settings),
+        permission.may_send,
+        NotificationMetrics(),
+        holder=str(keeper.holder),
+    )
+    journal = Journal(env.journal_dir)
+    open_entries = OpenEntries(journal, partial(open_users, dispatcher))
+    inbox = Inbox(journal, open_entries)
+    users = Users(env.config)
+    statuses = StatusWriter(kube, env.namespace, env.me.name, users.get, permission.may_write)
+    supervisor = Supervisor(
+        users,
+        UserSecrets(kube, env.namespace, boottime),
+        statuses,
+        dispatcher,
+        undelivered=inbox.give_back,
+        may_act=permission.may_write,
+        needed=Siblings(kube, env.namespace, env.config).need,
+    )
+    users.notify(supervisor)
+    shards = Shards(
+        env.me,
+        env.config,
+        keeper,
+        supervisor,
+        warm=users.listed,
+        moved=inbox.ownership_changed,
+        tick=partial(pulse.beat, "shards"),
+    )
+    key = HandoverKey(env.handover_key)
+    peers = Peers(env.peer_url, key)
+    router = Router(
+        me=env.me.name,
+        inbox=inbox,
+        open_entries=open_entries,
+        local=supervisor.local,
+        owner_of=shards.owner_of,
+        peers=peers,
+    )
+    admin = PodAdmin(PodUsers(kube, env.namespace, env.config, supervisor.listening), settings)
+    applied = AppliedSettings(
+        loaded,
+        pod=env.me.name,
+        keeper=keeper,
+        users=users,
+        shards=shards,
+        supervisor=supervisor,
+        dispatcher=dispatcher,
+        claims=claims,
+        admin=admin,
+    )
+    return Parts(
+        permission=permission,
+        keeper=keeper,
+        claims=claims,
+        dispatcher=dispatcher,
+        journal=journal,
+        inbox=inbox,
+        statuses=statuses,
+        supervisor=supervisor,
+        user_reflector=users.reflector(kube, env.namespace, applied.users_listed),
+        shards=shards,
+        peers=peers,
+        router=router,
+        internal=InternalServer(router.take, shards.owner_of, key),
+        admin=admin,
+        applied=applied,
+        ingress=Ingress(applied.callback_login, inbox.offer),
+        settings_watch=SettingsWatch(
+            kube,
+            env.namespace,
+            env.config,
+            boot,
+            env.handover_key,
+            apply=applied.apply,
+            problem=applied.problem,
+            current=loaded,
+        ),
+    )

@@ -1,0 +1,178 @@
+"""Mails that this pod has answered for and that are not yet where they belong: in the journal, and in a queue by time.
+
+Whoever has a mail puts it here at once: the callback, the dispatcher that gives one back, a process that replays the
+journal of a killed one. The router takes it from here.
+"""
+
+import asyncio
+import heapq
+import itertools
+import time
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+
+from mailpush.listener.mails import metrics
+from mailpush.listener.mails.journal import Entry, Journal
+from mailpush.listener.mails.open_entries import OpenEntries
+from mailpush.notifications.dispatcher import Undelivered
+from mailpush.notifications.notification import NewMail
+from mailpush.work.pace import Clock, set_within
+
+TIME_TO_LIVE_SECONDS: Final = 900.0
+CAPACITY: Final = 20_000
+"""Mails that may be on their way; beyond it Dovecot gets a 503."""
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class Item:
+    """A mail on its way."""
+
+    entry: Entry
+    until: float
+    """By the monotonic clock: a step of the wall clock must not make a mail old."""
+    tries: int = 0
+    hint: str | None = None
+    """The owner as another pod named it: good for one try."""
+
+    @property
+    def mail(self) -> NewMail:
+        return self.entry.mail
+
+
+class Inbox:
+    """One per process. It takes mails before the pod knows who owns what.
+
+    Args:
+        open_entries: keeps mails in the journal that this pod's dispatcher has taken.
+        clock: monotonic seconds. now: Unix seconds, as the journal's.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        open_entries: OpenEntries,
+        *,
+        capacity: int = CAPACITY,
+        time_to_live: float = TIME_TO_LIVE_SECONDS,
+        clock: Clock = time.monotonic,
+        now: Clock = time.time,
+    ) -> None:
+        self._journal = journal
+        self._open_entries = open_entries
+        self._capacity = capacity
+        self._time_to_live = time_to_live
+        self._clock = clock
+        self._now = now
+        self._due: list[tuple[float, int, Item]] = []
+        self._serial = itertools.count()
+        self._pending = 0
+        self._changed = asyncio.Event()
+        self._empty = asyncio.Event()
+        self._empty.set()
+        for entry in journal.replay():
+            self._begin(entry)
+
+    @property
+    def pending(self) -> int:
+        """Mails that are not yet where they belong."""
+        return self._pending
+
+    def offer(self, mail: NewMail, age: float = 0.0) -> bool:
+        """Takes a new mail into the journal and the queue, at once; False when there is no room.
+
+        `age`: seconds since it arrived, for one that the dispatcher gives back (`Undelivered`).
+        """
+        if self._pending >= self._capacity:
+            return False
+        entry = self.record(mail, age)
+        if entry is None:
+            return False
+        self._begin(entry)
+        return True
+
+    def record(self, mail: NewMail, age: float = 0.0) -> Entry | None:
+        """Takes a mail into the journal alone; None where there is no room, also not by giving up older ones."""
+        entry = self._journal.append(mail, age)
+        while entry is None and self._open_entries.shed():
+            entry = self._journal.append(mail, age)
+        return entry
+
+    def give_back(self, rest: Undelivered) -> None:
+        """Takes a mail that the dispatcher had and has not sent: for the next owner of the user."""
+        if not self.offer(rest.mail, rest.age):
+            log.warning("notification_lost", context=rest.mail.context_id, user=rest.mail.user_id, why="no room")
+
+    def ownership_changed(self) -> None:
+        """Slots have come, gone or moved: what waits for an owner is looked at again at once."""
+        now = self._clock()
+        self._due = [(min(due, now), serial, item) for due, serial, item in self._due]
+        heapq.heapify(self._due)
+        self._changed.set()
+
+    # -- the router's side
+
+    def next_due(self) -> Item | None:
+        """Takes the next mail whose time has come out of the queue."""
+        if not self._due or self._due[0][0] > self._clock():
+            return None
+        return heapq.heappop(self._due)[2]
+
+    async def until_due(self) -> None:
+        """Waits until there may be something due; also gives way to others when there is at once."""
+        if self._changed.is_set() or not self._due:
+            await asyncio.sleep(0)
+            if not self._due:
+                await self._changed.wait()
+            self._changed.clear()
+            return
+        wait = self._due[0][0] - self._clock()
+        if wait <= 0:
+            await asyncio.sleep(0)
+            return
+        await set_within(self._changed, wait)
+        self._changed.clear()
+
+    def later(self, item: Item, seconds: float) -> None:
+        """Puts a mail back: it is due after `seconds`."""
+        heapq.heappush(self._due, (self._clock() + seconds, next(self._serial), item))
+        self._changed.set()
+
+    def expired(self, item: Item) -> bool:
+        return self._clock() >= item.until
+
+    def finish(self, item: Item, outcome: str) -> None:
+        """The mail is where it belongs, or is given up. `taken`: this pod's own dispatcher has it."""
+        if outcome == "taken":
+            self._open_entries.add(item.entry)
+        else:
+            self._journal.done(item.entry)
+        self._pending -= 1
+        metrics.PENDING.set(self._pending)
+        metrics.HANDOVERS.labels(outcome).inc()
+        if self._pending == 0:
+            self._empty.set()
+
+    def keep(self, entry: Entry) -> None:
+        """A mail that was only recorded is with this pod's own dispatcher."""
+        self._open_entries.add(entry)
+
+    def forget(self, entry: Entry) -> None:
+        """A mail that was only recorded is not ours."""
+        self._journal.done(entry)
+
+    async def flush(self, seconds: float) -> int:
+        """Waits, while the router runs, until nothing is pending, at most so long. Returns what is left."""
+        if not await set_within(self._empty, seconds):
+            log.warning("handover_left_over", mails=self._pending)
+        return self._pending
+
+    def _begin(self, entry: Entry) -> None:
+        self._pending += 1
+        metrics.PENDING.set(self._pending)
+        self._empty.clear()
+        age = min(max(self._now() - entry.at, 0.0), self._time_to_live)
+        self.later(Item(entry, self._clock() + self._time_to_live - age), 0.0)
