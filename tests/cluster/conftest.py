@@ -1,15 +1,13 @@
 """A real API server for the tests of this folder: one control plane, one namespace a test."""
 
 import itertools
-import json
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from dev.cluster.controlplane import ControlPlane
+from tests.sites.namespace import Namespace, wait_for
 
 ROOT = Path(__file__).resolve().parents[2]
 _numbers = itertools.count(1)
@@ -38,53 +36,6 @@ def described(plane: ControlPlane) -> bool:
     schemas = plane.kubectl("get", "--raw", "/openapi/v3/apis/mailpush.dev/v1alpha1")
     kinds = ("MailPushConfig", "PushUser", "ShardMap")
     return len(found.stdout.split()) == len(kinds) and all(f"v1alpha1.{kind}" in schemas.stdout for kind in kinds)
-
-
-class Namespace:
-    """One namespace of the control plane, with kubectl in it."""
-
-    def __init__(self, plane: ControlPlane, name: str) -> None:
-        self.plane = plane
-        self.name = name
-
-    def kubectl(self, *args: str, input: str | None = None, check: bool = True) -> str:
-        return self.plane.kubectl("-n", self.name, *args, input=input, check=check).stdout
-
-    def refusal(self, manifest: str) -> str:
-        """What the API server says when it is to take the manifest; fails the test where it takes it."""
-        done = self.plane.kubectl(
-            "-n", self.name, "apply", "-f", "-", "--dry-run=server", "--validate=strict", input=manifest
-        )
-        assert done.returncode != 0, f"taken although it must be refused:\n{manifest}"
-        return done.stderr
-
-    def apply(self, *manifests: str) -> None:
-        self.kubectl("apply", "--validate=strict", "-f", "-", input="\n---\n".join(manifests))
-
-    def get(self, kind: str, name: str) -> dict[str, Any] | None:
-        """The object, or None where there is none."""
-        text = self.kubectl("get", kind, name, "-o", "json", "--ignore-not-found")
-        return json.loads(text) if text.strip() else None
-
-    def list(self, kind: str, selector: str | None = None) -> list[dict[str, Any]]:
-        more = ("-l", selector) if selector else ()
-        items: list[dict[str, Any]] = json.loads(self.kubectl("get", kind, "-o", "json", *more))["items"]
-        return items
-
-    def wait_for(self, what: str, found: Callable[[], Any], seconds: float = 120) -> Any:
-        """Waits until `found` gives something true and returns it; an assertion error names `what`."""
-        return wait_for(what, found, seconds)
-
-
-def wait_for(what: str, found: Callable[[], Any], seconds: float = 120) -> Any:
-    """Polls for a condition; the bound is only there so that a broken test ends, on a busy machine, too."""
-    end = time.monotonic() + seconds
-    while True:
-        if result := found():
-            return result
-        if time.monotonic() > end:
-            raise AssertionError(f"waited {seconds:.0f} s for this in vain: {what}")
-        time.sleep(0.1)
 
 
 @pytest.fixture

@@ -8,7 +8,8 @@ import pytest
 import yaml
 
 from mailpush.api import crds
-from tests.cluster.conftest import ROOT, Namespace
+from tests.cluster.conftest import ROOT
+from tests.sites.namespace import Namespace
 
 USER: dict[str, Any] = {
     "apiVersion": "mailpush.dev/v1alpha1",

@@ -18,8 +18,8 @@ from dev.cluster.controlplane import ControlPlane
 from mailpush import names
 from mailpush.packages import DOVECOT, IMAPIDLE
 from mailpush.sharding.shardmap import ShardMap
-from tests.cluster.conftest import Namespace
-from tests.cluster.mailsite import CLIENT, MailSite, condition
+from tests.sites.mail import CLIENT, MailSite, condition
+from tests.sites.namespace import Namespace
 
 KUBECTL_MAILPUSH = Path(sys.executable).parent / "kubectl-mailpush"
 LISTENED = 3

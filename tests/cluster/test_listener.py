@@ -8,8 +8,8 @@ import pytest
 from mailpush import names
 from mailpush.sharding.shardmap import Move
 from mailpush.sharding.slots import slot_of
-from tests.cluster.conftest import Namespace, wait_for
-from tests.cluster.listenersite import ListenerSite
+from tests.sites.listener import ListenerSite
+from tests.sites.namespace import Namespace, wait_for
 
 
 @pytest.fixture

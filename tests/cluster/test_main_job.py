@@ -8,15 +8,14 @@ import json
 import os
 import signal
 import time
-from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from dev.cluster.controlplane import ControlPlane
-from tests.cluster.conftest import Namespace
-from tests.cluster.mailsite import CALLBACK_LOGIN, CALLBACK_PASSWORD, MailSite, condition
+from tests.sites.mail import CALLBACK_LOGIN, CALLBACK_PASSWORD, MailSite, condition
+from tests.sites.namespace import Namespace
 
 USERS = tuple(range(3, 12))
 DENIED, SUSPENDED = 20, 21
@@ -48,13 +47,6 @@ def deliver(site: MailSite, subject: str, *user_ids: int) -> list[str]:
     return subjects
 
 
-def told_once(site: MailSite, subjects: list[str]) -> None:
-    """Waits until each is told, and finds none told twice."""
-    site.wait_told(*subjects)
-    counts = Counter(subject for subject, _ in site.told())
-    assert {subject: counts[subject] for subject in subjects} == dict.fromkeys(subjects, 1)
-
-
 def epoch(site: MailSite) -> int:
     shard_map = site.namespace.get("shardmap", "main")
     assert shard_map is not None
@@ -66,7 +58,7 @@ def test_users_are_spread_evenly_over_the_pods(site: MailSite) -> None:
 
 
 def test_each_mail_is_told_once_whichever_pod_dovecot_calls(site: MailSite) -> None:
-    told_once(site, deliver(site, "first", *USERS))
+    site.told_once(deliver(site, "first", *USERS))
     one = json.loads(next(r.body for r in site.receiver.received if b"first 5" in r.body))
     assert (one["topic"], one["contextId"], one["userId"]) == ("ox:mail:new", 1, 5)
     assert one["data"]["folder"] == "INBOX"  # the IMAP name, as docs/webhook.md says
@@ -81,7 +73,7 @@ def test_a_denied_and_a_suspended_user_stay_silent_and_say_why(site: MailSite) -
     site.wait_for("the operator's word", lambda: condition(site.users()[DENIED], "Accepted") == "False")
     assert [site.dovecot.metadata(f"u{number}") for number in (DENIED, SUSPENDED)] == [None, None]
     deliver(site, "silent", DENIED, SUSPENDED)
-    told_once(site, deliver(site, "after silent", *USERS))  # what came later is there: so would be what came before
+    site.told_once(deliver(site, "after silent", *USERS))  # what came later is there: so would be what came before
     assert not [subject for subject, _ in site.told() if subject.startswith("silent")]
 
 
@@ -167,7 +159,7 @@ def test_callbacks_are_answered_as_ox_answers_and_never_crash_a_pod(site: MailSi
     assert site.raw_callback(json.dumps(event | {"event": "flagsSet"}).encode(), authorization=good) == 200
     assert site.raw_callback(b"{", authorization=good) == 400
     assert site.raw_callback(b"\xff" * 1000, authorization=good) == 400
-    told_once(site, deliver(site, "after nonsense", *USERS))
+    site.told_once(deliver(site, "after nonsense", *USERS))
 
 
 def test_a_target_that_hangs_delays_no_delivery(site: MailSite) -> None:
@@ -188,7 +180,7 @@ def test_a_target_that_hangs_delays_no_delivery(site: MailSite) -> None:
 def test_mails_are_told_without_the_operator_and_nothing_moves_when_it_comes_back(site: MailSite) -> None:
     before, its_epoch = site.wait_spread(*USERS), epoch(site)
     site.kill_operator()
-    told_once(site, deliver(site, "no operator", *USERS))
+    site.told_once(deliver(site, "no operator", *USERS))
     site.start_operator()
     site.wait_leading()
     site.register(30)
@@ -208,17 +200,17 @@ def test_a_pod_deleted_by_force_while_its_process_runs_never_notifies_beside_its
         "the StatefulSet makes the pod anew",
         lambda: (site.namespace.get("pod", old.name) or {}).get("metadata", {}).get("uid") not in (None, old.uid),
     )
-    told_once(site, deliver(site, "beside", *USERS))
+    site.told_once(deliver(site, "beside", *USERS))
     new = site.start_pod(old.name)
-    told_once(site, deliver(site, "with both", *USERS))
+    site.told_once(deliver(site, "with both", *USERS))
     assert len(site.wait_spread(*USERS)[new.name]) == 3, "of the map's pod with the new UID"
-    told_once(site, deliver(site, "after", *USERS))
+    site.told_once(deliver(site, "after", *USERS))
     # The old one's token died with its Pod object, so it mostly sees nothing of this until its kubelet ends it. The API
     # server takes a token that it has just seen for some seconds more: then it has found its Lease gone, and has ended.
     with contextlib.suppress(ProcessLookupError):
         os.kill(old.pid, signal.SIGTERM)
     site.wait_for("the old process ends", lambda: not site.runs(old))
-    told_once(site, deliver(site, "alone", *USERS))
+    site.told_once(deliver(site, "alone", *USERS))
 
 
 def test_a_stopped_process_loses_its_users_and_tells_nothing_twice_when_it_goes_on(site: MailSite) -> None:
@@ -229,13 +221,13 @@ def test_a_stopped_process_loses_its_users_and_tells_nothing_twice_when_it_goes_
     try:
         site.wait_listening(*mine, without=frozenset({victim.name}))
         subjects = deliver(site, "paused", *USERS)
-        told_once(site, subjects)
+        site.told_once(subjects)
         site.wait_for("20 seconds of pause", lambda: time.monotonic() - stopped > 20)
     finally:
         site.signal(victim.name, signal.SIGCONT)
-    told_once(site, deliver(site, "awake", *USERS))
+    site.told_once(deliver(site, "awake", *USERS))
     site.wait_for("the paused process ends: its Lease was taken", lambda: not site.runs(victim))
-    told_once(site, subjects)
+    site.told_once(subjects)
     site.start_pod(victim.name)
     assert len(site.wait_spread(*USERS)[victim.name]) == 3, "its successor takes users"
 
@@ -244,14 +236,14 @@ def test_an_api_server_that_is_down_silences_nobody(site: MailSite) -> None:
     site.wait_spread(*USERS)
     with site.without_api():
         started = time.monotonic()
-        told_once(site, deliver(site, "api down", *USERS))
+        site.told_once(deliver(site, "api down", *USERS))
         site.wait_for("every lease has lapsed", lambda: time.monotonic() - started > 12)
-        told_once(site, deliver(site, "leases lapsed", *USERS))
+        site.told_once(deliver(site, "leases lapsed", *USERS))
     site.wait_for("the operator ends: it could not renew its Lease for 10 s", lambda: not site.operator_runs())
     site.start_operator()  # as the kubelet would
     site.wait_leading()
     site.wait_spread(*USERS)
-    told_once(site, deliver(site, "api back", *USERS))
+    site.told_once(deliver(site, "api back", *USERS))
 
 
 def test_a_planned_stop_hands_over_and_loses_nothing(site: MailSite) -> None:
@@ -261,10 +253,10 @@ def test_a_planned_stop_hands_over_and_loses_nothing(site: MailSite) -> None:
     subjects = [subject for number in range(5) for subject in deliver(site, f"leaving {number}", *USERS)]
     site.wait_listening(*mine, without=frozenset({leaving.name}))
     site.wait_for("the process ends by itself", lambda: not site.runs(leaving))
-    told_once(site, subjects)
+    site.told_once(subjects)
     site.start_pod(leaving.name)
     assert len(site.wait_spread(*USERS)[leaving.name]) == 3, "it takes users again"
-    told_once(site, deliver(site, "came back", *USERS))
+    site.told_once(deliver(site, "came back", *USERS))
 
 
 def test_the_rights_of_the_chart_were_enough_for_all_of_this(site: MailSite) -> None:

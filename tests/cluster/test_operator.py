@@ -13,8 +13,8 @@ import pytest
 from dev.cluster.controlplane import ControlPlane
 from mailpush import names
 from mailpush.properties.format import load
-from tests.cluster.conftest import wait_for
-from tests.cluster.operatorsite import OperatorSite, running
+from tests.sites.namespace import wait_for
+from tests.sites.operator import OperatorSite, running
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,7 @@ def told(site: OperatorSite) -> bool:
     status = body.get("status", {})
     return (status.get("observedGeneration"), status.get("configHash")) == (
         body["metadata"].get("generation"),
-        written_hash(site),
+        site.namespace.written_hash(),
     )
 
 
@@ -185,7 +185,7 @@ def test_the_property_files_are_those_of_the_spec_and_hold_no_secret(site: Opera
 
 def test_a_change_of_a_secret_or_of_the_spec_reaches_the_files(site: OperatorSite) -> None:
     settle(site)
-    before = written_hash(site)
+    before = site.namespace.written_hash()
     boot = boot_config_map(site)
     site.secret("master", password="another")
     changed = wait_for("another hash", lambda: hash_other_than(site, before))
@@ -196,12 +196,6 @@ def test_a_change_of_a_secret_or_of_the_spec_reaches_the_files(site: OperatorSit
     site.config()
     site.secret("master", password="the-master-password")
     wait_for("the first hash", lambda: told(site) and not hash_other_than(site, before))
-
-
-def written_hash(site: OperatorSite) -> str:
-    """The hash that the property files themselves carry: the status tells it a second later."""
-    config_map = wait_for("the files", lambda: site.namespace.get("configmap", "mail-push-main-properties"))
-    return str(config_map["metadata"]["annotations"][names.CONFIG_HASH_ANNOTATION])
 
 
 def hash_other_than(site: OperatorSite, hash_: str) -> str | None:

@@ -11,8 +11,8 @@ import pytest
 import yaml
 
 from mailpush import names
-from tests.cluster.conftest import Namespace, wait_for
-from tests.cluster.operatorsite import MAIL_PUSH, OperatorSite
+from tests.sites.namespace import Namespace, wait_for
+from tests.sites.operator import MAIL_PUSH, OperatorSite
 
 VALID: dict[str, Any] = {
     "apiVersion": names.API_VERSION,

@@ -8,8 +8,8 @@ import pytest
 
 from mailpush import names
 from mailpush.sharding.leases import LeaseState, parse_lease
-from tests.cluster.conftest import Namespace, wait_for
-from tests.cluster.operatorsite import OperatorSite, Pods
+from tests.sites.namespace import Namespace, wait_for
+from tests.sites.operator import OperatorSite, Pods
 
 ZERO, ONE, TWO = (f"mail-push-main-{ordinal}" for ordinal in range(3))
 

@@ -9,8 +9,8 @@ import pytest
 from dev.cluster.controlplane import ControlPlane
 from mailpush import names
 from mailpush.sharding.slots import slot_of
-from tests.cluster.conftest import wait_for
-from tests.cluster.operatorsite import OperatorSite, running
+from tests.sites.namespace import wait_for
+from tests.sites.operator import OperatorSite, running
 
 
 @pytest.fixture(scope="module")

@@ -15,8 +15,8 @@ import pytest
 
 from dev.cluster.controlplane import ControlPlane
 from mailpush import names
-from tests.cluster.conftest import Namespace
-from tests.cluster.mailsite import CLIENT, MailSite
+from tests.sites.mail import CLIENT, MailSite
+from tests.sites.namespace import Namespace
 
 USERS = (3, 4, 5, 6)
 DENIED = 20

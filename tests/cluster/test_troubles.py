@@ -6,7 +6,6 @@ One site for all tests of this file, in their order; each leaves it as it found 
 """
 
 import json
-from collections import Counter
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
@@ -16,8 +15,8 @@ import pytest
 from dev.cluster.controlplane import ControlPlane
 from dev.services.webhook import Behaviour, Received
 from mailpush import names
-from tests.cluster.conftest import Namespace
-from tests.cluster.mailsite import CLIENT, MailSite, condition
+from tests.sites.mail import CLIENT, MailSite, condition
+from tests.sites.namespace import Namespace
 
 USERS = (3, 4, 5)
 
@@ -47,12 +46,6 @@ def deliver(site: MailSite, subject: str) -> list[str]:
     return subjects
 
 
-def told_once(site: MailSite, subjects: list[str], seconds: float = 60) -> None:
-    site.wait_told(*subjects, seconds=seconds)
-    counts = Counter(subject for subject, _ in site.told())
-    assert {subject: counts[subject] for subject in subjects} == dict.fromkeys(subjects, 1)
-
-
 def any_holds(text: str, received: list[Received]) -> bool:
     return any(text.encode() in one.body for one in received)
 
@@ -74,13 +67,13 @@ def test_mails_that_come_while_redis_is_away_are_told_once_when_it_is_back(site:
         subjects = deliver(site, "without redis")
     finally:
         site.redis.start()
-    told_once(site, subjects)
+    site.told_once(subjects)
 
 
 def test_a_dovecot_that_was_restarted_calls_on(site: MailSite) -> None:
     site.dovecot.stop()
     site.dovecot.start()
-    told_once(site, deliver(site, "after a restart"))
+    site.told_once(deliver(site, "after a restart"))
 
 
 def test_a_target_that_refuses_redirects_or_asks_for_patience_delays_no_delivery(site: MailSite) -> None:
@@ -132,7 +125,7 @@ def test_the_source_of_passwords_is_changed_and_changed_back_without_a_restart(s
     configure(site)
     site.register(3)
     site.wait_listening(*USERS)
-    told_once(site, deliver(site, "with the master's again"))
+    site.told_once(deliver(site, "with the master's again"))
     assert {name: pod.pid for name, pod in site.pods.items() if site.runs(pod)} == processes
 
 
@@ -143,7 +136,7 @@ def test_a_rotated_master_password_is_used_for_who_comes_next_and_stands_in_no_l
         rotate(site, masters, "the-new-master-password")
         site.register(6)
         site.wait_listening(6, seconds=120)
-        told_once(site, deliver(site, "rotated"))
+        site.told_once(deliver(site, "rotated"))
         for log in site.group.folder.glob("*.log"):
             assert "the-new-master-password" not in log.read_text(), log.name
     finally:
@@ -154,22 +147,16 @@ def test_a_rotated_master_password_is_used_for_who_comes_next_and_stands_in_no_l
 
 def rotate(site: MailSite, masters: Any, password: str) -> None:
     """At Dovecot, which reads the file anew, and in the Secret."""
-    before = written_hash(site)
+    before = site.namespace.written_hash()
     masters.write_text(f"{site.dovecot.master_user}:{{PLAIN}}{password}\n")
     site.secret("master", password=password)
 
     def rolled_out() -> bool:
-        written, status = written_hash(site), (site.namespace.get("mpc", "main") or {})["status"]
+        written, status = site.namespace.written_hash(), (site.namespace.get("mpc", "main") or {})["status"]
         said = [status["configHash"], *(one["hash"] for one in status["configPods"])]
         return written != before and said == [written, written]
 
     site.wait_for("all pods run the new password", rolled_out)
-
-
-def written_hash(site: MailSite) -> str:
-    """Of the property files themselves: the status tells it a second later."""
-    config_map = site.namespace.get("configmap", names.properties_configmap_name("main")) or {}
-    return str(config_map["metadata"]["annotations"][names.CONFIG_HASH_ANNOTATION])
 
 
 def test_a_user_who_goes_over_to_another_config_stays_registered(site: MailSite) -> None:

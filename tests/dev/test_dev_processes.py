@@ -111,7 +111,8 @@ def test_the_folders_of_killed_builds_are_forgotten_and_those_of_living_ones_kep
 
 def test_a_long_command_ends_with_who_asked_for_it() -> None:
     child = "import os, time; print('pid', os.getpid(), flush=True); time.sleep(600)"
-    program = f"import sys\nfrom dev.processes import run\nrun.talkative('sleeping', sys.executable, '-c', {child!r}, every=0.05)"
+    imports = "import sys\nfrom dev.processes import run\n"
+    program = imports + f"run.talkative('sleeping', sys.executable, '-c', {child!r}, every=0.05)"
     parent = subprocess.Popen([sys.executable, "-c", program], cwd=ROOT, stderr=subprocess.PIPE, text=True)
     assert parent.stderr is not None
     with parent.stderr:

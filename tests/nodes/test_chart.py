@@ -16,7 +16,7 @@ from dev.images import project
 from dev.processes import run
 from dev.programs import binaries
 from tests.cluster.conftest import ROOT
-from tests.cluster.mailsite import condition
+from tests.sites.mail import condition
 
 pytestmark = pytest.mark.nodes
 

@@ -9,7 +9,7 @@ from dev.processes.group import free_port
 from dev.services import Redis
 from mailpush.notifications.claims.redis import RedisClaims
 from mailpush.notifications.claims.store import Claim, ClaimsUnavailable
-from tests.cluster.forward import Forward
+from tests.sites.forward import Forward
 
 HOST = "127.0.0.1"
 

@@ -93,10 +93,3 @@ class FakeKube(Finds):
         await asyncio.sleep(0)
         if self.fail is not None:
             raise self.fail
-
-
-async def until(condition: Callable[[], Any], seconds: float = 60) -> None:
-    """Lets the loop turn until `condition` holds; the bound only ends a broken test."""
-    async with asyncio.timeout(seconds):
-        while not condition():  # noqa: ASYNC110 - what is waited for knows of no event
-            await asyncio.sleep(0.001)

@@ -16,7 +16,8 @@ from mailpush.listener.settings_watch import Loaded, SettingsWatch, load_files, 
 from mailpush.properties.read import SettingsError, config_hash_of
 from mailpush.properties.render import keyed_hash
 from mailpush.work.pace import Backoff
-from tests.sites.fakekube import FakeKube, until
+from tests.sites.fakekube import FakeKube
+from tests.sites.waiting import until
 from tests.unit.listener.people import FILES
 
 KEY = b"k" * 32

@@ -16,6 +16,7 @@ from mailpush.notifications.metrics import NotificationMetrics
 from mailpush.notifications.notification import NewMail
 from mailpush.notifications.transports.base import Accepted, Outcome, Transport
 from mailpush.notifications.transports.webhook import WebhookTarget
+from tests.sites.waiting import until
 
 CLIENTS = ("open-xchange-mailapp",)
 
@@ -83,12 +84,6 @@ class Site:
 
     def count(self, name: str, **labels: str) -> float:
         return self.registry.get_sample_value(name, {"target": "t", **labels}) or 0.0
-
-
-async def until(reached: Callable[[], object]) -> None:
-    async with asyncio.timeout(30):
-        while not reached():  # noqa: ASYNC110 - what is waited for has no event of its own
-            await asyncio.sleep(0.001)
 
 
 def everybody(context_id: int, user_id: int) -> bool:

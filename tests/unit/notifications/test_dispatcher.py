@@ -12,7 +12,8 @@ from mailpush.notifications.claims.store import Claim, ClaimResult, ClaimsUnavai
 from mailpush.notifications.dispatcher import Dispatcher
 from mailpush.notifications.notification import notification_id
 from mailpush.notifications.transports.base import Outcome, Refused, TryLater
-from tests.unit.notifications.site_of_tests import CLIENTS, Recorder, Site, idle, mail, target, until
+from tests.sites.waiting import until
+from tests.unit.notifications.site_of_tests import CLIENTS, Recorder, Site, idle, mail, target
 
 
 async def test_a_mail_is_told_once_with_its_id(site: Site, dispatcher: Dispatcher) -> None:

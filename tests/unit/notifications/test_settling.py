@@ -8,7 +8,8 @@ from mailpush.notifications.claims.store import AlreadyDone, Claim, MemoryClaims
 from mailpush.notifications.dispatcher import Dispatcher
 from mailpush.notifications.notification import notification_id
 from mailpush.notifications.transports.base import Transport, TryLater
-from tests.unit.notifications.site_of_tests import CLIENTS, Recorder, Site, everybody, idle, mail, target, until
+from tests.sites.waiting import until
+from tests.unit.notifications.site_of_tests import CLIENTS, Recorder, Site, everybody, idle, mail, target
 
 
 async def test_settling_finishes_what_is_under_way(site: Site, dispatcher: Dispatcher) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import logging
 import re
 import socket
@@ -13,10 +14,11 @@ from email.utils import format_datetime
 from typing import Any
 
 import pytest
+from standardwebhooks import Webhook, WebhookVerificationError
 
 from dev.services.webhook import WebhookReceiver
 from mailpush.notifications.transports.base import Accepted, Outcome, Refused, TryLater
-from mailpush.notifications.transports.webhook import WebhookTarget, WebhookTransport, judge, sign
+from mailpush.notifications.transports.webhook import WebhookTarget, WebhookTransport, decode_secret, judge, sign
 
 SECRET = b"a webhook's secret"
 
@@ -47,6 +49,18 @@ async def test_a_message_goes_out_with_the_headers_of_standard_webhooks(receiver
     assert request.headers["webhook-timestamp"] == "1700000000"
     assert request.headers["webhook-signature"] == sign(SECRET, "ntf_1", 1700000000, b'{"x":1}')
     assert request.headers["content-type"] == "application/json"
+
+
+async def test_the_signature_is_right_for_an_independent_verifier(receiver: WebhookReceiver) -> None:
+    secret = "whsec_" + base64.b64encode(b"k" * 32).decode()
+    transport = WebhookTransport(WebhookTarget("t", receiver.url, decode_secret(secret), lambda _: True))
+    assert await transport.send("ntf_1", b'{"x":1}') == Accepted()
+    await transport.close()
+    (request,) = receiver.received
+    verifier = Webhook(secret)
+    assert verifier.verify(request.body, dict(request.headers)) == {"x": 1}
+    with pytest.raises(WebhookVerificationError):
+        verifier.verify(request.body + b" ", dict(request.headers))
 
 
 async def test_a_target_without_a_secret_gets_no_signature(receiver: WebhookReceiver) -> None:

@@ -8,7 +8,7 @@ import pytest
 from mailpush.work import queue as module
 from mailpush.work.pace import Backoff
 from mailpush.work.queue import WorkQueue
-from tests.sites.fakekube import until
+from tests.sites.waiting import until
 
 AT_ONCE = Backoff(0.0, 0.0)
 

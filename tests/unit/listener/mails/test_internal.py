@@ -19,7 +19,7 @@ from mailpush.listener.mails.peers import (
 )
 from mailpush.names import INTERNAL_EVENTS_PATH
 from mailpush.notifications.notification import NewMail
-from tests.cluster.forward import Forward
+from tests.sites.forward import Forward
 
 KEY = b"k" * 32
 MAIL = NewMail(1, 3, "Entwürfe", uid=9, uidvalidity=7, subject="grüße", unread=4)

@@ -14,7 +14,7 @@ from mailpush.listener.mails.open_entries import OpenEntries
 from mailpush.listener.mails.peers import Answer, PeerAnswer, Peers
 from mailpush.listener.mails.router import Router
 from mailpush.notifications.notification import NewMail
-from tests.unit.listener.imapserver import until
+from tests.sites.waiting import until
 
 
 def mail(uid: int = 1, user: int = 3) -> NewMail:

@@ -8,7 +8,8 @@ from mailpush.listener.mechanisms.base import Health, Mailbox, State
 from mailpush.listener.mechanisms.budget import ConnectBudget
 from mailpush.listener.mechanisms.dovecot import DovecotListener, DovecotMechanism
 from mailpush.listener.mechanisms.repeating import Surroundings
-from tests.unit.listener.imapserver import FakeImap, Waits, fake_imap, until
+from tests.sites.imapserver import FakeImap, Waits, fake_imap
+from tests.sites.waiting import until
 
 Make = Callable[..., DovecotListener]
 

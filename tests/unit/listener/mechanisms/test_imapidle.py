@@ -9,7 +9,8 @@ from mailpush.listener.mechanisms.imapidle import MOST_AT_ONCE, ImapIdleListener
 from mailpush.listener.mechanisms.repeating import Surroundings
 from mailpush.notifications.notification import NewMail
 from mailpush.properties.settings import ImapIdleSettings
-from tests.unit.listener.imapserver import FakeImap, Message, Waits, fake_imap, until
+from tests.sites.imapserver import FakeImap, Message, Waits, fake_imap
+from tests.sites.waiting import until
 
 Make = Callable[..., ImapIdleListener]
 SETTINGS = ImapIdleSettings(enabled=True, supports_permanent_listeners=True, delay_ms=5000)

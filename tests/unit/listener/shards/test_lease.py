@@ -17,7 +17,8 @@ from mailpush.sharding.rights import Right
 from mailpush.sharding.shardmap import PodRef
 from mailpush.work.clock import boottime
 from mailpush.work.pace import Backoff
-from tests.sites.fakekube import FakeKube, until
+from tests.sites.fakekube import FakeKube
+from tests.sites.waiting import until
 
 ME = PodRef("mail-push-main-0", "uid-a")
 

@@ -12,7 +12,7 @@ from mailpush.sharding.leases import Ack, Holder, LeaseState, lease_annotations
 from mailpush.sharding.rights import Right
 from mailpush.sharding.shardmap import NONE, Move, PodRef, ShardMap
 from mailpush.sharding.slots import SLOTS
-from tests.sites.fakekube import until
+from tests.sites.waiting import until
 
 ME, OTHER = PodRef("mail-push-main-0", "a"), PodRef("mail-push-main-1", "b")
 

@@ -16,7 +16,8 @@ from mailpush.listener.users import status as status_module
 from mailpush.listener.users.status import Outcome, StatusWriter, says, status_of
 from mailpush.listener.users.watch import User, UserKey
 from mailpush.work.pace import Backoff
-from tests.sites.fakekube import FakeKube, until
+from tests.sites.fakekube import FakeKube
+from tests.sites.waiting import until
 from tests.unit.listener.people import user
 
 POD = "mail-push-main-0"

@@ -22,7 +22,7 @@ from mailpush.properties.render import RenderedConfig, render
 from mailpush.sharding.leases import LeaseState, parse_lease
 from mailpush.sharding.shardmap import NONE, Move, PodRef, ShardMap
 from mailpush.sharding.slots import SLOTS, slot_of
-from tests.cluster.conftest import Namespace, wait_for
+from tests.sites.namespace import Namespace, wait_for
 
 CLIENT = "open-xchange-mobile-api-facade"
 LOGIN, PASSWORD = "dovecot", "callback-password"

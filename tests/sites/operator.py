@@ -25,7 +25,7 @@ from mailpush.kube.errors import KubeError
 from mailpush.sharding.leases import Holder, lease_annotations, parse_lease
 from mailpush.sharding.ownership import Ownership
 from mailpush.sharding.shardmap import PodRef, ShardMap, ShardMapError
-from tests.cluster.conftest import Namespace, wait_for
+from tests.sites.namespace import Namespace, wait_for
 
 MAIL_PUSH = Path(sys.executable).parent / "mail-push"
 IMAGE = "docker.io/mail-push/mail-push:test"

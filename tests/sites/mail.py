@@ -13,6 +13,7 @@ import shutil
 import signal
 import socket
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,9 +30,10 @@ from dev.programs import binaries
 from dev.services import Dovecot, Redis, WebhookReceiver
 from mailpush import names
 from mailpush.sharding.shardmap import PodRef
-from tests.cluster.conftest import ROOT, Namespace, wait_for
-from tests.cluster.forward import Forward
-from tests.cluster.spread import even, spread
+from tests.cluster.conftest import ROOT
+from tests.sites.forward import Forward
+from tests.sites.namespace import Namespace, wait_for
+from tests.sites.spread import even, spread
 
 CLIENT = "open-xchange-mobile-api-facade"
 CALLBACK_LOGIN, CALLBACK_PASSWORD = "dovecot", "callback-password"
@@ -382,6 +384,12 @@ class MailSite:
 
     def wait_told(self, *subjects: str, seconds: float = PATIENCE) -> None:
         self.wait_for(f"{subjects} are told", lambda: set(subjects) <= {told for told, _ in self.told()}, seconds)
+
+    def told_once(self, subjects: list[str], seconds: float = PATIENCE) -> None:
+        """Waits until the webhook has heard of each subject, and finds none that it has heard of twice."""
+        self.wait_told(*subjects, seconds=seconds)
+        counts = Counter(subject for subject, _ in self.told())
+        assert {subject: counts[subject] for subject in subjects} == dict.fromkeys(subjects, 1)
 
     def logs(self) -> str:
         """The ends of all logs, for a failed test."""

@@ -5,7 +5,7 @@ from collections.abc import Collection
 from mailpush.sharding.leases import parse_lease
 from mailpush.sharding.shardmap import PodRef, ShardMap
 from mailpush.sharding.slots import slot_of
-from tests.cluster.conftest import Namespace
+from tests.sites.namespace import Namespace
 
 NOBODY = PodRef("", "")
 

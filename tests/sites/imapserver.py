@@ -2,11 +2,12 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from mailpush.imap.client import ImapLogin, ImapServer
+from tests.sites.waiting import until
 
 
 @dataclass
@@ -157,13 +158,6 @@ async def fake_imap() -> AsyncIterator[FakeImap]:
         yield server
     finally:
         await server.close()
-
-
-async def until(condition: Callable[[], object]) -> None:
-    """Waits until `condition()` holds; a test that waits for ever is ended by this after a generous time."""
-    async with asyncio.timeout(30):
-        while not condition():  # noqa: ASYNC110 - whatever it asks has no event to wait for
-            await asyncio.sleep(0.002)
 
 
 class Waits:
