@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Set
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,7 +22,7 @@ from mailpush.listener.mails.inbox import Inbox
 from mailpush.listener.mails.internal import InternalServer
 from mailpush.listener.mails.journal import Journal
 from mailpush.listener.mails.offer import TakeResult
-from mailpush.listener.mails.open_entries import OpenEntries, open_users
+from mailpush.listener.mails.open_entries import OpenEntries
 from mailpush.listener.mails.peers import HandoverKey, Peers
 from mailpush.listener.mails.router import Router
 from mailpush.listener.mechanisms.base import Health, Listener, Mailbox, State
@@ -180,15 +180,43 @@ async def test_a_server_that_is_down_is_tried_until_it_is_up(mail: Mail) -> None
 
 
 @dataclass
+class OwnUsers:
+    """Those of one pod; all others are another pod's."""
+
+    dispatcher: Dispatcher | None
+    result: TakeResult = TakeResult.TAKEN
+    taken: list[NewMail] = field(default_factory=list)
+    login: CallbackSettings = CALLBACK
+
+    def take(self, mail: NewMail) -> TakeResult:
+        if self.result is TakeResult.TAKEN:
+            self.taken.append(mail)
+            if self.dispatcher is not None:
+                self.dispatcher.dispatch(mail, ["open-xchange-mailapp"])
+        return self.result
+
+    def owner_of(self, slot: int) -> str | None:
+        return "pod-1"
+
+    def open_users(self) -> Set[tuple[int, int]]:
+        return frozenset() if self.dispatcher is None else self.dispatcher.open_users()
+
+    def callback_login(self) -> CallbackSettings:
+        return self.login
+
+
+@dataclass
 class Pod:
     """The parts of a listener pod that a callback goes through."""
 
     inbox: Inbox
     ingress: Ingress
     internal: InternalServer
-    taken: list[NewMail]
-    result: list[TakeResult]
-    settings: list[CallbackSettings]
+    users: OwnUsers
+
+    @property
+    def taken(self) -> list[NewMail]:
+        return self.users.taken
 
 
 @asynccontextmanager
@@ -200,33 +228,21 @@ async def pod(
     peer_url: str = "http://127.0.0.1:1",
     dispatcher: Dispatcher | None = None,
 ) -> AsyncIterator[Pod]:
-    taken: list[NewMail] = []
-    result = [TakeResult.TAKEN]
-    settings = [CALLBACK]
-
-    def local(mail: NewMail) -> TakeResult:
-        if result[0] is TakeResult.TAKEN:
-            taken.append(mail)
-            if dispatcher is not None:
-                dispatcher.dispatch(mail, ["open-xchange-mailapp"])
-        return result[0]
-
+    users = OwnUsers(dispatcher)
     key = HandoverKey(lambda: b"k" * 32)
     peers = Peers(lambda _pod: peer_url, key)
     folder.mkdir()  # noqa: ASYNC240 - nobody else is waiting
     journal = Journal(folder)
-    open_entries = OpenEntries(journal, frozenset if dispatcher is None else lambda: open_users(dispatcher))
+    open_entries = OpenEntries(journal, users)
     inbox = Inbox(journal, open_entries)
-    router = Router(
-        me=name, inbox=inbox, open_entries=open_entries, local=local, owner_of=lambda _slot: "pod-1", peers=peers
-    )
-    ingress = Ingress(lambda: settings[0], inbox.offer)
-    internal = InternalServer(router.take, lambda _slot: "pod-1", key)
+    router = Router(me=name, inbox=inbox, open_entries=open_entries, own_users=users, owners=users, peers=peers)
+    ingress = Ingress(users, inbox)
+    internal = InternalServer(router, users, key)
     await ingress.start(HOST, port)
     await internal.start(HOST, 0)
     routing = asyncio.create_task(router.run())
     try:
-        yield Pod(inbox, ingress, internal, taken, result, settings)
+        yield Pod(inbox, ingress, internal, users)
     finally:
         await ingress.close()
         await internal.close()
@@ -250,7 +266,7 @@ async def test_a_callback_at_another_pod_is_handed_to_the_owner(mail: Mail, tmp_
     async with pod(tmp_path / "1", name="pod-1") as owner:
         url = f"http://{HOST}:{owner.internal.port}"
         async with pod(tmp_path / "0", mail.port, peer_url=url) as here, listening(dovecot_listener(mail.mailbox())):
-            here.result[0] = TakeResult.NOT_MINE
+            here.users.result = TakeResult.NOT_MINE
             await mail.deliver()
             await until(lambda: owner.taken)
             assert await here.inbox.flush(30) == 0
@@ -265,11 +281,11 @@ def refused_callbacks() -> float:
 
 async def test_a_wrong_callback_password_tells_nothing_and_hinders_no_mail(mail: Mail, tmp_path: Path) -> None:
     async with pod(tmp_path / "0", mail.port) as here, listening(dovecot_listener(mail.mailbox())):
-        here.settings[0] = CallbackSettings("ntf", "other")
+        here.users.login = CallbackSettings("ntf", "other")
         before = refused_callbacks()
         await mail.deliver()
         await until(lambda: refused_callbacks() > before)
-        here.settings[0] = CALLBACK
+        here.users.login = CALLBACK
         await mail.deliver()
         await until(lambda: here.taken)
         assert [mail.uid for mail in here.taken] == [2]
@@ -309,12 +325,12 @@ async def test_an_owner_that_hangs_does_not_delay_a_delivery(mail: Mail, tmp_pat
     server = await asyncio.start_server(hang, HOST, 0)
     url = f"http://{HOST}:{server.sockets[0].getsockname()[1]}"
     async with pod(tmp_path / "0", mail.port, peer_url=url) as here, listening(dovecot_listener(mail.mailbox())):
-        here.result[0] = TakeResult.NOT_MINE
+        here.users.result = TakeResult.NOT_MINE
         await mail.deliver()
         await until(asked.is_set)
         await mail.deliver()
         assert here.inbox.pending == 2
-        here.result[0] = TakeResult.TAKEN
+        here.users.result = TakeResult.TAKEN
         await until(lambda: len(here.taken) == 2)
     server.close()
 

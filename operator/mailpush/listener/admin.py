@@ -1,7 +1,7 @@
 """A listener pod's admin endpoint: the listeners of this pod, as OX's tool shows those of one node."""
 
-from collections.abc import Callable, Iterable
-from typing import Final
+from collections.abc import Iterable
+from typing import Final, Protocol
 
 import structlog
 from pydantic import ValidationError
@@ -23,20 +23,24 @@ ASK_THE_OPERATOR: Final = (
 log = structlog.get_logger(__name__)
 
 
-class PodUsers:
-    """
-    Args:
-        listening: users who are listened for in this pod now.
-    """
+class ListeningUsers(Protocol):
+    """The part of the supervisor that is needed here."""
 
-    def __init__(self, kube: Kube, namespace: str, config: str, listening: Callable[[], Iterable[UserKey]]) -> None:
+    def listening(self) -> Iterable[UserKey]:
+        """Users for whom a listener runs in this pod now."""
+
+
+class PodUsers:
+    """What a pod's admin endpoint can say of push users."""
+
+    def __init__(self, kube: Kube, namespace: str, config: str, supervisor: ListeningUsers) -> None:
         self._kube = kube
         self._namespace = namespace
         self._config = config
-        self._listening = listening
+        self._supervisor = supervisor
 
     async def listeners(self) -> Iterable[Running]:
-        return [Running(*key, permanent=True) for key in self._listening()]
+        return [Running(*key, permanent=True) for key in self._supervisor.listening()]
 
     async def registrations(self) -> Iterable[Registration]:
         """All of the MailPushConfig, as OX lists those of the cluster. Read anew: a pod need not know them all."""
@@ -54,7 +58,7 @@ class PodUsers:
 
 
 class PodAdmin:
-    """The endpoint. Mails are told without it, so what is wrong with it is logged and stops nothing."""
+    """The endpoint. Notifications do not need it, so what is wrong with it is logged and stops nothing."""
 
     def __init__(self, users: PodUsers, settings: Settings) -> None:
         self._server = AdminServer(users, _access(settings), MISSING)

@@ -11,7 +11,6 @@ supervisor's slots; what of a user runs follows from the PushUser (`Users`) and 
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 
 from mailpush.http.health import Pulse
 from mailpush.kube.client import Kube
@@ -23,7 +22,7 @@ from mailpush.listener.mails.callback import Ingress
 from mailpush.listener.mails.inbox import Inbox
 from mailpush.listener.mails.internal import InternalServer
 from mailpush.listener.mails.journal import Journal
-from mailpush.listener.mails.open_entries import OpenEntries, open_users
+from mailpush.listener.mails.open_entries import OpenEntries
 from mailpush.listener.mails.peers import HandoverKey, Peers
 from mailpush.listener.mails.router import Router
 from mailpush.listener.permission import Permission
@@ -40,7 +39,6 @@ from mailpush.notifications.dispatcher import Dispatcher
 from mailpush.notifications.metrics import NotificationMetrics
 from mailpush.notifications.targets import webhook_targets
 from mailpush.sharding.rights import Right
-from mailpush.work.clock import boottime
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,18 +87,18 @@ def assemble(env: Environment, kube: Kube, loaded: Loaded, boot: Mapping[str, st
         holder=str(keeper.holder),
     )
     journal = Journal(env.journal_dir)
-    open_entries = OpenEntries(journal, partial(open_users, dispatcher))
+    open_entries = OpenEntries(journal, dispatcher)
     inbox = Inbox(journal, open_entries)
     users = Users(env.config)
-    statuses = StatusWriter(kube, env.namespace, env.me.name, users.get, permission.may_write)
+    statuses = StatusWriter(kube, env.namespace, env.me.name, users, permission)
     supervisor = Supervisor(
         users,
-        UserSecrets(kube, env.namespace, boottime),
+        UserSecrets(kube, env.namespace),
         statuses,
         dispatcher,
-        undelivered=inbox.give_back,
-        may_act=permission.may_write,
-        needed=Siblings(kube, env.namespace, env.config).need,
+        next_owners=inbox,
+        permission=permission,
+        siblings=Siblings(kube, env.namespace, env.config),
     )
     users.notify(supervisor)
     shards = Shards(
@@ -108,9 +106,9 @@ def assemble(env: Environment, kube: Kube, loaded: Loaded, boot: Mapping[str, st
         env.config,
         keeper,
         supervisor,
-        warm=users.listed,
-        moved=inbox.ownership_changed,
-        tick=partial(pulse.beat, "shards"),
+        users=users,
+        mails=inbox,
+        pulse=pulse,
     )
     key = HandoverKey(env.handover_key)
     peers = Peers(env.peer_url, key)
@@ -118,11 +116,11 @@ def assemble(env: Environment, kube: Kube, loaded: Loaded, boot: Mapping[str, st
         me=env.me.name,
         inbox=inbox,
         open_entries=open_entries,
-        local=supervisor.local,
-        owner_of=shards.owner_of,
+        own_users=supervisor,
+        owners=shards,
         peers=peers,
     )
-    admin = PodAdmin(PodUsers(kube, env.namespace, env.config, supervisor.listening), settings)
+    admin = PodAdmin(PodUsers(kube, env.namespace, env.config, supervisor), settings)
     applied = AppliedSettings(
         loaded,
         pod=env.me.name,
@@ -143,22 +141,21 @@ def assemble(env: Environment, kube: Kube, loaded: Loaded, boot: Mapping[str, st
         inbox=inbox,
         statuses=statuses,
         supervisor=supervisor,
-        user_reflector=users.reflector(kube, env.namespace, applied.users_listed),
+        user_reflector=users.reflector(kube, env.namespace, applied),
         shards=shards,
         peers=peers,
         router=router,
-        internal=InternalServer(router.take, shards.owner_of, key),
+        internal=InternalServer(router, shards, key),
         admin=admin,
         applied=applied,
-        ingress=Ingress(applied.callback_login, inbox.offer),
+        ingress=Ingress(applied, inbox),
         settings_watch=SettingsWatch(
             kube,
             env.namespace,
             env.config,
             boot,
             env.handover_key,
-            apply=applied.apply,
-            problem=applied.problem,
+            pod=applied,
             current=loaded,
         ),
     )

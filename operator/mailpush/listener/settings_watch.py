@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import structlog
 
@@ -72,12 +72,21 @@ def read_directory(directory: Path, key: bytes) -> tuple[Loaded, dict[str, str]]
     return load_files(files, boot, secrets, key), boot
 
 
+class RunsBySettings(Protocol):
+    """The pod, as the settings watch sees it: it runs by the configuration that it got last."""
+
+    def apply(self, loaded: Loaded) -> None:
+        """Go on by a configuration that is new, whole and valid."""
+
+    def problem(self, reason: str | None) -> None:
+        """`reason` keeps a new configuration from being run; None: nothing does any more."""
+
+
 class SettingsWatch:
-    """Watches the ConfigMap and calls `apply` with each configuration that is new, whole and valid.
+    """Watches the ConfigMap and gives each configuration that is new, whole and valid to `pod`.
 
     Args:
         boot: the files that take a restart to change, as this process has them.
-        problem: is told of what keeps a new configuration from being run; with None of its end.
     """
 
     def __init__(
@@ -88,17 +97,15 @@ class SettingsWatch:
         boot: Mapping[str, str],
         key: Callable[[], bytes],
         *,
-        apply: Callable[[Loaded], None],
-        problem: Callable[[str | None], None],
-        current: Loaded | None = None,
+        pod: RunsBySettings,
+        current: Loaded,
     ) -> None:
         self._kube = kube
         self._namespace = namespace
         self._config = config
         self._boot = boot
         self._key = key
-        self._apply = apply
-        self._problem = problem
+        self._pod = pod
         self._current = current
         self._object: Object | None = None
         self._refused: str | None = None
@@ -131,17 +138,17 @@ class SettingsWatch:
         wanted = (obj.get("metadata", {}).get("annotations") or {}).get(names.CONFIG_HASH_ANNOTATION)
         if wanted is None or wanted == self._refused:
             return True
-        if self._current is not None and wanted == self._current.config_hash:
+        if wanted == self._current.config_hash:
             if self._refused is not None:
                 self._refused = None
-                self._problem(None)
+                self._pod.problem(None)
             return True
         try:
             loaded = await self._fetch(dict(obj.get("data") or {}), wanted)
         except SettingsError as error:
             log.warning("configuration_invalid", config_hash=wanted, problems=list(error.problems))
             self._refused = wanted
-            self._problem(CONFIGURATION_INVALID)
+            self._pod.problem(CONFIGURATION_INVALID)
             return True
         except (KubeError, TimeoutError, OSError, HalfConfigurationError) as error:
             if failures == TOLD_AFTER:
@@ -149,8 +156,8 @@ class SettingsWatch:
             return False
         log.info("configuration_applied", config_hash=wanted)
         self._current, self._refused = loaded, None
-        self._problem(None)
-        self._apply(loaded)
+        self._pod.problem(None)
+        self._pod.apply(loaded)
         return True
 
     async def _fetch(self, files: dict[str, str], wanted: str) -> Loaded:

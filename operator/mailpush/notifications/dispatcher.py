@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
 from functools import partial
 from random import Random
@@ -112,6 +112,14 @@ class Dispatcher:
             else:
                 refused += 1
         return Dispatched(taken, refused)
+
+    def open_users(self) -> Set[tuple[int, int]]:
+        """Context and user of those who have open deliveries, over all targets."""
+        return {
+            (delivery.mail.context_id, delivery.mail.user_id)
+            for target in self._targets.values()
+            for delivery in target.queue.open
+        }
 
     def pending_for(self, wanted: Wanted) -> int:
         """How many deliveries to such users are open, over all targets."""

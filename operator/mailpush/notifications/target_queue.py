@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
 from functools import partial
 from heapq import heappop, heappush
@@ -112,6 +112,11 @@ class TargetQueue:
         if self._loop is None:
             self._loop = asyncio.create_task(self._run(), name=f"target {self._name}")
         return True
+
+    @property
+    def open(self) -> Collection[Delivery]:
+        """What is queued or on its way."""
+        return self._open.values()
 
     def pending(self, wanted: Callable[[Delivery], bool]) -> list[Delivery]:
         return [delivery for delivery in self._open.values() if wanted(delivery)]

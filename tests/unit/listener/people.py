@@ -6,8 +6,10 @@ from typing import Any
 from mailpush.decision import site_facts
 from mailpush.kube.client import Object
 from mailpush.listener.mechanisms.base import Health, HealthChanged, MailArrived, Mailbox, State
+from mailpush.listener.users.status import Outcome
 from mailpush.listener.users.user_listener import Site
-from mailpush.listener.users.watch import User
+from mailpush.listener.users.watch import User, UserKey
+from mailpush.notifications.notification import NewMail
 from mailpush.properties.read import read
 from mailpush.properties.settings import Settings
 
@@ -44,6 +46,34 @@ def push_user(number: int = 3, *, config: str = "main", **changes: Any) -> Objec
 
 def user(number: int = 3, **changes: Any) -> User:
     return User.of(push_user(number, **changes))
+
+
+class Permitted:
+    """The pod's right, as the test says."""
+
+    def __init__(self) -> None:
+        self.may = True
+
+    def may_write(self) -> bool:
+        return self.may
+
+
+class FakeOwner:
+    """Notes what one user's listener reports to the supervisor."""
+
+    def __init__(self) -> None:
+        self.outcomes: list[Outcome] = []
+        self.again: list[UserKey] = []
+        self.mails: list[NewMail] = []
+
+    def reported(self, key: UserKey, outcome: Outcome, health: Health | None) -> None:
+        self.outcomes.append(outcome)
+
+    def look_again(self, key: UserKey) -> None:
+        self.again.append(key)
+
+    def mail_seen(self, mail: NewMail) -> None:
+        self.mails.append(mail)
 
 
 class FakeListener:

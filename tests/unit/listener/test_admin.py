@@ -35,8 +35,15 @@ class Api:
         return self.objects, "1"
 
 
+class Supervisor:
+    """It listens for two users."""
+
+    def listening(self) -> list[tuple[int, int]]:
+        return [(1, 3), (1, 4)]
+
+
 def pod_users(api: Api) -> PodUsers:
-    return PodUsers(cast("Kube", api), "mail", "main", lambda: [(1, 3), (1, 4)])
+    return PodUsers(cast("Kube", api), "mail", "main", Supervisor())
 
 
 def with_admin(**properties: str) -> Settings:

@@ -39,10 +39,15 @@ class Scene:
             "main",
             BOOT,
             lambda: self.key,
-            apply=self.applied.append,
-            problem=self.problems.append,
+            pod=self,
             current=self.first,
         )
+
+    def apply(self, loaded: Loaded) -> None:
+        self.applied.append(loaded)
+
+    def problem(self, reason: str | None) -> None:
+        self.problems.append(reason)
 
     def secret(self, files: dict[str, str]) -> None:
         data = {name: base64.b64encode(text.encode()).decode() for name, text in files.items()}

@@ -4,8 +4,7 @@ Dovecot holds the LMTP delivery open until it has the answer, tries twice after 
 answer to. So nothing here waits for anybody: authorise, read, journal, answer.
 """
 
-from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import structlog
 from aiohttp import hdrs, web
@@ -28,18 +27,28 @@ from mailpush.properties.settings import CallbackSettings
 log = structlog.get_logger(__name__)
 
 
+class MailQueue(Protocol):
+    """The part of the inbox that is needed here."""
+
+    def offer(self, mail: NewMail) -> bool:
+        """Takes a new mail at once; False when there is no room."""
+
+
+class CallbackLogin(Protocol):
+    """Knows the login of Dovecot's callbacks: the applied settings."""
+
+    def callback_login(self) -> CallbackSettings:
+        """The login that counts now; an empty one lets nobody in."""
+
+
 class Ingress:
     """Answers as OX does: 200 `{"success": true}` also for users and events that it does not know; 400 for a body that
     is no callback; 401 without the right login; 503 at once when there is no room.
-
-    Args:
-        settings: the login that counts now; with an empty one nobody is let in.
-        offer: takes a new mail at once, or says False when there is no room.
     """
 
-    def __init__(self, settings: Callable[[], CallbackSettings], offer: Callable[[NewMail], bool]) -> None:
-        self._settings = settings
-        self._offer = offer
+    def __init__(self, login: CallbackLogin, queue: MailQueue) -> None:
+        self._login = login
+        self._queue = queue
         self._draining = False
         self._logins = LoginGuard()
         app = web.Application(client_max_size=MAX_BODY)
@@ -77,7 +86,7 @@ class Ingress:
     async def _callback(self, request: web.Request) -> web.Response:
         if not self._logins.lets_try(request.remote):
             return _closing(_answer("throttled", 429, "too many wrong logins"))
-        if not authorized(request.headers.get(hdrs.AUTHORIZATION), self._settings()):
+        if not authorized(request.headers.get(hdrs.AUTHORIZATION), self._login.callback_login()):
             self._logins.refused(request.remote)
             challenge: dict[str, str] = {hdrs.WWW_AUTHENTICATE: 'Basic realm="mail-push"'}
             # Without a delay: Dovecot holds a delivery open, and the wrong password may be its own.
@@ -109,7 +118,7 @@ class Ingress:
                 log.warning("callback_user_form", hint="Dovecot's driver line needs user_from_metadata")
                 return _answer("unknown_user_form")
             case NewMail():
-                if not self._offer(event):
+                if not self._queue.offer(event):
                     return _answer("full", 503, "no room for more at the moment")
                 return _answer("accepted")
 

@@ -1,7 +1,6 @@
 """Where other pods hand over the new mails of users that this pod owns."""
 
 import time
-from collections.abc import Callable
 from typing import Final
 
 import msgspec
@@ -9,13 +8,13 @@ from aiohttp import web
 
 from mailpush.http.server import MalformedBodyError, WebServer, read_body
 from mailpush.listener.mails import metrics
-from mailpush.listener.mails.offer import Local, TakeResult
+from mailpush.listener.mails.offer import MailTaker, Owners, TakeResult
 from mailpush.listener.mails.peers import SIGNATURE_HEADER, TIMESTAMP_HEADER, HandoverKey, KeyUnavailableError, verify
-from mailpush.listener.mails.router import OwnerOf
 from mailpush.names import INTERNAL_EVENTS_PATH
 from mailpush.notifications.callback import MAX_BODY
 from mailpush.notifications.notification import NewMail
 from mailpush.sharding.slots import slot_of
+from mailpush.work.pace import Clock
 
 _MOST: Final = 2 * MAX_BODY
 """Bytes: a mail that came as a callback may be longer in our own JSON."""
@@ -28,14 +27,13 @@ class InternalServer:
     room, 401 wrong signature, 400 no mail.
 
     Args:
-        take: offers a mail to this pod's own listeners (`Router.take`).
-        owner_of: the pod that has a slot now.
+        taker: takes the mails of this pod's own users (the router).
         now: Unix seconds.
     """
 
-    def __init__(self, take: Local, owner_of: OwnerOf, key: HandoverKey, now: Callable[[], float] = time.time) -> None:
-        self._offer = take
-        self._owner_of = owner_of
+    def __init__(self, taker: MailTaker, owners: Owners, key: HandoverKey, now: Clock = time.time) -> None:
+        self._taker = taker
+        self._owners = owners
         self._key = key
         self._now = now
         app = web.Application(client_max_size=_MOST)
@@ -72,7 +70,7 @@ class InternalServer:
         return self._take(mail)
 
     def _take(self, mail: NewMail) -> web.Response:
-        match self._offer(mail):
+        match self._taker.take(mail):
             case TakeResult.TAKEN:
                 return _answer("taken", 202)
             case TakeResult.DENIED:
@@ -82,7 +80,7 @@ class InternalServer:
             case TakeResult.BUSY:
                 return _answer("full", 503)
             case TakeResult.NOT_MINE:
-                return _answer("not_mine", 409, self._owner_of(slot_of(mail.context_id, mail.user_id)))
+                return _answer("not_mine", 409, self._owners.owner_of(slot_of(mail.context_id, mail.user_id)))
 
 
 def _answer(outcome: str, status: int, owner: str | None = None) -> web.Response:

@@ -12,7 +12,7 @@ import os
 import time
 import zlib
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -22,6 +22,7 @@ import structlog
 
 from mailpush.listener.mails import metrics
 from mailpush.notifications.notification import NewMail
+from mailpush.work.pace import Clock
 
 log = structlog.get_logger(__name__)
 
@@ -64,7 +65,7 @@ class Journal:
         segment_bytes: int = SEGMENT_BYTES,
         most_segments: int = MOST_SEGMENTS,
         most_pending_bytes: int = MOST_PENDING_BYTES,
-        now: Callable[[], float] = time.time,
+        now: Clock = time.time,
     ) -> None:
         """Opens what an earlier process left in `folder`.
 

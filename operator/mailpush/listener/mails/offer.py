@@ -1,7 +1,7 @@
 """What becomes of a new mail that is offered to a pod: what callback, hand-over and supervisor agree on."""
 
-from collections.abc import Callable
 from enum import Enum
+from typing import Protocol
 
 from mailpush.notifications.notification import NewMail
 
@@ -16,5 +16,15 @@ class TakeResult(Enum):
     DENIED = "denied"  # ours, but nobody is notified: suspended, no allowed client, ...
 
 
-Local = Callable[[NewMail], TakeResult]
-"""Offers a new mail to this pod's own listeners. Never blocks, never raises."""
+class MailTaker(Protocol):
+    """Takes new mails of this pod's users: the supervisor, or the router that keeps the journal before it."""
+
+    def take(self, mail: NewMail) -> TakeResult:
+        """Offers the mail to this pod's users. Never blocks, never raises."""
+
+
+class Owners(Protocol):
+    """Knows which pod owns which slot: the shards."""
+
+    def owner_of(self, slot: int) -> str | None:
+        """The name of the pod that owns the slot now, None where this pod knows of none."""

@@ -1,40 +1,32 @@
 """Mails that this pod's dispatcher has taken stay in the journal until their user has none open any more.
 
 The dispatcher lives in memory only: a container that is killed while a target is slow or down must find them again.
-They are told again under the same ids, so a target that has taken one is not told twice (protocol P13).
+The next process dispatches them again under the same ids, so a target that has taken one does not get it twice
+(protocol P13).
 """
 
 import asyncio
-from collections.abc import Callable, Set
-from typing import Final
+from collections.abc import Set
+from typing import Final, Protocol
 
 from mailpush.listener.mails.journal import Entry, Journal
-from mailpush.notifications.dispatcher import Dispatcher
-
-OpenUsers = Callable[[], Set[tuple[int, int]]]
-"""Context and user of those who have notifications open at the moment."""
 
 SWEEP_SECONDS: Final = 1.0
 
 
-def open_users(dispatcher: Dispatcher) -> Set[tuple[int, int]]:
-    """The users with notifications open at `dispatcher`, in one look over its queues."""
-    found: set[tuple[int, int]] = set()
+class OpenNotifications(Protocol):
+    """The part of the dispatcher that is needed here."""
 
-    def note(context_id: int, user_id: int) -> bool:
-        found.add((context_id, user_id))
-        return False
-
-    dispatcher.pending_for(note)
-    return found
+    def open_users(self) -> Set[tuple[int, int]]:
+        """Context and user of those who have notifications open at the moment."""
 
 
 class OpenEntries:
-    """Journal entries of mails that are being told. `sweep` closes those of users with nothing open."""
+    """Journal entries of mails whose notifications are open. `sweep` closes those of users with nothing open."""
 
-    def __init__(self, journal: Journal, open_now: OpenUsers) -> None:
+    def __init__(self, journal: Journal, notifications: OpenNotifications) -> None:
         self._journal = journal
-        self._open_now = open_now
+        self._notifications = notifications
         self._entries: dict[tuple[int, int], list[Entry]] = {}
 
     def add(self, entry: Entry) -> None:
@@ -43,7 +35,7 @@ class OpenEntries:
     def sweep(self) -> None:
         if not self._entries:
             return
-        still = self._open_now()
+        still = self._notifications.open_users()
         for user in [user for user in self._entries if user not in still]:
             for entry in self._entries.pop(user):
                 self._journal.done(entry)

@@ -14,6 +14,7 @@ from aiohttp import ClientError, ClientSession, ClientTimeout, TCPConnector
 
 from mailpush.names import INTERNAL_EVENTS_PATH
 from mailpush.notifications.notification import NewMail
+from mailpush.work.pace import Clock
 
 log = structlog.get_logger(__name__)
 
@@ -44,7 +45,7 @@ class HandoverKey:
         read: gives the key's bytes; raises OSError where there is none.
     """
 
-    def __init__(self, read: Callable[[], bytes], clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, read: Callable[[], bytes], clock: Clock = time.monotonic) -> None:
         self._read = read
         self._clock = clock
         self._keys: tuple[bytes, ...] = ()
@@ -86,8 +87,8 @@ def verify(keys: tuple[bytes, ...], timestamp: str | None, signature: str | None
     return any(hmac.compare_digest(sign(key, timestamp, body).encode("ascii"), given) for key in keys)
 
 
-class Answer(Enum):
-    """What a pod said to a mail that was handed to it."""
+class PeerVerdict(Enum):
+    """What another pod has done with a mail that was handed to it."""
 
     TAKEN = "taken"
     NOT_MINE = "not_mine"
@@ -100,7 +101,7 @@ class Answer(Enum):
 class PeerAnswer:
     """`owner`: the pod that has the user, as the one that does not have it knows it."""
 
-    answer: Answer
+    verdict: PeerVerdict
     owner: str | None = None
 
 
@@ -117,7 +118,7 @@ class Peers:
         key: HandoverKey,
         *,
         answer_seconds: float = ANSWER_SECONDS,
-        now: Callable[[], float] = time.time,
+        now: Clock = time.time,
     ) -> None:
         self._url = url
         self._key = key
@@ -136,7 +137,7 @@ class Peers:
             keys = self._key.all()
         except KeyUnavailableError as error:
             log.warning("handover_key_missing", error=str(error))
-            return PeerAnswer(Answer.REFUSED)
+            return PeerAnswer(PeerVerdict.REFUSED)
         try:
             for key in keys:
                 status, answer = await self._post(pod, body, key)
@@ -145,7 +146,7 @@ class Peers:
             return _answer_of(status, answer)
         except (ClientError, TimeoutError, OSError, ValueError) as error:
             log.info("handover_unreachable", pod=pod, error=type(error).__name__)
-            return PeerAnswer(Answer.UNREACHABLE)
+            return PeerAnswer(PeerVerdict.UNREACHABLE)
 
     async def _post(self, pod: str, body: bytes, key: bytes) -> tuple[int, bytes]:
         timestamp = str(int(self._now()))
@@ -166,14 +167,14 @@ class Peers:
 def _answer_of(status: int, body: bytes) -> PeerAnswer:
     match status:
         case 202:
-            return PeerAnswer(Answer.TAKEN)
+            return PeerAnswer(PeerVerdict.TAKEN)
         case 404:
-            return PeerAnswer(Answer.UNKNOWN_USER)
+            return PeerAnswer(PeerVerdict.UNKNOWN_USER)
         case 409:
             try:
-                return PeerAnswer(Answer.NOT_MINE, _decode_owner(body).get("owner"))
+                return PeerAnswer(PeerVerdict.NOT_MINE, _decode_owner(body).get("owner"))
             except msgspec.DecodeError:
-                return PeerAnswer(Answer.NOT_MINE)
+                return PeerAnswer(PeerVerdict.NOT_MINE)
         case _:
             log.warning("handover_refused", status=status)
-            return PeerAnswer(Answer.REFUSED)
+            return PeerAnswer(PeerVerdict.REFUSED)

@@ -7,7 +7,6 @@ it until its own listeners or the owner's have taken it, follows the user when i
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -15,17 +14,14 @@ import structlog
 
 from mailpush.listener.mails import metrics
 from mailpush.listener.mails.inbox import Inbox, Item
-from mailpush.listener.mails.offer import Local, TakeResult
+from mailpush.listener.mails.offer import MailTaker, Owners, TakeResult
 from mailpush.listener.mails.open_entries import OpenEntries
-from mailpush.listener.mails.peers import Answer, PeerAnswer, Peers
+from mailpush.listener.mails.peers import PeerAnswer, Peers, PeerVerdict
 from mailpush.notifications.notification import NewMail
 from mailpush.sharding.slots import slot_of
 from mailpush.work.pace import Backoff, Clock
 
 log = structlog.get_logger(__name__)
-
-OwnerOf = Callable[[int], str | None]
-"""The name of the pod that owns a slot now, as far as is known here."""
 
 RETRY: Final = Backoff(0.1, 5.0)
 SENDS_TO_ONE: Final = 4
@@ -54,7 +50,7 @@ class Router:
     Args:
         me: this pod's name.
         open_entries: swept while the router runs.
-        local: offers a mail to this pod's own listeners.
+        own_users: takes the mails of this pod's own users.
         clock: monotonic seconds.
     """
 
@@ -64,16 +60,16 @@ class Router:
         me: str,
         inbox: Inbox,
         open_entries: OpenEntries,
-        local: Local,
-        owner_of: OwnerOf,
+        own_users: MailTaker,
+        owners: Owners,
         peers: Peers,
         clock: Clock = time.monotonic,
     ) -> None:
         self._me = me
         self._inbox = inbox
         self._open_entries = open_entries
-        self._local = local
-        self._owner_of = owner_of
+        self._own_users = own_users
+        self._owners = owners
         self._peers = peers
         self._clock = clock
         self._state: dict[str, _Peer] = {}
@@ -87,7 +83,7 @@ class Router:
         entry = self._inbox.record(mail)
         if entry is None:
             return TakeResult.BUSY
-        result = self._local(mail)
+        result = self._own_users.take(mail)
         if result is TakeResult.TAKEN:
             self._inbox.keep(entry)
         else:
@@ -124,11 +120,11 @@ class Router:
             log.warning("handover_expired", context=mail.context_id, user=mail.user_id)
             self._inbox.finish(item, "expired")
             return
-        result = self._local(mail)
+        result = self._own_users.take(mail)
         if result in _OUTCOMES:
             self._inbox.finish(item, _OUTCOMES[result])
             return
-        owner = item.hint or self._owner_of(slot_of(mail.context_id, mail.user_id))
+        owner = item.hint or self._owners.owner_of(slot_of(mail.context_id, mail.user_id))
         item.hint = None
         if owner is None or owner == self._me or result is TakeResult.BUSY:
             self._retry(item)  # nobody has it, or we are to have it and cannot take it yet
@@ -139,7 +135,7 @@ class Router:
         peer = self._state.setdefault(owner, _Peer())
         rest = peer.rest_until - self._clock()
         if rest > 0:
-            self._inbox.later(item, rest)  # and then the owner is looked up anew
+            self._inbox.later(item, rest)  # the next try looks the owner up anew
         elif peer.sending >= (1 if peer.failures else SENDS_TO_ONE):
             peer.waiting.append(item)
         else:
@@ -160,7 +156,7 @@ class Router:
                 self._state.pop(owner, None)
 
     def _answered(self, item: Item, peer: _Peer, answer: PeerAnswer) -> None:
-        if answer.answer is Answer.UNREACHABLE:
+        if answer.verdict is PeerVerdict.UNREACHABLE:
             metrics.HANDOVERS.labels("unreachable").inc()
             if peer.rest_until <= (now := self._clock()):  # of those that were on their way together, one counts
                 peer.failures += 1
@@ -168,12 +164,12 @@ class Router:
             self._retry(item)
             return
         peer.failures, peer.rest_until = 0, 0.0
-        match answer.answer:
-            case Answer.TAKEN:
+        match answer.verdict:
+            case PeerVerdict.TAKEN:
                 self._inbox.finish(item, "handed_over")
-            case Answer.UNKNOWN_USER:
+            case PeerVerdict.UNKNOWN_USER:
                 self._inbox.finish(item, "unknown_user")
-            case Answer.NOT_MINE:
+            case PeerVerdict.NOT_MINE:
                 item.hint = answer.owner if answer.owner != self._me else None
                 self._retry(item)
             case _:

@@ -2,7 +2,6 @@
 
 import asyncio
 import copy
-from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -16,7 +15,7 @@ from mailpush.sharding.leases import Ack, Holder, LeaseState, lease_annotations,
 from mailpush.sharding.rights import Right
 from mailpush.sharding.shardmap import PodRef
 from mailpush.work.clock import Clock, boottime
-from mailpush.work.pace import Backoff
+from mailpush.work.pace import Backoff, Sleep, set_within
 
 # Below the 3 s between renewals, so that a request that hangs costs one renewal and not the right.
 ANSWER_SECONDS: Final = 2.5
@@ -42,7 +41,7 @@ class LeaseKeeper:
         nonce: str,
         *,
         clock: Clock = boottime,
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        sleep: Sleep = asyncio.sleep,
     ) -> None:
         self.holder = Holder(me.name, me.uid, nonce)
         self.right = right
@@ -102,7 +101,7 @@ class LeaseKeeper:
                 if before is not None:
                     log.info("lease_taken", lease=self._me.name, holder=str(self.holder), threshold=before.threshold)
                     return before
-            await self._pause(TAKE_EVERY_SECONDS)
+            await set_within(self._wake, TAKE_EVERY_SECONDS)
 
     async def keep(self) -> None:
         """Renews until cancelled.
@@ -115,7 +114,7 @@ class LeaseKeeper:
             if failures:
                 await self._sleep(RETRY.after(failures))
             else:
-                await self._pause(self.right.renewal_due_in(self._clock()))
+                await set_within(self._wake, self.right.renewal_due_in(self._clock()))
             if not self.right.may_renew(self._clock()):
                 await self._sleep(0.1)  # the main loop hangs or was paused: it has to show first that it goes on
                 continue
@@ -222,13 +221,6 @@ class LeaseKeeper:
                 return await self._kube.get(resource, self._namespace, self._me.name)
         except TimeoutError:
             raise UnreachableError(f"GET {resource.plural}: no answer within {ANSWER_SECONDS} s") from None
-
-    async def _pause(self, seconds: float) -> None:
-        try:
-            async with asyncio.timeout(seconds):
-                await self._wake.wait()
-        except TimeoutError:
-            pass
 
     def _remaining(self) -> float:
         return self.right.remaining(self._clock())

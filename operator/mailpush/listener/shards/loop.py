@@ -1,12 +1,13 @@
 """The loop that keeps this pod's slots by the shard map: stop, then ack, then start (protocol P6, P7)."""
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Final, Protocol
 
 import structlog
 
 from mailpush import names
+from mailpush.http.health import Pulse
 from mailpush.kube.client import Kube, Object
 from mailpush.kube.reflector import Change, Reflector
 from mailpush.kube.resources import LEASE, SHARD_MAP
@@ -24,7 +25,7 @@ log = structlog.get_logger(__name__)
 
 
 class SlotKeeping(Protocol):
-    """What is needed of the supervisor."""
+    """The part of the supervisor that the loop drives."""
 
     def start_slots(self, slots: Iterable[int], epoch: int) -> None: ...
 
@@ -33,13 +34,26 @@ class SlotKeeping(Protocol):
     def counts(self) -> tuple[dict[str, int], dict[str, int]]: ...
 
 
+class WaitsForOwners(Protocol):
+    """The mails that wait for the owner of their user: the inbox."""
+
+    def ownership_changed(self) -> None:
+        """Slots may have another owner."""
+
+
+class KnowsUsers(Protocol):
+    """The users of the MailPushConfig."""
+
+    def listed(self) -> bool:
+        """Whether all users have been read once."""
+
+
 class Shards:
     """Reads the ShardMap and the pods' Leases, and drives the supervisor.
 
     Args:
-        warm: whether the users are known; no slot is started before.
-        moved: called whenever slots may have another owner.
-        tick: called at each turn of the loop.
+        users: no slot starts before they are listed.
+        pulse: the loop beats at each turn.
     """
 
     def __init__(
@@ -49,18 +63,18 @@ class Shards:
         keeper: LeaseKeeper,
         supervisor: SlotKeeping,
         *,
-        warm: Callable[[], bool],
-        moved: Callable[[], None],
-        tick: Callable[[], None] = lambda: None,
+        users: KnowsUsers,
+        mails: WaitsForOwners,
+        pulse: Pulse,
         clock: Clock = boottime,
     ) -> None:
         self._me = me
         self._config = config
         self._keeper = keeper
         self._supervisor = supervisor
-        self._warm = warm
-        self._moved = moved
-        self._tick = tick
+        self._users = users
+        self._mails = mails
+        self._pulse = pulse
         self._clock = clock
         self._ownership: Ownership | None = None
         self._map: ShardMap | None = None
@@ -101,7 +115,7 @@ class Shards:
         if self._ownership is not None:
             self._ownership.observe_map(self._map_uid, shard_map)
         self.wake()
-        self._moved()
+        self._mails.ownership_changed()
 
     def observe_lease(self, change: Change, obj: Object) -> None:
         name = obj["metadata"]["name"]
@@ -117,7 +131,7 @@ class Shards:
             self._ownership.observe_lease(name, lease)
         if self._moves and lease is not None and (before is None or before.released_through < lease.released_through):
             self.wake()
-            self._moved()
+            self._mails.ownership_changed()
 
     def begin(self, start: LeaseState) -> None:
         """The Lease is ours; `start` is what it said before. From now on slots may be started."""
@@ -157,7 +171,7 @@ class Shards:
         """Until cancelled. A fault in it is the process's end: slots that nobody keeps must not look kept."""
         async with asyncio.TaskGroup() as group:
             while True:
-                self._tick()
+                self._pulse.beat("shards")
                 self._keeper.right.ticked(self._clock())
                 self._wake.clear()
                 if self._ownership is not None:
@@ -180,13 +194,13 @@ class Shards:
         if ending:
             self._stopping |= ending
             group.create_task(self._stop(ownership, ending))
-        if self._warm() and self._keeper.right.holds(self._clock()):
+        if self._users.listed() and self._keeper.right.holds(self._clock()):
             beginning = ownership.to_start() - self._stopping
             if beginning:
                 ownership.started(beginning)
                 self._supervisor.start_slots(beginning, ownership.epoch)
                 log.info("slots_started", slots=_short(beginning), count=len(beginning), epoch=ownership.epoch)
-                self._moved()
+                self._mails.ownership_changed()
         if not ownership.running:
             self._empty.set()
         else:
@@ -200,7 +214,7 @@ class Shards:
         log.info("slots_stopped", slots=_short(slots), count=len(slots), epoch=ownership.epoch)
         self._publish(ownership)
         self.wake()
-        self._moved()
+        self._mails.ownership_changed()
 
     def _publish(self, ownership: Ownership) -> None:
         self._keeper.ack(ownership.ack())

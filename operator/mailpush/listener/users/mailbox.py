@@ -2,7 +2,6 @@
 
 import asyncio
 import random
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, cast
 
@@ -15,6 +14,7 @@ from mailpush.kube.resources import SECRET
 from mailpush.listener.mechanisms.base import Mailbox
 from mailpush.listener.users.watch import User
 from mailpush.properties.settings import ServerSettings, Settings
+from mailpush.work.clock import Clock, boottime
 
 KEPT_SECONDS: Final = 300.0
 ANSWER_SECONDS: Final = 10.0
@@ -29,7 +29,7 @@ class _Kept:
 class UserSecrets:
     """Reads users' Secrets by name (a listener may `get`, not list or watch them) and keeps them some minutes."""
 
-    def __init__(self, kube: Kube, namespace: str, clock: Callable[[], float]) -> None:
+    def __init__(self, kube: Kube, namespace: str, clock: Clock = boottime) -> None:
         self._kube = kube
         self._namespace = namespace
         self._clock = clock

@@ -1,7 +1,6 @@
 """Other PushUsers of the same user: a mail server holds one registration of a user, whoever of them made it."""
 
-from collections.abc import Awaitable, Callable
-from typing import Final
+from typing import Final, Protocol
 
 from pydantic import ValidationError
 
@@ -15,8 +14,12 @@ from mailpush.work.clock import Clock, boottime
 KNOWN_SECONDS: Final = 1.0
 """Short: a user may move as soon as its new MailPushConfig is there."""
 
-Needed = Callable[[User], Awaitable[bool]]
-"""Whether another PushUser needs the registration of the given one. May raise KubeError."""
+
+class OtherPushUsers(Protocol):
+    """Knows of the other PushUsers of a user."""
+
+    async def need(self, user: User, /) -> bool:
+        """Whether another PushUser needs the registration of `user` at the mail server. Raises KubeError."""
 
 
 class Siblings:
@@ -35,7 +38,7 @@ class Siblings:
         self._looked = float("-inf")
 
     async def need(self, user: User) -> bool:
-        """As `Needed`. One that is deleted, suspended or without a client needs nothing."""
+        """As `OtherPushUsers`. One that is deleted, suspended or without a client needs nothing."""
         for config in await self._other_configs():
             name = names.push_user_name(config, user.spec.context_id, user.spec.user_id)
             try:
@@ -56,6 +59,8 @@ class Siblings:
         return self._others
 
 
-async def nobody_else(_: User) -> bool:
+class NoSiblings:
     """For where there can be only one."""
-    return False
+
+    async def need(self, _user: User, /) -> bool:
+        return False

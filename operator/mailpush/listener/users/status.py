@@ -1,10 +1,10 @@
 """What a PushUser's status says of its listener, and who writes it: the owning pod, by apply."""
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, Protocol
 
 import structlog
 
@@ -84,6 +84,18 @@ def _verdicts(outcome: Outcome) -> tuple[Verdict, Verdict]:
     )
 
 
+class KnownUsers(Protocol):
+    """The users as last read."""
+
+    def get(self, key: UserKey, /) -> User | None: ...
+
+
+class WritePermission(Protocol):
+    """Knows whether this pod has its right (P5)."""
+
+    def may_write(self) -> bool: ...
+
+
 class StatusWriter:
     """Writes statuses in the background: the latest of each user, at a bounded rate, only while the pod may."""
 
@@ -92,16 +104,16 @@ class StatusWriter:
         kube: Kube,
         namespace: str,
         pod: str,
-        find: Callable[[UserKey], User | None],
-        may_write: Callable[[], bool],
+        users: KnownUsers,
+        permission: WritePermission,
         *,
         per_second: float = WRITES_PER_SECOND,
     ) -> None:
         self._kube = kube
         self._namespace = namespace
         self._pod = pod
-        self._find = find
-        self._may_write = may_write
+        self._users = users
+        self._permission = permission
         self._pace = Pace(per_second, 1)
         self._pending: dict[UserKey, Outcome] = {}
         self._sent: dict[UserKey, tuple[Outcome, list[Condition]]] = {}
@@ -132,7 +144,7 @@ class StatusWriter:
             await self._wake.wait()
             self._wake.clear()
             while self._pending:
-                if not self._may_write():
+                if not self._permission.may_write():
                     await asyncio.sleep(0.5)
                     continue
                 key = next((key for key in self._pending if key not in self._in_flight), None)
@@ -154,7 +166,7 @@ class StatusWriter:
             log.warning("statuses_not_written", users=len(self._pending))
 
     def _send(self, key: UserKey, outcome: Outcome) -> None:
-        user = self._find(key)
+        user = self._users.get(key)
         if user is None or (user.status.owner_epoch or 0) > outcome.epoch:
             return  # gone, or a later owner has written
         before = self._sent.get(key)

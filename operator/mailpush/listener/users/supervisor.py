@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Final, Protocol
 
 import structlog
@@ -11,8 +11,8 @@ from mailpush.listener.mails.offer import TakeResult
 from mailpush.listener.mechanisms.base import Health
 from mailpush.listener.users.mailbox import UserSecrets
 from mailpush.listener.users.metrics import ListenerCount
-from mailpush.listener.users.siblings import Needed, nobody_else
-from mailpush.listener.users.status import Outcome, StatusWriter
+from mailpush.listener.users.siblings import NoSiblings, OtherPushUsers
+from mailpush.listener.users.status import Outcome, StatusWriter, WritePermission
 from mailpush.listener.users.user_listener import Site, UserListener
 from mailpush.listener.users.watch import UserKey, Users
 from mailpush.notifications.dispatcher import Dispatched, Undelivered, Wanted
@@ -36,13 +36,18 @@ class Dispatching(Protocol):
     async def settle(self, wanted: Wanted, grace: float) -> list[Undelivered]: ...
 
 
+class NextOwners(Protocol):
+    """Brings mails to the next owners of their users: the inbox."""
+
+    def give_back(self, rest: Undelivered) -> None: ...
+
+
 class Supervisor:
     """Owns one UserListener per user of the owned slots.
 
     Args:
-        undelivered: takes mails that were dispatched and not told when their users were released: for the next owner.
-        may_act: whether the pod has its right (P5). Without it what runs goes on, and nothing begins or ends.
-        needed: as UserListener's.
+        next_owners: takes mails that still have open notifications when this pod releases their users.
+        permission: whether the pod has its right (P5). Without it what runs goes on, and nothing begins or ends.
     """
 
     def __init__(
@@ -52,17 +57,17 @@ class Supervisor:
         statuses: StatusWriter,
         dispatcher: Dispatching,
         *,
-        undelivered: Callable[[Undelivered], None],
-        may_act: Callable[[], bool],
-        needed: Needed = nobody_else,
+        next_owners: NextOwners,
+        permission: WritePermission,
+        siblings: OtherPushUsers | None = None,
     ) -> None:
         self._users = users
         self._secrets = secrets
         self._statuses = statuses
         self._dispatcher = dispatcher
-        self._undelivered = undelivered
-        self._may_act = may_act
-        self._needed = needed
+        self._next_owners = next_owners
+        self._permission = permission
+        self._siblings = siblings or NoSiblings()
         self._site: Site | None = None
         self._epochs: dict[int, int] = {}
         """The owned slots, with the epoch of the map under which they came."""
@@ -101,7 +106,7 @@ class Supervisor:
             *(self._stop(key) for key in keys),
         )
         for rest in await self._dispatcher.settle(lambda *key: slot_of(*key) in ending, SETTLE_SECONDS):
-            self._undelivered(rest)
+            self._next_owners.give_back(rest)
 
     async def close(self) -> None:
         """The end of the process: all slots as in `stop_slots`."""
@@ -110,7 +115,7 @@ class Supervisor:
 
     # -- a mail has arrived
 
-    def local(self, mail: NewMail) -> TakeResult:
+    def take(self, mail: NewMail) -> TakeResult:
         """Offers a mail to this pod's own users."""
         key = (mail.context_id, mail.user_id)
         if slot_of(*key) not in self._epochs:
@@ -160,7 +165,7 @@ class Supervisor:
         slot = slot_of(*key)
         if site is None or slot not in self._epochs:
             return
-        if not self._may_act():
+        if not self._permission.may_write():
             # A pod that was paused would unregister users who have another owner, and were registered anew by it.
             self._work.add_after(key, RIGHT_SECONDS)
             return
@@ -174,14 +179,7 @@ class Supervisor:
                 self._count.forget(key)
             return
         if listener is None:
-            listener = UserListener(
-                key,
-                self._epochs[slot],
-                report=self._reported,
-                again=self._work.add,
-                on_mail=self._mail,
-                needed=self._needed,
-            )
+            listener = UserListener(key, self._epochs[slot], self, self._siblings)
             self._listeners[key] = listener
         again = await listener.reconcile(user, site, self._secrets)
         if again is not None:
@@ -200,7 +198,9 @@ class Supervisor:
             # `stopped` is set, so that whatever still hangs there cannot tell anybody of anything.
             log.exception("listener_hangs", context=key[0], user=key[1])
 
-    def _reported(self, key: UserKey, outcome: Outcome, health: Health | None) -> None:
+    # -- what the listeners report
+
+    def reported(self, key: UserKey, outcome: Outcome, health: Health | None) -> None:
         if slot_of(*key) not in self._epochs:
             return  # being released: the status is the next owner's
         if outcome.mechanism is not None and health is not None:
@@ -209,6 +209,10 @@ class Supervisor:
             self._count.forget(key)
         self._statuses.submit(key, outcome)
 
-    def _mail(self, mail: NewMail) -> None:
-        """From a mechanism that sees mails itself: only of users who run here."""
-        self.local(mail)
+    def look_again(self, key: UserKey) -> None:
+        """The mechanism has given up, so the next is to have its turn."""
+        self._work.add(key)
+
+    def mail_seen(self, mail: NewMail) -> None:
+        """A mechanism sees mails itself: take only those of users who run here."""
+        self.take(mail)

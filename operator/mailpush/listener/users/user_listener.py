@@ -1,9 +1,9 @@
 """One user of this pod: decided, started by the first mechanism that starts, stopped, unregistered."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 import structlog
 
@@ -11,10 +11,10 @@ from mailpush.credentials.user_secret import UserSecret
 from mailpush.decision import POD_EXCLUDED, Decision, Placement, SiteFacts, decide, user_facts
 from mailpush.imap.errors import ImapAuthError, ImapError
 from mailpush.kube.errors import KubeError
-from mailpush.listener.mechanisms.base import Health, Listener, MailArrived, Mailbox, Mechanism, State
+from mailpush.listener.mechanisms.base import Health, Listener, Mailbox, Mechanism, State
 from mailpush.listener.mechanisms.budget import AuthFailuresHighError
 from mailpush.listener.users.mailbox import UserSecrets, mailbox_of, secret_name
-from mailpush.listener.users.siblings import Needed, nobody_else
+from mailpush.listener.users.siblings import OtherPushUsers
 from mailpush.listener.users.status import Outcome
 from mailpush.listener.users.watch import User, UserKey
 from mailpush.notifications.notification import NewMail
@@ -58,8 +58,21 @@ class Site:
         return Placement(slot, owner=self.pod, allowed=self.pod_allowed, here=self.pod)
 
 
+class ListenerOwner(Protocol):
+    """The supervisor, as one user's listener sees it."""
+
+    def reported(self, key: UserKey, outcome: Outcome, health: Health | None) -> None:
+        """There is a new outcome."""
+
+    def look_again(self, key: UserKey) -> None:
+        """The mechanism has given up: `reconcile` is to be called."""
+
+    def mail_seen(self, mail: NewMail) -> None:
+        """The mechanism has seen a new mail of the user."""
+
+
 @dataclass(slots=True)
-class Running:
+class _Attached:
     mechanism: Mechanism
     mailbox: Mailbox
     listener: Listener
@@ -70,32 +83,19 @@ class UserListener:
 
     Args:
         epoch: of the shard map under which the pod got the user's slot.
-        report: takes each new outcome.
-        again: asks for a `reconcile`, since the mechanism has given up.
-        needed: whether the user's registration at the mail server has to stay, for another PushUser of the user.
+        siblings: whether the user's registration at the mail server has to stay, for another PushUser of the user.
     """
 
-    def __init__(
-        self,
-        key: UserKey,
-        epoch: int,
-        *,
-        report: Callable[[UserKey, Outcome, Health | None], None],
-        again: Callable[[UserKey], None],
-        on_mail: MailArrived,
-        needed: Needed = nobody_else,
-    ) -> None:
+    def __init__(self, key: UserKey, epoch: int, owner: ListenerOwner, siblings: OtherPushUsers) -> None:
         self.key = key
         self.outcome: Outcome | None = None
         self.clients: tuple[str, ...] | None = None
         """The clients that are to be told of the user's mails; None while undecided, empty where denied."""
         self.stopped = False
         self._epoch = epoch
-        self._report = report
-        self._again = again
-        self._on_mail = on_mail
-        self._needed = needed
-        self._running: Running | None = None
+        self._owner = owner
+        self._siblings = siblings
+        self._running: _Attached | None = None
         self._leaving: Listener | None = None
         self._passed_over: set[str] = set()
         self._unregistered = False
@@ -170,7 +170,7 @@ class UserListener:
             # OX takes the registration away as well, so that Dovecot does not call for nothing. Where that does not
             # work, its calls stay without effect.
             async with asyncio.timeout(FAREWELL_SECONDS):
-                if not await self._needed(user):
+                if not await self._siblings.need(user):
                     await self._leaving.unregister()
         except (ImapError, AuthFailuresHighError, KubeError, TimeoutError) as error:
             log.info("registration_left_behind", reason=decision.reason, error=type(error).__name__)
@@ -183,7 +183,7 @@ class UserListener:
         mechanism = self._choose(decision, site)
         if running is not None and running.mechanism is mechanism and running.mailbox == mailbox:
             if self.outcome is not None:
-                self._report(self.key, self.outcome, running.listener.health)
+                self._owner.reported(self.key, self.outcome, running.listener.health)
             return
         await self._end()
         await self._start(mechanism, mailbox).start()
@@ -200,19 +200,19 @@ class UserListener:
         return site.mechanisms[(left or decision.mechanisms)[0]]
 
     def _start(self, mechanism: Mechanism, mailbox: Mailbox) -> Listener:
-        running: Running | None = None
+        running: _Attached | None = None
 
         def health_changed(_: UserKey, health: Health) -> None:
             if running is None or running is self._running:
                 self._health(mechanism.name, health)
 
-        running = Running(mechanism, mailbox, mechanism.listener(mailbox, health_changed, self._mail))
+        running = _Attached(mechanism, mailbox, mechanism.listener(mailbox, health_changed, self._mail))
         self._running = running
         return running.listener
 
     def _mail(self, mail: NewMail) -> None:
         if not self.stopped:
-            self._on_mail(mail)
+            self._owner.mail_seen(mail)
 
     def _health(self, mechanism: str, health: Health) -> None:
         if self.stopped:
@@ -224,14 +224,14 @@ class UserListener:
         elif health.state is State.FAILED:
             self._say(Outcome("False", health.reason, health.message, mechanism, self._epoch), health)
             if health.reason in CANNOT_START or health.reason == AUTHENTICATION_FAILED:
-                self._again(self.key)
+                self._owner.look_again(self.key)
 
     async def _unregister(self, user: User, site: Site, secret: UserSecret | None) -> float | None:
         """Takes the registration at the server away, and says so; the operator then takes the finalizer away."""
         self.clients = ()
         if self._unregistered:
             if self.outcome is not None:
-                self._report(self.key, self.outcome, None)
+                self._owner.reported(self.key, self.outcome, None)
             return None
         running = self._running
         if running is not None and running.mechanism.name == DOVECOT:
@@ -246,7 +246,7 @@ class UserListener:
         try:
             async with asyncio.timeout(UNREGISTER_SECONDS):
                 if self._leaving is not None:
-                    if await self._needed(user):
+                    if await self._siblings.need(user):
                         message = "the registration at the mail server stays, for another PushUser of this user"
                     else:
                         await self._leaving.unregister()
@@ -289,4 +289,4 @@ class UserListener:
 
     def _say(self, outcome: Outcome, health: Health | None = None) -> None:
         self.outcome = outcome
-        self._report(self.key, outcome, health)
+        self._owner.reported(self.key, outcome, health)

@@ -1,6 +1,6 @@
 """The push users of this pod's MailPushConfig, as the API has them, by their slot."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any, Protocol, Self
 
@@ -61,17 +61,24 @@ class User:
 
 
 class UserObserver(Protocol):
-    """Who acts on users."""
+    """The supervisor, as the users see it."""
 
     def user_changed(self, key: UserKey) -> None:
         """The PushUser has come, changed or gone."""
 
 
+class ListObserver(Protocol):
+    """The applied settings, as the users see them."""
+
+    def users_listed(self) -> None:
+        """All users have been read, for the first time or anew."""
+
+
 class Users:
     """All push users of one MailPushConfig.
 
-    That a user is gone means only that this pod has nothing to do with it any more: one that is to be unregistered is
-    seen with a deletionTimestamp before.
+    A user that is gone means only that this pod has nothing to do with it any more: one that is to be unregistered
+    shows a deletionTimestamp first.
     """
 
     def __init__(self, config: str) -> None:
@@ -83,17 +90,17 @@ class Users:
         self._broken: set[str] = set()
 
     def notify(self, observer: UserObserver) -> None:
-        """`observer` hears of each change from now on."""
+        """`observer` learns each key that comes, changes or goes from now on."""
         self._observer = observer
 
     def listed(self) -> bool:
         """Whether all users have been read once."""
         return self._listed
 
-    def reflector(self, kube: Kube, namespace: str, on_listed: Callable[[], None]) -> Reflector:
+    def reflector(self, kube: Kube, namespace: str, observer: ListObserver) -> Reflector:
         def all_read() -> None:
             self._listed = True
-            on_listed()
+            observer.users_listed()
 
         return Reflector(
             kube,

@@ -27,12 +27,34 @@ EVENT: dict[str, Any] = {
 
 
 @dataclass
+class Login:
+    now: CallbackSettings
+
+    def callback_login(self) -> CallbackSettings:
+        return self.now
+
+
+@dataclass
+class Queue:
+    taken: list[NewMail] = field(default_factory=list)
+    room: bool = True
+
+    def offer(self, mail: NewMail) -> bool:
+        if self.room:
+            self.taken.append(mail)
+        return self.room
+
+
+@dataclass
 class Site:
     session: aiohttp.ClientSession
     ingress: Ingress
-    taken: list[NewMail]
-    settings: list[CallbackSettings]
-    room: list[bool] = field(default_factory=lambda: [True])
+    login: Login
+    queue: Queue
+
+    @property
+    def taken(self) -> list[NewMail]:
+        return self.queue.taken
 
     @property
     def base(self) -> str:
@@ -53,19 +75,12 @@ def basic(login: str, password: str) -> str:
 
 @pytest.fixture
 async def site() -> AsyncIterator[Site]:
-    taken: list[NewMail] = []
-    settings = [CallbackSettings("ntf", "pä55")]
-    room = [True]
-
-    def offer(mail: NewMail) -> bool:
-        if room[0]:
-            taken.append(mail)
-        return room[0]
-
-    ingress = Ingress(lambda: settings[0], offer)
+    queue = Queue()
+    login = Login(CallbackSettings("ntf", "pä55"))
+    ingress = Ingress(login, queue)
     await ingress.start("127.0.0.1", 0)
     async with aiohttp.ClientSession() as session:
-        yield Site(session, ingress, taken, settings, room)
+        yield Site(session, ingress, login, queue)
     await ingress.close()
 
 
@@ -118,12 +133,12 @@ async def test_without_the_right_login_nobody_is_let_in(site: Site, auth: tuple[
 
 @pytest.mark.parametrize("login", ["", "ntf"])
 async def test_empty_settings_let_nobody_in(site: Site, login: str) -> None:
-    site.settings[0] = CallbackSettings(login, "")
+    site.login.now = CallbackSettings(login, "")
     assert (await site.put(EVENT, (login, "")))[0] == 401
 
 
 async def test_a_changed_password_counts_from_the_next_request_on(site: Site) -> None:
-    site.settings[0] = CallbackSettings("ntf", "new")
+    site.login.now = CallbackSettings("ntf", "new")
     assert (await site.put(EVENT))[0] == 401
     assert (await site.put(EVENT, ("ntf", "new")))[0] == 200
 
@@ -153,10 +168,10 @@ async def test_a_body_that_is_too_long_is_refused(site: Site, told: bool) -> Non
 
 
 async def test_without_room_it_says_so_at_once(site: Site) -> None:
-    site.room[0] = False
+    site.queue.room = False
     assert (await site.put(EVENT))[0] == 503
     assert await ready(site) == 200
-    site.room[0] = True
+    site.queue.room = True
     assert (await site.put(EVENT))[0] == 200
 
 

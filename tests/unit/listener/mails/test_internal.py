@@ -8,11 +8,11 @@ import pytest
 from mailpush.listener.mails.internal import InternalServer
 from mailpush.listener.mails.offer import TakeResult
 from mailpush.listener.mails.peers import (
-    Answer,
     HandoverKey,
     KeyUnavailableError,
     PeerAnswer,
     Peers,
+    PeerVerdict,
     encode_mail,
     sign,
     verify,
@@ -27,13 +27,32 @@ NOW = 1_800_000_000
 
 
 @dataclass
+class Users:
+    """Those of one pod, and which pod has the others."""
+
+    result: TakeResult = TakeResult.TAKEN
+    other: str | None = None
+    taken: list[NewMail] = field(default_factory=list)
+
+    def take(self, mail: NewMail) -> TakeResult:
+        self.taken.append(mail)
+        return self.result
+
+    def owner_of(self, slot: int) -> str | None:
+        return self.other
+
+
+@dataclass
 class Owner:
     """A pod that takes events, and a client for it."""
 
     server: InternalServer
     peers: Peers
-    result: list[TakeResult]
-    taken: list[NewMail] = field(default_factory=list)
+    users: Users
+
+    @property
+    def taken(self) -> list[NewMail]:
+        return self.users.taken
 
     @property
     def url(self) -> str:
@@ -42,38 +61,28 @@ class Owner:
 
 @pytest.fixture
 async def owner() -> AsyncIterator[Owner]:
-    result, taken = [TakeResult.TAKEN], list[NewMail]()
-
-    def take(mail: NewMail) -> TakeResult:
-        taken.append(mail)
-        return result[0]
-
+    users = Users(other="pod-2")
     key = HandoverKey(lambda: KEY)
-    server = InternalServer(take, lambda _slot: "pod-2", key, now=lambda: NOW)
+    server = InternalServer(users, users, key, now=lambda: NOW)
     port = await server.start("127.0.0.1", 0)
     peers = Peers(lambda pod: f"http://127.0.0.1:{port}", key, now=lambda: NOW)
-    yield Owner(server, peers, result, taken)
+    yield Owner(server, peers, users)
     await peers.close()
     await server.close()
 
 
 async def test_a_mail_reaches_the_pod_that_now_has_the_name_although_the_former_one_still_answers() -> None:
     """As where a pod was deleted by force: the name leads to its successor, a kept connection still to itself."""
-    key, taken = HandoverKey(lambda: KEY), list[NewMail]()
-
-    def take(mail: NewMail) -> TakeResult:
-        taken.append(mail)
-        return TakeResult.TAKEN
-
-    former = InternalServer(lambda _mail: TakeResult.NOT_MINE, lambda _slot: None, key, now=lambda: NOW)
-    successor = InternalServer(take, lambda _slot: None, key, now=lambda: NOW)
+    key, none, users = HandoverKey(lambda: KEY), Users(TakeResult.NOT_MINE), Users()
+    former = InternalServer(none, none, key, now=lambda: NOW)
+    successor = InternalServer(users, users, key, now=lambda: NOW)
     name = Forward("127.0.0.1", 0, ("127.0.0.1", await former.start("127.0.0.1", 0)))
     peers = Peers(lambda _pod: f"http://127.0.0.1:{name.port}", key, now=lambda: NOW)
     try:
-        assert (await peers.post("pod-1", MAIL)).answer is Answer.NOT_MINE
+        assert (await peers.post("pod-1", MAIL)).verdict is PeerVerdict.NOT_MINE
         name.target = ("127.0.0.1", await successor.start("127.0.0.1", 0))
-        assert (await peers.post("pod-1", MAIL)).answer is Answer.TAKEN
-        assert taken == [MAIL]
+        assert (await peers.post("pod-1", MAIL)).verdict is PeerVerdict.TAKEN
+        assert users.taken == [MAIL]
     finally:
         await peers.close()
         name.close()
@@ -84,23 +93,23 @@ async def test_a_mail_reaches_the_pod_that_now_has_the_name_although_the_former_
 @pytest.mark.parametrize(
     ("result", "answer"),
     [
-        (TakeResult.TAKEN, PeerAnswer(Answer.TAKEN)),
-        (TakeResult.DENIED, PeerAnswer(Answer.TAKEN)),
-        (TakeResult.UNKNOWN, PeerAnswer(Answer.UNKNOWN_USER)),
-        (TakeResult.NOT_MINE, PeerAnswer(Answer.NOT_MINE, "pod-2")),
+        (TakeResult.TAKEN, PeerAnswer(PeerVerdict.TAKEN)),
+        (TakeResult.DENIED, PeerAnswer(PeerVerdict.TAKEN)),
+        (TakeResult.UNKNOWN, PeerAnswer(PeerVerdict.UNKNOWN_USER)),
+        (TakeResult.NOT_MINE, PeerAnswer(PeerVerdict.NOT_MINE, "pod-2")),
     ],
 )
 async def test_a_mail_arrives_whole_and_the_sender_learns_what_became_of_it(
     owner: Owner, result: TakeResult, answer: PeerAnswer
 ) -> None:
-    owner.result[0] = result
+    owner.users.result = result
     assert await owner.peers.post("pod-1", MAIL) == answer
     assert owner.taken == [MAIL]
 
 
 async def test_another_key_is_refused(owner: Owner) -> None:
     stranger = Peers(lambda _: owner.url, HandoverKey(lambda: b"x" * 32), now=lambda: NOW)
-    assert await stranger.post("pod-1", MAIL) == PeerAnswer(Answer.REFUSED)
+    assert await stranger.post("pod-1", MAIL) == PeerAnswer(PeerVerdict.REFUSED)
     await stranger.close()
     assert owner.taken == []
 
@@ -108,7 +117,7 @@ async def test_another_key_is_refused(owner: Owner) -> None:
 @pytest.mark.parametrize("shift", [-301, 301])
 async def test_an_old_request_is_refused(owner: Owner, shift: int) -> None:
     late = Peers(lambda _: owner.url, HandoverKey(lambda: KEY), now=lambda: NOW + shift)
-    assert await late.post("pod-1", MAIL) == PeerAnswer(Answer.REFUSED)
+    assert await late.post("pod-1", MAIL) == PeerAnswer(PeerVerdict.REFUSED)
     await late.close()
     assert owner.taken == []
 
@@ -136,7 +145,7 @@ async def test_without_a_signature_nobody_is_let_in(owner: Owner) -> None:
 
 async def test_a_pod_that_is_not_there_is_unreachable(owner: Owner) -> None:
     await owner.server.close()
-    assert await owner.peers.post("pod-1", MAIL) == PeerAnswer(Answer.UNREACHABLE)
+    assert await owner.peers.post("pod-1", MAIL) == PeerAnswer(PeerVerdict.UNREACHABLE)
 
 
 async def test_a_pod_that_does_not_answer_is_unreachable() -> None:
@@ -147,7 +156,7 @@ async def test_a_pod_that_does_not_answer_is_unreachable() -> None:
     server = await asyncio.start_server(hang, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     peers = Peers(lambda _: f"http://127.0.0.1:{port}", HandoverKey(lambda: KEY), answer_seconds=0.05)
-    assert await peers.post("pod-1", MAIL) == PeerAnswer(Answer.UNREACHABLE)
+    assert await peers.post("pod-1", MAIL) == PeerAnswer(PeerVerdict.UNREACHABLE)
     await peers.close()
     server.close()
 
@@ -207,7 +216,7 @@ async def test_a_pod_that_has_not_seen_the_new_key_yet_still_gets_its_mails(owne
         key.all()
         keys[0], clock[0] = b"n" * 32, 1000.0
         assert key.all() == (keys[0], KEY)
-        assert await peers.post("pod-1", MAIL) == PeerAnswer(Answer.TAKEN)
+        assert await peers.post("pod-1", MAIL) == PeerAnswer(PeerVerdict.TAKEN)
         assert owner.taken == [MAIL]
     finally:
         await peers.close()

@@ -11,7 +11,7 @@ from mailpush.listener.mails.inbox import Inbox
 from mailpush.listener.mails.journal import Journal
 from mailpush.listener.mails.offer import TakeResult
 from mailpush.listener.mails.open_entries import OpenEntries
-from mailpush.listener.mails.peers import Answer, PeerAnswer, Peers
+from mailpush.listener.mails.peers import PeerAnswer, Peers, PeerVerdict
 from mailpush.listener.mails.router import Router
 from mailpush.notifications.notification import NewMail
 from tests.sites.waiting import until
@@ -30,7 +30,7 @@ class World:
     local: TakeResult = TakeResult.NOT_MINE
     answers: dict[str, PeerAnswer] = field(default_factory=dict)
     hang: set[str] = field(default_factory=set)
-    open_users: set[tuple[int, int]] = field(default_factory=set)
+    open: set[tuple[int, int]] = field(default_factory=set)
     posts: list[tuple[str, int]] = field(default_factory=list)
     taken: list[NewMail] = field(default_factory=list)
     unix: float = 1000.0
@@ -46,7 +46,7 @@ class World:
             if pod in self.hang:
                 await asyncio.Event().wait()
             await asyncio.sleep(0)
-            return self.answers.get(pod, PeerAnswer(Answer.TAKEN))
+            return self.answers.get(pod, PeerAnswer(PeerVerdict.TAKEN))
         finally:
             self.under_way -= 1
 
@@ -55,12 +55,18 @@ class World:
             self.taken.append(mail)
         return self.local
 
+    def owner_of(self, slot: int) -> str | None:
+        return self.owner
+
+    def open_users(self) -> set[tuple[int, int]]:
+        return self.open
+
     def clock(self) -> float:
         return time.monotonic() + self.passed
 
     def router(self, *, capacity: int = 1000, time_to_live: float = 900) -> "OpenRouter":
         journal = Journal(self.folder, now=lambda: self.unix)
-        open_entries = OpenEntries(journal, lambda: self.open_users)
+        open_entries = OpenEntries(journal, self)
         inbox = Inbox(
             journal,
             open_entries,
@@ -81,8 +87,8 @@ class OpenRouter(Router):
             me="pod-0",
             inbox=inbox,
             open_entries=open_entries,
-            local=world.take,
-            owner_of=lambda _slot: world.owner,
+            own_users=world,
+            owners=world,
             peers=cast(Peers, world),
             clock=world.clock,
         )
@@ -141,7 +147,7 @@ async def test_a_mail_that_nobody_is_to_be_told_of_ends_here(world: World, run: 
 
 
 async def test_a_user_that_the_owner_does_not_know_ends_it(world: World, run: Run) -> None:
-    world.answers["pod-1"] = PeerAnswer(Answer.UNKNOWN_USER)
+    world.answers["pod-1"] = PeerAnswer(PeerVerdict.UNKNOWN_USER)
     router = run(world.router())
     router.inbox.offer(mail())
     await done(router)
@@ -149,7 +155,7 @@ async def test_a_user_that_the_owner_does_not_know_ends_it(world: World, run: Ru
 
 
 async def test_it_follows_a_user_that_moves(world: World, run: Run) -> None:
-    world.answers["pod-1"] = PeerAnswer(Answer.NOT_MINE)
+    world.answers["pod-1"] = PeerAnswer(PeerVerdict.NOT_MINE)
     router = run(world.router())
     router.inbox.offer(mail())
     await until(lambda: len(world.posts) >= 2)
@@ -159,7 +165,7 @@ async def test_it_follows_a_user_that_moves(world: World, run: Run) -> None:
 
 
 async def test_it_follows_what_the_former_owner_says(world: World, run: Run) -> None:
-    world.answers["pod-1"] = PeerAnswer(Answer.NOT_MINE, "pod-2")
+    world.answers["pod-1"] = PeerAnswer(PeerVerdict.NOT_MINE, "pod-2")
     router = run(world.router())
     router.inbox.offer(mail())
     await done(router)
@@ -167,7 +173,7 @@ async def test_it_follows_what_the_former_owner_says(world: World, run: Run) -> 
 
 
 async def test_it_does_not_send_to_itself(world: World, run: Run) -> None:
-    world.answers["pod-1"] = PeerAnswer(Answer.NOT_MINE, "pod-0")
+    world.answers["pod-1"] = PeerAnswer(PeerVerdict.NOT_MINE, "pod-0")
     router = run(world.router())
     router.inbox.offer(mail())
     await until(lambda: len(world.posts) >= 2)
@@ -191,7 +197,7 @@ async def test_without_an_owner_it_waits_for_one(world: World, run: Run) -> None
 
 
 async def test_a_pod_that_is_not_reached_is_tried_again_with_a_new_look_at_the_owner(world: World, run: Run) -> None:
-    world.answers["pod-1"] = PeerAnswer(Answer.UNREACHABLE)
+    world.answers["pod-1"] = PeerAnswer(PeerVerdict.UNREACHABLE)
     router = run(world.router())
     router.inbox.offer(mail())
     await until(lambda: len(world.posts) >= 2)
@@ -215,7 +221,7 @@ async def test_a_pod_that_hangs_delays_no_other(world: World, run: Run) -> None:
 
 
 async def test_a_pod_that_is_not_reached_is_not_hammered(world: World, run: Run) -> None:
-    world.answers["pod-1"] = PeerAnswer(Answer.UNREACHABLE)
+    world.answers["pod-1"] = PeerAnswer(PeerVerdict.UNREACHABLE)
     router = run(world.router())
     for uid in range(1, 101):
         router.inbox.offer(mail(uid))
@@ -260,7 +266,7 @@ async def test_a_new_process_goes_on_where_the_killed_one_was(world: World, run:
 
 async def test_the_journal_keeps_a_mail_until_it_has_been_told(world: World, run: Run) -> None:
     world.local = TakeResult.TAKEN
-    world.open_users = {(1, 3)}
+    world.open = {(1, 3)}
     router = run(world.router())
     router.inbox.offer(mail(1, user=3))
     router.inbox.offer(mail(2, user=4))
@@ -268,14 +274,14 @@ async def test_the_journal_keeps_a_mail_until_it_has_been_told(world: World, run
     await done(router)
     router._open_entries.sweep()
     assert [entry.mail.uid for entry in Journal(world.folder).replay()] == [1, 3]
-    world.open_users = set()
+    world.open = set()
     router._open_entries.sweep()
     assert Journal(world.folder).replay() == []
 
 
 async def test_mails_that_are_being_told_give_way_to_new_ones(world: World, run: Run) -> None:
     world.local = TakeResult.TAKEN
-    world.open_users = {(1, user) for user in range(1, 10_000)}
+    world.open = {(1, user) for user in range(1, 10_000)}
     router = run(world.router())
     router.inbox._journal._most_pending_bytes = 2000
     for user in range(1, 101):

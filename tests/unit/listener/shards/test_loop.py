@@ -6,6 +6,7 @@ from typing import Any, cast
 
 import pytest
 
+from mailpush.http.health import Pulse
 from mailpush.listener.shards.lease import LeaseKeeper
 from mailpush.listener.shards.loop import Shards
 from mailpush.sharding.leases import Ack, Holder, LeaseState, lease_annotations
@@ -60,7 +61,7 @@ class Scene:
     def __init__(self) -> None:
         self.keeper = Keeper()
         self.supervisor = Supervisor()
-        self.warm = True
+        self.users_listed = True
         self.moves = 0
         self.now = 1.0
         self.shards = Shards(
@@ -68,12 +69,16 @@ class Scene:
             "main",
             cast("LeaseKeeper", self.keeper),
             self.supervisor,
-            warm=lambda: self.warm,
-            moved=self.moved,
+            mails=self,
+            users=self,
+            pulse=Pulse(),
             clock=lambda: self.now,
         )
 
-    def moved(self) -> None:
+    def listed(self) -> bool:
+        return self.users_listed
+
+    def ownership_changed(self) -> None:
         self.moves += 1
 
     def map(self, epoch: int, owners: dict[int, int], *moves: Move, uid: str = "m") -> None:
@@ -121,12 +126,12 @@ async def test_nothing_starts_before_the_lease_is_taken(scene: Scene) -> None:
 
 
 async def test_nothing_starts_before_the_users_are_listed(scene: Scene) -> None:
-    scene.warm = False
+    scene.users_listed = False
     scene.shards.begin(LeaseState())
     scene.map(1, {5: 0})
     await until(lambda: scene.acked() == 1)
     assert not scene.supervisor.running
-    scene.warm = True
+    scene.users_listed = True
     scene.shards.wake()
     await until(lambda: scene.supervisor.running == {5})
 

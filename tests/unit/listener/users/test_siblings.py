@@ -9,11 +9,10 @@ from mailpush.kube.errors import KubeError, NotFoundError, UnreachableError
 from mailpush.kube.resources import PUSH_USER, SHARD_MAP, Resource
 from mailpush.listener.users.mailbox import UserSecrets
 from mailpush.listener.users.siblings import Siblings
-from mailpush.listener.users.status import Outcome
 from mailpush.listener.users.user_listener import UserListener
 from mailpush.listener.users.watch import User
 from tests.sites.fakekube import FakeKube, Finds
-from tests.unit.listener.people import FakeSite, push_user, user
+from tests.unit.listener.people import FakeOwner, FakeSite, push_user, user
 
 
 class Namespace(Finds):
@@ -77,15 +76,9 @@ class Scene:
     def __init__(self, *bodies: dict[str, Any]) -> None:
         self.namespace = Namespace(*bodies)
         self.fake = FakeSite()
-        self.outcomes: list[Outcome] = []
-        self.one = UserListener(
-            (1, 3),
-            7,
-            report=lambda _key, outcome, _health: self.outcomes.append(outcome),
-            again=lambda _: None,
-            on_mail=lambda _: None,
-            needed=self.namespace.siblings().need,
-        )
+        owner = FakeOwner()
+        self.outcomes = owner.outcomes
+        self.one = UserListener((1, 3), 7, owner, self.namespace.siblings())
 
     async def reconcile(self, who: User) -> float | None:
         return await self.one.reconcile(who, self.fake.site(), UserSecrets(cast("Kube", FakeKube()), "ns", lambda: 0.0))

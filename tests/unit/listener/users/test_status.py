@@ -18,7 +18,7 @@ from mailpush.listener.users.watch import User, UserKey
 from mailpush.work.pace import Backoff
 from tests.sites.fakekube import FakeKube
 from tests.sites.waiting import until
-from tests.unit.listener.people import user
+from tests.unit.listener.people import Permitted, user
 
 POD = "mail-push-main-0"
 GOOD = Outcome("True", "Registered", "it calls", "dovecot", 5)
@@ -90,10 +90,8 @@ class Scene:
     def __init__(self) -> None:
         self.kube = FakeKube()
         self.users: dict[UserKey, User] = {KEY: user()}
-        self.may_write = True
-        self.writer = StatusWriter(
-            cast("Kube", self.kube), "ns", POD, self.users.get, lambda: self.may_write, per_second=10_000
-        )
+        self.permission = Permitted()
+        self.writer = StatusWriter(cast("Kube", self.kube), "ns", POD, self.users, self.permission, per_second=10_000)
 
     def written(self) -> list[str]:
         return [one["status"]["reason"] for one in self.kube.applied]
@@ -165,11 +163,11 @@ async def test_a_later_owner_is_not_written_over(scene: Scene) -> None:
 
 
 async def test_a_pod_without_its_right_writes_nothing(scene: Scene) -> None:
-    scene.may_write = False
+    scene.permission.may = False
     scene.writer.submit(KEY, GOOD)
     await asyncio.sleep(0.02)
     assert scene.written() == []
-    scene.may_write = True
+    scene.permission.may = True
     await until(scene.written)
 
 

@@ -18,7 +18,7 @@ from mailpush.notifications.dispatcher import Dispatched, Undelivered, Wanted
 from mailpush.notifications.notification import NewMail
 from mailpush.sharding.slots import slot_of
 from tests.sites.fakekube import FakeKube
-from tests.unit.listener.people import CLIENT, FakeSite, push_user
+from tests.unit.listener.people import CLIENT, FakeSite, Permitted, push_user
 
 THREE, FOUR = slot_of(1, 3), slot_of(1, 4)
 
@@ -51,21 +51,29 @@ class Dispatcher:
         return [Undelivered(mail, (CLIENT,), 1.0) for mail in self.open if wanted(mail.context_id, mail.user_id)]
 
 
+class NextOwners:
+    def __init__(self) -> None:
+        self.given_back: list[Undelivered] = []
+
+    def give_back(self, rest: Undelivered) -> None:
+        self.given_back.append(rest)
+
+
 class Scene:
     def __init__(self) -> None:
         self.users = Users("main")
         self.statuses = Statuses()
         self.dispatcher = Dispatcher()
         self.fake = FakeSite()
-        self.undelivered: list[Undelivered] = []
-        self.may_act = True
+        self.next_owners = NextOwners()
+        self.permission = Permitted()
         self.supervisor = Supervisor(
             self.users,
             UserSecrets(cast("Kube", FakeKube()), "ns", lambda: 0.0),
             cast("StatusWriter", self.statuses),
             self.dispatcher,
-            undelivered=self.undelivered.append,
-            may_act=lambda: self.may_act,
+            next_owners=self.next_owners,
+            permission=self.permission,
         )
         self.users.notify(self.supervisor)
         self.supervisor.apply(self.fake.site())
@@ -74,7 +82,7 @@ class Scene:
         self.users.observe("MODIFIED", push_user(number, **changes))
 
     def mail(self, number: int) -> TakeResult:
-        return self.supervisor.local(NewMail(1, number, "INBOX", 1, 1))
+        return self.supervisor.take(NewMail(1, number, "INBOX", 1, 1))
 
 
 async def test_users_of_owned_slots_are_started_whichever_comes_first() -> None:
@@ -127,7 +135,7 @@ async def test_after_a_stop_nothing_of_the_slot_has_an_effect() -> None:
     await scene.supervisor.stop_slots([THREE])
     assert [one.mailbox.user_id for one in scene.fake.dovecot.running] == [4]
     assert [one.unregistered for one in scene.fake.dovecot.listeners] == [0, 0]
-    assert [rest.mail for rest in scene.undelivered] == [mail]
+    assert [rest.mail for rest in scene.next_owners.given_back] == [mail]
     assert scene.mail(3) is TakeResult.NOT_MINE
     assert (1, 3) not in scene.statuses.last
     scene.there(3, login="changed")
@@ -184,7 +192,7 @@ async def test_without_its_right_a_pod_begins_and_ends_nothing() -> None:
     scene.there(3)
     scene.supervisor.start_slots([THREE], 1)
     await scene.supervisor.idle()
-    scene.may_act = False
+    scene.permission.may = False
     scene.there(3, metadata={"deletionTimestamp": "2026-11-24T00:00:00Z"})
     await scene.supervisor.idle()
     listener = scene.fake.dovecot.listeners[0]

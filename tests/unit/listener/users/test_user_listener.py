@@ -12,13 +12,14 @@ from mailpush.kube.errors import UnreachableError
 from mailpush.kube.resources import SECRET
 from mailpush.listener.mechanisms.base import Health, State
 from mailpush.listener.users.mailbox import UserSecrets
+from mailpush.listener.users.siblings import NoSiblings
 from mailpush.listener.users.status import Outcome
 from mailpush.listener.users.user_listener import Site, UserListener
-from mailpush.listener.users.watch import User, UserKey
+from mailpush.listener.users.watch import User
 from mailpush.notifications.notification import NewMail
 from mailpush.properties.patterns import ClientPatterns
 from tests.sites.fakekube import FakeKube
-from tests.unit.listener.people import BY_SECRET, CLIENT, FakeSite, user
+from tests.unit.listener.people import BY_SECRET, CLIENT, FakeOwner, FakeSite, user
 
 MAIL = NewMail(1, 3, "INBOX", 1, 1)
 
@@ -34,13 +35,9 @@ class Scene:
         self.kube = FakeKube()
         self.now = 0.0
         self.secrets = UserSecrets(cast("Kube", self.kube), "ns", lambda: self.now)
-        self.outcomes: list[Outcome] = []
-        self.again: list[UserKey] = []
-        self.mails: list[NewMail] = []
-        self.one = UserListener((1, 3), 7, report=self._report, again=self.again.append, on_mail=self.mails.append)
-
-    def _report(self, key: UserKey, outcome: Outcome, health: Health | None) -> None:
-        self.outcomes.append(outcome)
+        self.owner = FakeOwner()
+        self.outcomes, self.again, self.mails = self.owner.outcomes, self.owner.again, self.owner.mails
+        self.one = UserListener((1, 3), 7, self.owner, NoSiblings())
 
     async def reconcile(self, who: User | None = None, site: Site | None = None) -> float | None:
         return await self.one.reconcile(who or user(), site or self.fake.site(), self.secrets)
