@@ -1,8 +1,11 @@
-# make demo: the main job on a real Kubernetes, from a fresh Debian machine as root.
-# make test: all tests. Both install what they need and clean up after themselves.
+# `make demo` and `make test` install what they need and clean up after themselves. `make help` lists the rest.
 .DEFAULT_GOAL := help
 BIN := .venv/bin
 PYTEST_ARGS ?=
+# The Python of the image (Dockerfile); the tests run on Debian's.
+IMAGE_PYTHON := 3.13
+# `make test COVERAGE=` does without.
+COVERAGE ?= --cov --cov-report=term
 # Two processes; tests/conftest.py says what runs beside what. `make test PARALLEL=` runs one test after the other.
 PARALLEL ?= -n 2 --dist loadfile --no-loadscope-reorder
 # The local cluster is never behind the site's proxy (dev/cluster/network.py and commands.py have the addresses).
@@ -11,83 +14,89 @@ LOCAL := 127.0.0.1,localhost,::1,172.29.0.1,172.29.0.0/24,10.244.0.0/16,10.96.0.
 export NO_PROXY := $(patsubst %,%$(comma),$(or $(NO_PROXY),$(no_proxy)))$(LOCAL)
 export no_proxy := $(NO_PROXY)
 
-.PHONY: help setup binaries demo demo-down test check lint types layers crds schema golden docs format locks clean unit cluster nodes
+.PHONY: help setup demo demo-down binaries test unit image-python cluster nodes check lint types layers drift crds schema docs golden \
+	changelog format locks clean
 
-help:
-	@echo "make demo       the main job on a real Kubernetes on this machine (Debian 12, root)"
-	@echo "make demo-down  take all of it away"
-	@echo "make test       lint, types, layers, drift, all tests"
-	@echo "make unit       the tests that need nothing but Python"
-	@echo "make cluster    the tests on a real control plane, with Dovecot and Redis"
-	@echo "make nodes      the tests on real nodes (root)"
-	@echo "make crds       write crds/ and the chart's schema anew after a change of the models"
-	@echo "make docs       write the generated parts of docs/ anew after a change of models or checks"
-	@echo "make golden     write the golden property files anew"
-	@echo "make locks      resolve the locked packages anew"
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup:
+setup: ## the Python environment in .venv, from the hashed lock
 	@dev/setup.sh
 
-demo: setup
+demo: setup ## the main job on a real Kubernetes on this machine (Debian 12, root)
 	@$(BIN)/python -m dev.demo
 
-demo-down: setup
+demo-down: setup ## take all of it away
 	@$(BIN)/python -m dev down
 
 # Before the tests, which would show nothing of the minutes that the first build of Kubernetes takes.
-binaries: setup
+binaries: setup ## fetch or build Kubernetes and the other programs that the tests run
 	@$(BIN)/python -m dev binaries >/dev/null
 
-test: check binaries
-	@$(BIN)/pytest $(PARALLEL) $(PYTEST_ARGS)
+test: check image-python binaries ## lint, types, layers, drift, all tests; with the coverage
+	@$(BIN)/pytest $(PARALLEL) $(COVERAGE) $(PYTEST_ARGS)
 
-unit: setup
+unit: setup ## the tests that need nothing but Python
 	@$(BIN)/pytest tests/unit tests/golden $(PYTEST_ARGS)
 
-cluster: setup binaries
+# Two faults of the product once showed on one of the two Pythons only.
+image-python: setup ## the unit tests on the image's Python, where this machine has one
+	@if found=$$($(BIN)/python -m dev python $(IMAGE_PYTHON)); then \
+		VENV=.venv-$(IMAGE_PYTHON) PYTHON=$$found dev/setup.sh && \
+		.venv-$(IMAGE_PYTHON)/bin/pytest -q $(PARALLEL) tests/unit; \
+	else \
+		echo "no Python $(IMAGE_PYTHON) here (PYTHON$(subst .,,$(IMAGE_PYTHON))=... names one): the unit tests run on one Python only"; \
+	fi
+
+cluster: setup binaries ## the tests on a real control plane, with Dovecot and Redis
 	@$(BIN)/pytest $(PARALLEL) -m "not nodes" $(PYTEST_ARGS)
 
-nodes: setup binaries
+nodes: setup binaries ## the tests on real nodes (root)
 	@$(BIN)/pytest -m nodes $(PYTEST_ARGS)
 
-check: lint types layers
+check: lint types layers drift ## all that needs no test to run: lint, types, layers, drift
+
+drift: setup ## whether what is generated fits what it is generated from
 	@$(BIN)/mail-push crds crds --check
 	@$(BIN)/python charts/generate.py --check
 	@$(BIN)/python docs/generate.py --check
 	@$(BIN)/python docs/decision.py --check
 
-lint: setup
+lint: setup ## ruff, and what no tool checks
 	@test ! -e operator/__init__.py || { echo "operator/__init__.py would shadow the standard library's operator"; exit 1; }
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 
-types: setup
+types: setup ## mypy, strict
 	@$(BIN)/mypy
 
-layers: setup
+layers: setup ## which room may import which
 	@$(BIN)/lint-imports
 
-crds schema: setup
+crds schema: setup ## write crds/ and the chart's schema anew after a change of the models
 	@$(BIN)/mail-push crds crds
 	@$(BIN)/python charts/generate.py
 
-docs: setup
+docs: setup ## write the generated parts of docs/ anew after a change of models or checks
 	@$(BIN)/python docs/generate.py
 	@$(BIN)/python docs/decision.py
 
-golden: setup
+golden: setup ## write the golden property files anew
 	@$(BIN)/python -m tests.golden
 
-format: setup
+changelog: setup ## what the next release will say, from changes/
+	@$(BIN)/towncrier build --draft --version next
+
+format: setup ## let ruff mend what it can
 	@$(BIN)/ruff check --fix
 	@$(BIN)/ruff format
 
 # No index address is written into a lock.
-locks: setup
+locks: setup ## resolve the locked packages anew
 	@$(BIN)/uv pip compile -q --universal --generate-hashes --python-version 3.11 --custom-compile-command "make locks" pyproject.toml -o requirements.txt
 	@$(BIN)/uv pip compile -q --universal --generate-hashes --python-version 3.11 --custom-compile-command "make locks" --extra dev pyproject.toml -o requirements-dev.txt
 	@echo hatchling | $(BIN)/uv pip compile -q --universal --generate-hashes --python-version 3.11 --custom-compile-command "make locks" -c requirements-dev.txt - -o requirements-build.txt
 
-clean:
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist
+clean: ## remove what was made in the work tree
+	rm -rf .venv .venv-* .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist
 	find . -name __pycache__ -prune -exec rm -rf {} +

@@ -14,7 +14,7 @@ from dev.images import image as images
 from dev.images import project, workplace
 from dev.processes.errors import DevError
 from dev.processes.progress import say
-from dev.programs import binaries
+from dev.programs import binaries, pythons
 
 
 @click.group()
@@ -27,6 +27,15 @@ def show_binaries() -> None:
     """Fetches or builds every program and prints where it is."""
     for name, path in binaries.ensure().items():
         click.echo(f"{name}\t{path}")
+
+
+@main.command("python")
+@click.argument("version")
+def show_python(version: str) -> None:
+    """Prints the path of a Python VERSION such as 3.13; exits with 1 where this machine has none."""
+    if (found := pythons.find(version)) is None:
+        sys.exit(1)
+    click.echo(found)
 
 
 @main.command()

@@ -5,6 +5,8 @@ import subprocess
 import tomllib
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -37,12 +39,47 @@ def test_locks_are_hashed_and_name_no_index() -> None:
         assert "://" not in text, f"{lock.name} names an address"
 
 
+HOME = re.compile(r"(?<![\w.}-])/(?:home|Users)/[\w.-]+|(?<![\w.}-])/root/[\w.-]|[A-Z]:\\\\Users\\\\\w")
+"""A home folder, somebody's or root's."""
+
+
+@pytest.mark.parametrize(
+    "text", ["/home/anton/mail", "see /Users/berta.", "'/root/.cache'", "path=/root/x", "C:\\\\Users\\\\anton"]
+)
+def test_a_path_of_somebody_s_machine_is_found(text: str) -> None:
+    assert HOME.search(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["/root", "{folder}/root/run", "/var/lib/home/x", "the /home page", "~/.cache", "/roots/x"]
+)
+def test_other_paths_are_not(text: str) -> None:
+    assert not HOME.search(text)
+
+
 def test_no_tracked_file_names_a_path_of_somebody_s_machine() -> None:
     found = [
-        f"{path.relative_to(ROOT)}:{number}"
+        f"{path.relative_to(ROOT)}:{number}: {line.strip()[:80]}"
         for path in tracked()
-        if path.suffix in {".py", ".md", ".yaml", ".toml", ".sh", ".tpl", ".txt"} and path != Path(__file__)
+        if path != Path(__file__) and not path.name.startswith("requirements")
         for number, line in enumerate(path.read_text(errors="replace").splitlines(), 1)
-        if re.search(r"/(home|Users)/[a-z]+/|/work/(main|shared)|/root/\.(pyenv|cache)", line)
+        if HOME.search(line)
     ]
     assert not found
+
+
+def test_each_fragment_of_the_changelog_has_a_kind_and_is_one_sentence_or_a_few() -> None:
+    kinds = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["towncrier"]["fragment"]
+    for path in (ROOT / "changes").glob("*"):
+        if path.name != "README.md":
+            assert re.fullmatch(rf"\+[a-z0-9-]+\.({'|'.join(kinds)})\.md", path.name), (
+                f"{path.name}: see changes/README.md"
+            )
+            assert path.read_text().strip().endswith("."), path.name
+
+
+def test_the_help_of_make_names_every_target() -> None:
+    text = (ROOT / "Makefile").read_text()
+    targets = set(re.findall(r"^([a-z-]+)(?: [a-z]+)*:(?!=)", text, re.MULTILINE))
+    told = set(re.findall(r"^([a-z-]+)(?: [a-z]+)*:.* ## ", text, re.MULTILINE))
+    assert targets == told
