@@ -15,7 +15,6 @@ from mailpush.properties.render import RenderedConfig, render
 from mailpush.properties.secrets import ResolvedSecrets
 from mailpush.properties.settings import Settings
 
-UNREGISTER_PROPERTY: Final = "mailpush.unregister"
 SWITCHED_OFF: Final = frozenset({"ListenersScaledToZero", "PermanentPushDisabled"})
 """Problems that are an administrator's wish: the configuration is valid, but nobody is listened for."""
 BLOCKING: Final = frozenset(
@@ -81,11 +80,7 @@ def wants_unregister(body: Mapping[str, Any]) -> bool:
 
 def evaluate(name: str, spec: MailPushConfigSpec, resolved: ResolvedSecrets, *, unregister: bool = False) -> Evaluation:
     """Renders, reads back and judges."""
-    effective_spec = spec
-    if unregister:
-        properties = {**spec.properties, UNREGISTER_PROPERTY: "true"}
-        effective_spec = spec.model_copy(update={"properties": properties})
-    rendered = render(effective_spec, resolved, name)
+    rendered = render(spec, resolved, name, unregister=unregister)
     problems = config_problems(spec, resolved.missing, resolved.unpermitted)
     settings: Settings | None = None
     try:

@@ -105,7 +105,7 @@ class AppliedSettings:
             settings,
             site_facts(settings),
             self._mechanisms.by(settings),
-            self._loaded.unregister,
+            settings.unregister,
             pod=self._pod,
             pod_allowed=self._allowed(),
         )

@@ -18,13 +18,11 @@ from mailpush.kube.errors import KubeError
 from mailpush.kube.reflector import Change, Reflector
 from mailpush.kube.resources import CONFIG_MAP, SECRET
 from mailpush.kube.secrets import text_of
-from mailpush.properties.format import load
 from mailpush.properties.read import SettingsError, config_hash_of, read
 from mailpush.properties.render import keyed_hash
 from mailpush.properties.settings import Settings
 from mailpush.work.pace import Backoff, set_within
 
-UNREGISTER_PROPERTY: Final = "mailpush.unregister"
 CONFIGURATION_INVALID: Final = "ConfigurationInvalid"
 ANSWER_SECONDS: Final = 10.0
 RETRY: Final = Backoff(0.2, 5.0)
@@ -39,11 +37,10 @@ class HalfConfigurationError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """One configuration. `unregister`: the installation is being taken away, so all users are to be unregistered."""
+    """One configuration, and the hash by which the operator knows it."""
 
     settings: Settings
     config_hash: str
-    unregister: bool = False
 
 
 def load_files(files: Mapping[str, str], boot: Mapping[str, str], secrets: Mapping[str, str], key: bytes) -> Loaded:
@@ -54,7 +51,7 @@ def load_files(files: Mapping[str, str], boot: Mapping[str, str], secrets: Mappi
     """
     settings = read({**files, **boot, **secrets})
     config_hash = config_hash_of(files, keyed_hash(secrets, key)) if key else ""
-    return Loaded(settings, config_hash, unregister=_unregister(files))
+    return Loaded(settings, config_hash)
 
 
 def read_directory(directory: Path, key: bytes) -> tuple[Loaded, dict[str, str]]:
@@ -177,8 +174,3 @@ def _secret_files(secret: Mapping[str, Any]) -> dict[str, str]:
     if text is None:
         raise HalfConfigurationError(f"the Secret has no {names.SECRET_PROPERTIES}, or one that is no text")
     return {names.SECRET_PROPERTIES: text}
-
-
-def _unregister(files: Mapping[str, str]) -> bool:
-    candidates = (text for text in files.values() if UNREGISTER_PROPERTY in text)
-    return any(load(text).get(UNREGISTER_PROPERTY, "").strip().lower() == "true" for text in candidates)

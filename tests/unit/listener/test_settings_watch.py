@@ -138,11 +138,12 @@ async def test_a_deleted_config_map_changes_nothing(scene: Scene) -> None:
 @pytest.mark.parametrize(("text", "expected"), [("true", True), (" TRUE ", True), ("false", False), ("", False)])
 def test_that_the_installation_goes_stands_in_a_property(text: str, expected: bool) -> None:
     assert (
-        load_files({**PUBLIC, "x.properties": f"mailpush.unregister={text}\n"}, BOOT, SECRETS, KEY).unregister
+        load_files({**PUBLIC, "x.properties": f"mailpush.unregister={text}\n"}, BOOT, SECRETS, KEY).settings.unregister
         is expected
     )
     assert (
-        load_files({**PUBLIC, "x.properties": "# mailpush.unregister=true\n"}, BOOT, SECRETS, KEY).unregister is False
+        load_files({**PUBLIC, "x.properties": "# mailpush.unregister=true\n"}, BOOT, SECRETS, KEY).settings.unregister
+        is False
     )
 
 

@@ -41,7 +41,6 @@ class Mailbox:
     user_id: int
     server: ImapServer
     login: ImapLogin = field(repr=False)
-    clients: tuple[str, ...] = ()
 
     @property
     def key(self) -> tuple[int, int]:

@@ -74,10 +74,7 @@ def secret_name(user: User, settings: Settings) -> str | None:
 
 
 def mailbox_of(user: User, settings: Settings, secret: UserSecret | None) -> Mailbox | None:
-    """How the user's mailbox is reached; None where something that this takes is missing (the decision says what).
-
-    Without the clients: whoever compares two of these wants to know whether a listener has to be started anew.
-    """
+    """How the user's mailbox is reached; None where something that this takes is missing (the decision says what)."""
     mail = settings.mail
     if mail is None:
         return None

@@ -23,6 +23,11 @@ LISTENING: Final = "Listening"
 READY: Final = "Ready"
 WRITES_PER_SECOND: Final = 100.0
 WRITERS: Final = 8
+NEXT_ATTEMPT: Final = (
+    (60.0, "within a minute"),
+    (600.0, "within 10 minutes"),
+    (3600.0, "within an hour"),
+)
 RETRY: Final = Backoff(0.5, 10.0)
 
 log = structlog.get_logger(__name__)
@@ -41,6 +46,11 @@ class Outcome:
     @property
     def permanent(self) -> bool:
         return self.listening == "True"
+
+
+def next_attempt(seconds: float) -> str:
+    """When a listener that has failed tries again, in steps: each new text is a write of the user's status."""
+    return next((text for most, text in NEXT_ATTEMPT if seconds <= most), "later")
 
 
 def status_of(user: User, outcome: Outcome, pod: str, before: Iterable[Condition], now: datetime) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """One user of this pod: decided, started by the first mechanism that starts, stopped, unregistered."""
 
 import asyncio
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -15,7 +16,7 @@ from mailpush.listener.mechanisms.base import Health, Listener, Mailbox, Mechani
 from mailpush.listener.mechanisms.budget import AuthFailuresHighError
 from mailpush.listener.users.mailbox import UserSecrets, mailbox_of, secret_name
 from mailpush.listener.users.siblings import OtherPushUsers
-from mailpush.listener.users.status import Outcome
+from mailpush.listener.users.status import Outcome, next_attempt
 from mailpush.listener.users.watch import User, UserKey
 from mailpush.notifications.notification import NewMail
 from mailpush.properties.settings import Settings
@@ -102,6 +103,8 @@ class UserListener:
         self._refused = False
         """The login with which the registration was to be taken away."""
         self._failures = 0
+        self._failure = ("", "", 0.0)
+        """Reason, message and longest wait of the failure that goes on."""
 
     @property
     def listening(self) -> bool:
@@ -113,7 +116,7 @@ class UserListener:
         return self.outcome.reason if self.outcome is not None and self.clients == () else None
 
     async def reconcile(self, user: User, site: Site, secrets: UserSecrets) -> float | None:
-        """Brings what runs in line with what is wanted. Gives the seconds after which to look again, None for never."""
+        """Brings what runs in line with what is wanted. Returns the seconds until the next look, None for never."""
         name = secret_name(user, site.settings)
         try:
             secret = await self._secret(name, user.name, secrets)
@@ -218,13 +221,28 @@ class UserListener:
         if self.stopped:
             return
         if health.state is State.LISTENING:
+            self._failure = ("", "", 0.0)
             self._say(Outcome("True", health.reason, health.message, mechanism, self._epoch), health)
         elif health.state is State.UNVERIFIED:
             self._say(Outcome("Unknown", health.reason, health.message, mechanism, self._epoch), health)
         elif health.state is State.FAILED:
-            self._say(Outcome("False", health.reason, health.message, mechanism, self._epoch), health)
+            self._say(Outcome("False", health.reason, self._with_next_attempt(health), mechanism, self._epoch), health)
             if health.reason in CANNOT_START or health.reason == AUTHENTICATION_FAILED:
                 self._owner.look_again(self.key)
+
+    def _with_next_attempt(self, health: Health) -> str:
+        """The message of a failure, with the time until the next attempt.
+
+        While the same failure goes on the time never gets shorter again: a wait is random, and the status is not to
+        be written at each attempt.
+        """
+        if health.retry_at is None:
+            return health.message
+        seconds = health.retry_at - time.monotonic()
+        if self._failure[:2] == (health.reason, health.message):
+            seconds = max(seconds, self._failure[2])
+        self._failure = (health.reason, health.message, seconds)
+        return f"{health.message}; the next attempt comes {next_attempt(seconds)}"
 
     async def _unregister(self, user: User, site: Site, secret: UserSecret | None) -> float | None:
         """Takes the registration at the server away, and says so; the operator then takes the finalizer away."""
@@ -279,7 +297,7 @@ class UserListener:
         return mechanism.listener(mailbox, lambda _key, _health: None, lambda _mail: None)
 
     async def _end(self) -> None:
-        """Until a listener has stopped it stays here: who is interrupted tries it again."""
+        """Keeps a listener until it has stopped, so that an interrupted stop can be retried."""
         if self._leaving is not None:
             await self._leaving.stop()
             self._leaving = None

@@ -1,6 +1,7 @@
 """One user: what is started, what is left alone, what is said."""
 
 import base64
+import time
 from dataclasses import replace
 from typing import Any, cast
 
@@ -19,7 +20,7 @@ from mailpush.listener.users.watch import User
 from mailpush.notifications.notification import NewMail
 from mailpush.properties.patterns import ClientPatterns
 from tests.sites.fakekube import FakeKube
-from tests.unit.listener.people import BY_SECRET, CLIENT, FakeOwner, FakeSite, user
+from tests.unit.listener.people import BY_SECRET, CLIENT, LISTENING, FakeOwner, FakeSite, user
 
 MAIL = NewMail(1, 3, "INBOX", 1, 1)
 
@@ -292,3 +293,25 @@ async def test_a_secret_that_cannot_be_read_now_stops_nothing() -> None:
     assert await scene.reconcile(who) is not None
     assert len(scene.fake.dovecot.running) == 1
     assert scene.said() == ("True", "Registered", "dovecot")
+
+
+def failed(seconds: float) -> Health:
+    return Health(State.FAILED, "ServerUnreachable", "refused", time.monotonic() + seconds)
+
+
+async def test_a_failure_says_when_the_next_attempt_comes_in_steps_that_never_get_shorter() -> None:
+    scene = Scene()
+    await scene.reconcile()
+    listener = scene.fake.dovecot.running[0]
+    for seconds in (5.0, 40.0, 100.0, 50.0, 110.0, 590.0, 3000.0, 301.0):
+        listener.say(failed(seconds))
+    messages = [outcome.message for outcome in scene.outcomes[1:]]
+    assert list(dict.fromkeys(messages)) == [
+        "refused; the next attempt comes within a minute",
+        "refused; the next attempt comes within 10 minutes",
+        "refused; the next attempt comes within an hour",
+    ]
+    assert messages == sorted(messages, key=list(dict.fromkeys(messages)).index), "no way back"
+    listener.say(LISTENING)
+    listener.say(failed(5.0))
+    assert scene.outcomes[-1].message == "refused; the next attempt comes within a minute"
