@@ -11,7 +11,7 @@ from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest
 
 from mailpush.http.server import WebServer
-from mailpush.work.pace import Clock
+from mailpush.work.clock import Clock
 
 SILENT_TOO_LONG: Final = 60.0
 

@@ -6,7 +6,8 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Final
 
-from mailpush.work.pace import Clock, Sleep
+from mailpush.work.clock import Clock
+from mailpush.work.pace import Sleep
 
 TRIES: Final = 10
 """Wrong logins that one source may send at once."""

@@ -6,7 +6,7 @@ from typing import Final
 from mailpush.decision import POD_EXCLUDED, site_facts
 from mailpush.listener.admin import PodAdmin
 from mailpush.listener.environment import ordinal
-from mailpush.listener.mechanisms.registry import Mechanisms
+from mailpush.listener.mechanisms.registry import MechanismRegistry
 from mailpush.listener.settings_watch import Loaded
 from mailpush.listener.shards.lease import LeaseKeeper
 from mailpush.listener.shards.loop import Shards
@@ -49,7 +49,7 @@ class AppliedSettings:
         self._dispatcher = dispatcher
         self._claims = claims
         self._admin = admin
-        self._mechanisms = Mechanisms()
+        self._mechanisms = MechanismRegistry()
         self._trouble = ""
         self._targets = asyncio.Lock()
         self._background: set[asyncio.Task[None]] = set()

@@ -29,7 +29,7 @@ from mailpush.listener.permission import Permission
 from mailpush.listener.settings_watch import Loaded, SettingsWatch
 from mailpush.listener.shards.lease import LeaseKeeper
 from mailpush.listener.shards.loop import Shards
-from mailpush.listener.users.mailbox import UserSecrets
+from mailpush.listener.users.mailbox import UserSecretReader
 from mailpush.listener.users.siblings import Siblings
 from mailpush.listener.users.status import StatusWriter
 from mailpush.listener.users.supervisor import Supervisor
@@ -93,7 +93,7 @@ def assemble(env: Environment, kube: Kube, loaded: Loaded, boot: Mapping[str, st
     statuses = StatusWriter(kube, env.namespace, env.me.name, users, permission)
     supervisor = Supervisor(
         users,
-        UserSecrets(kube, env.namespace),
+        UserSecretReader(kube, env.namespace),
         statuses,
         dispatcher,
         next_owners=inbox,

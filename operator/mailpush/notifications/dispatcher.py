@@ -27,7 +27,7 @@ RECORD_TRIES: Final = 3
 WITHDRAW_SECONDS: Final = 2.0
 RECENT: Final = 20_000  # ids told by this process, known without asking the store
 
-Wanted: TypeAlias = Callable[[int, int], bool]
+UserFilter: TypeAlias = Callable[[int, int], bool]
 """Of (context id, user id): whether it is one of those users."""
 
 
@@ -121,11 +121,11 @@ class Dispatcher:
             for delivery in target.queue.open
         }
 
-    def pending_for(self, wanted: Wanted) -> int:
+    def pending_for(self, wanted: UserFilter) -> int:
         """How many deliveries to such users are open, over all targets."""
         return sum(len(target.queue.pending(_of(wanted))) for target in self._targets.values())
 
-    async def settle(self, wanted: Wanted, grace: float) -> list[Undelivered]:
+    async def settle(self, wanted: UserFilter, grace: float) -> list[Undelivered]:
         """Before users are released (P13): finish what can be finished in `grace` seconds, withdraw the other claims.
 
         Returns what is left, each mail once; nothing of it is sent by this dispatcher any more.
@@ -249,7 +249,7 @@ class Dispatcher:
             self._recent.popitem(last=False)
 
 
-def _of(wanted: Wanted) -> Callable[[Delivery], bool]:
+def _of(wanted: UserFilter) -> Callable[[Delivery], bool]:
     return lambda delivery: wanted(delivery.mail.context_id, delivery.mail.user_id)
 
 

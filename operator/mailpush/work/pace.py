@@ -6,7 +6,8 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-Clock = Callable[[], float]
+from mailpush.work.clock import Clock
+
 Sleep = Callable[[float], Awaitable[None]]
 
 

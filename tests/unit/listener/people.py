@@ -6,7 +6,7 @@ from typing import Any
 from mailpush.decision import site_facts
 from mailpush.kube.client import Object
 from mailpush.listener.mechanisms.base import Health, HealthChanged, MailArrived, Mailbox, State
-from mailpush.listener.users.status import Outcome
+from mailpush.listener.users.status import UserOutcome
 from mailpush.listener.users.user_listener import Site
 from mailpush.listener.users.watch import User, UserKey
 from mailpush.notifications.notification import NewMail
@@ -62,11 +62,11 @@ class FakeOwner:
     """Notes what one user's listener reports to the supervisor."""
 
     def __init__(self) -> None:
-        self.outcomes: list[Outcome] = []
+        self.outcomes: list[UserOutcome] = []
         self.again: list[UserKey] = []
         self.mails: list[NewMail] = []
 
-    def reported(self, key: UserKey, outcome: Outcome, health: Health | None) -> None:
+    def reported(self, key: UserKey, outcome: UserOutcome, health: Health | None) -> None:
         self.outcomes.append(outcome)
 
     def look_again(self, key: UserKey) -> None:

@@ -18,7 +18,8 @@ from mailpush.listener.mails.journal import Entry, Journal
 from mailpush.listener.mails.open_entries import OpenEntries
 from mailpush.notifications.dispatcher import Undelivered
 from mailpush.notifications.notification import NewMail
-from mailpush.work.pace import Clock, set_within
+from mailpush.work.clock import Clock
+from mailpush.work.pace import set_within
 
 TIME_TO_LIVE_SECONDS: Final = 900.0
 CAPACITY: Final = 20_000

@@ -22,7 +22,7 @@ import structlog
 
 from mailpush.listener.mails import metrics
 from mailpush.notifications.notification import NewMail
-from mailpush.work.pace import Clock
+from mailpush.work.clock import Clock
 
 log = structlog.get_logger(__name__)
 

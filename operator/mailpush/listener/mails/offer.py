@@ -23,7 +23,7 @@ class MailTaker(Protocol):
         """Offers the mail to this pod's users. Never blocks, never raises."""
 
 
-class Owners(Protocol):
+class SlotOwners(Protocol):
     """Knows which pod owns which slot: the shards."""
 
     def owner_of(self, slot: int) -> str | None:

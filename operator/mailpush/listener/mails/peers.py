@@ -14,7 +14,7 @@ from aiohttp import ClientError, ClientSession, ClientTimeout, TCPConnector
 
 from mailpush.names import INTERNAL_EVENTS_PATH
 from mailpush.notifications.notification import NewMail
-from mailpush.work.pace import Clock
+from mailpush.work.clock import Clock
 
 log = structlog.get_logger(__name__)
 

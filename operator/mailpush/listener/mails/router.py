@@ -14,12 +14,13 @@ import structlog
 
 from mailpush.listener.mails import metrics
 from mailpush.listener.mails.inbox import Inbox, Item
-from mailpush.listener.mails.offer import MailTaker, Owners, TakeResult
+from mailpush.listener.mails.offer import MailTaker, SlotOwners, TakeResult
 from mailpush.listener.mails.open_entries import OpenEntries
 from mailpush.listener.mails.peers import PeerAnswer, Peers, PeerVerdict
 from mailpush.notifications.notification import NewMail
 from mailpush.sharding.slots import slot_of
-from mailpush.work.pace import Backoff, Clock
+from mailpush.work.clock import Clock
+from mailpush.work.pace import Backoff
 
 log = structlog.get_logger(__name__)
 
@@ -61,7 +62,7 @@ class Router:
         inbox: Inbox,
         open_entries: OpenEntries,
         own_users: MailTaker,
-        owners: Owners,
+        owners: SlotOwners,
         peers: Peers,
         clock: Clock = time.monotonic,
     ) -> None:

@@ -10,7 +10,7 @@ from mailpush.listener.mechanisms.repeating import Surroundings
 from mailpush.properties.settings import ImapIdleSettings, Settings
 
 
-class Mechanisms:
+class MechanismRegistry:
     """Every mechanism there is. One whose settings have not changed stays the same object, and so do its listeners."""
 
     def __init__(self) -> None:

@@ -26,7 +26,7 @@ class _Kept:
     until: float
 
 
-class UserSecrets:
+class UserSecretReader:
     """Reads users' Secrets by name (a listener may `get`, not list or watch them) and keeps them some minutes."""
 
     def __init__(self, kube: Kube, namespace: str, clock: Clock = boottime) -> None:

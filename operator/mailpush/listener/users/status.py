@@ -34,7 +34,7 @@ log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class UserOutcome:
     """What has become of one user in this pod. `epoch`: of the map under which the pod got the user's slot."""
 
     listening: Truth
@@ -53,7 +53,7 @@ def next_attempt(seconds: float) -> str:
     return next((text for most, text in NEXT_ATTEMPT if seconds <= most), "later")
 
 
-def status_of(user: User, outcome: Outcome, pod: str, before: Iterable[Condition], now: datetime) -> dict[str, Any]:
+def status_of(user: User, outcome: UserOutcome, pod: str, before: Iterable[Condition], now: datetime) -> dict[str, Any]:
     """The listener's part of the status. `before`: the conditions as they were, for the time of the last change."""
     stood = {one.type: (one.status, one.last_transition_time) for one in before}
     status: dict[str, Any] = {
@@ -71,7 +71,7 @@ def status_of(user: User, outcome: Outcome, pod: str, before: Iterable[Condition
     return status
 
 
-def says(user: User, outcome: Outcome, pod: str) -> bool:
+def says(user: User, outcome: UserOutcome, pod: str) -> bool:
     """Whether the user's status, as read, says this already. The epoch does not count: it only tells who was later."""
     status = user.status
     said = {one.type: (one.status, one.reason, one.message, one.observed_generation) for one in status.conditions}
@@ -87,7 +87,7 @@ def says(user: User, outcome: Outcome, pod: str) -> bool:
     )
 
 
-def _verdicts(outcome: Outcome) -> tuple[Verdict, Verdict]:
+def _verdicts(outcome: UserOutcome) -> tuple[Verdict, Verdict]:
     return (
         Verdict(LISTENING, outcome.listening, outcome.reason, outcome.message),
         Verdict(READY, truth(outcome.permanent), outcome.reason, outcome.message),
@@ -125,13 +125,13 @@ class StatusWriter:
         self._users = users
         self._permission = permission
         self._pace = Pace(per_second, 1)
-        self._pending: dict[UserKey, Outcome] = {}
-        self._sent: dict[UserKey, tuple[Outcome, list[Condition]]] = {}
+        self._pending: dict[UserKey, UserOutcome] = {}
+        self._sent: dict[UserKey, tuple[UserOutcome, list[Condition]]] = {}
         self._in_flight: dict[UserKey, asyncio.Task[None]] = {}
         self._failures = 0
         self._wake = asyncio.Event()
 
-    def submit(self, key: UserKey, outcome: Outcome) -> None:
+    def submit(self, key: UserKey, outcome: UserOutcome) -> None:
         """Never blocks. What was not written yet of this user is superseded."""
         self._pending[key] = outcome
         self._wake.set()
@@ -175,7 +175,7 @@ class StatusWriter:
         except TimeoutError:
             log.warning("statuses_not_written", users=len(self._pending))
 
-    def _send(self, key: UserKey, outcome: Outcome) -> None:
+    def _send(self, key: UserKey, outcome: UserOutcome) -> None:
         user = self._users.get(key)
         if user is None or (user.status.owner_epoch or 0) > outcome.epoch:
             return  # gone, or a later owner has written
@@ -189,7 +189,7 @@ class StatusWriter:
         self._in_flight[key] = task
         task.add_done_callback(lambda _: self._in_flight.pop(key, None))
 
-    async def _write(self, user: User, outcome: Outcome, status: dict[str, Any]) -> None:
+    async def _write(self, user: User, outcome: UserOutcome, status: dict[str, Any]) -> None:
         # With the UID: a PushUser that was deleted and made again under the same name is another one.
         body: Object = {"metadata": {"name": user.name, "uid": user.uid}, "status": status}
         try:

@@ -9,13 +9,13 @@ import structlog
 
 from mailpush.listener.mails.offer import TakeResult
 from mailpush.listener.mechanisms.base import Health
-from mailpush.listener.users.mailbox import UserSecrets
+from mailpush.listener.users.mailbox import UserSecretReader
 from mailpush.listener.users.metrics import ListenerCount
 from mailpush.listener.users.siblings import NoSiblings, OtherPushUsers
-from mailpush.listener.users.status import Outcome, StatusWriter, WritePermission
+from mailpush.listener.users.status import StatusWriter, UserOutcome, WritePermission
 from mailpush.listener.users.user_listener import Site, UserListener
 from mailpush.listener.users.watch import UserKey, Users
-from mailpush.notifications.dispatcher import Dispatched, Undelivered, Wanted
+from mailpush.notifications.dispatcher import Dispatched, Undelivered, UserFilter
 from mailpush.notifications.notification import NewMail
 from mailpush.sharding.slots import slot_of
 from mailpush.work.queue import WorkQueue
@@ -33,7 +33,7 @@ class Dispatching(Protocol):
 
     def dispatch(self, mail: NewMail, clients: tuple[str, ...]) -> Dispatched: ...
 
-    async def settle(self, wanted: Wanted, grace: float) -> list[Undelivered]: ...
+    async def settle(self, wanted: UserFilter, grace: float) -> list[Undelivered]: ...
 
 
 class NextOwners(Protocol):
@@ -53,7 +53,7 @@ class Supervisor:
     def __init__(
         self,
         users: Users,
-        secrets: UserSecrets,
+        secrets: UserSecretReader,
         statuses: StatusWriter,
         dispatcher: Dispatching,
         *,
@@ -200,7 +200,7 @@ class Supervisor:
 
     # -- what the listeners report
 
-    def reported(self, key: UserKey, outcome: Outcome, health: Health | None) -> None:
+    def reported(self, key: UserKey, outcome: UserOutcome, health: Health | None) -> None:
         if slot_of(*key) not in self._epochs:
             return  # being released: the status is the next owner's
         if outcome.mechanism is not None and health is not None:

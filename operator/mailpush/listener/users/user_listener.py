@@ -14,9 +14,9 @@ from mailpush.imap.errors import ImapAuthError, ImapError
 from mailpush.kube.errors import KubeError
 from mailpush.listener.mechanisms.base import Health, Listener, Mailbox, Mechanism, State
 from mailpush.listener.mechanisms.budget import AuthFailuresHighError
-from mailpush.listener.users.mailbox import UserSecrets, mailbox_of, secret_name
+from mailpush.listener.users.mailbox import UserSecretReader, mailbox_of, secret_name
 from mailpush.listener.users.siblings import OtherPushUsers
-from mailpush.listener.users.status import Outcome, next_attempt
+from mailpush.listener.users.status import UserOutcome, next_attempt
 from mailpush.listener.users.watch import User, UserKey
 from mailpush.notifications.notification import NewMail
 from mailpush.properties.settings import Settings
@@ -62,7 +62,7 @@ class Site:
 class ListenerOwner(Protocol):
     """The supervisor, as one user's listener sees it."""
 
-    def reported(self, key: UserKey, outcome: Outcome, health: Health | None) -> None:
+    def reported(self, key: UserKey, outcome: UserOutcome, health: Health | None) -> None:
         """There is a new outcome."""
 
     def look_again(self, key: UserKey) -> None:
@@ -89,7 +89,7 @@ class UserListener:
 
     def __init__(self, key: UserKey, epoch: int, owner: ListenerOwner, siblings: OtherPushUsers) -> None:
         self.key = key
-        self.outcome: Outcome | None = None
+        self.outcome: UserOutcome | None = None
         self.clients: tuple[str, ...] | None = None
         """The clients that are to be told of the user's mails; None while undecided, empty where denied."""
         self.stopped = False
@@ -115,7 +115,7 @@ class UserListener:
         """The reason where nobody is to be told."""
         return self.outcome.reason if self.outcome is not None and self.clients == () else None
 
-    async def reconcile(self, user: User, site: Site, secrets: UserSecrets) -> float | None:
+    async def reconcile(self, user: User, site: Site, secrets: UserSecretReader) -> float | None:
         """Brings what runs in line with what is wanted. Returns the seconds until the next look, None for never."""
         name = secret_name(user, site.settings)
         try:
@@ -148,7 +148,7 @@ class UserListener:
 
     # -- steps
 
-    async def _secret(self, name: str | None, push_user: str, secrets: UserSecrets) -> UserSecret | None:
+    async def _secret(self, name: str | None, push_user: str, secrets: UserSecretReader) -> UserSecret | None:
         if name is None:
             return None
         if (
@@ -165,7 +165,7 @@ class UserListener:
     async def _deny(self, decision: Decision, user: User) -> None:
         self.clients = ()
         message = decision.message if decision.code is None else f"{decision.message} ({decision.code})"
-        self._say(Outcome("False", decision.reason, message, None, self._epoch))
+        self._say(UserOutcome("False", decision.reason, message, None, self._epoch))
         if self._running is None:
             return
         self._leaving, self._running = self._running.listener, None
@@ -222,11 +222,13 @@ class UserListener:
             return
         if health.state is State.LISTENING:
             self._failure = ("", "", 0.0)
-            self._say(Outcome("True", health.reason, health.message, mechanism, self._epoch), health)
+            self._say(UserOutcome("True", health.reason, health.message, mechanism, self._epoch), health)
         elif health.state is State.UNVERIFIED:
-            self._say(Outcome("Unknown", health.reason, health.message, mechanism, self._epoch), health)
+            self._say(UserOutcome("Unknown", health.reason, health.message, mechanism, self._epoch), health)
         elif health.state is State.FAILED:
-            self._say(Outcome("False", health.reason, self._with_next_attempt(health), mechanism, self._epoch), health)
+            self._say(
+                UserOutcome("False", health.reason, self._with_next_attempt(health), mechanism, self._epoch), health
+            )
             if health.reason in CANNOT_START or health.reason == AUTHENTICATION_FAILED:
                 self._owner.look_again(self.key)
 
@@ -270,13 +272,13 @@ class UserListener:
                         await self._leaving.unregister()
         except (ImapError, AuthFailuresHighError, KubeError, TimeoutError) as error:
             why = str(error) or f"no answer within {UNREGISTER_SECONDS:g} s"
-            self._say(Outcome("Unknown", "UnregisterFailed", why, DOVECOT, self._epoch))
+            self._say(UserOutcome("Unknown", "UnregisterFailed", why, DOVECOT, self._epoch))
             self._failures += 1
             self._refused = isinstance(error, ImapAuthError)
             return RETRY.after(self._failures)
         await self._end()
         self._unregistered, self._refused, self._failures = True, False, 0
-        self._say(Outcome("False", "Unregistered", message, None, self._epoch))
+        self._say(UserOutcome("False", "Unregistered", message, None, self._epoch))
         return None
 
     def _former_registration(self, user: User, site: Site, secret: UserSecret | None) -> Listener | None:
@@ -305,6 +307,6 @@ class UserListener:
             await self._running.listener.stop()
             self._running = None
 
-    def _say(self, outcome: Outcome, health: Health | None = None) -> None:
+    def _say(self, outcome: UserOutcome, health: Health | None = None) -> None:
         self.outcome = outcome
         self._owner.reported(self.key, outcome, health)

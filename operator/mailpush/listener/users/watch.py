@@ -60,7 +60,7 @@ class User:
         )
 
 
-class UserObserver(Protocol):
+class ChangeObserver(Protocol):
     """The supervisor, as the users see it."""
 
     def user_changed(self, key: UserKey) -> None:
@@ -83,13 +83,13 @@ class Users:
 
     def __init__(self, config: str) -> None:
         self._config = config
-        self._observer: UserObserver | None = None
+        self._observer: ChangeObserver | None = None
         self._listed = False
         self._users: dict[UserKey, User] = {}
         self._slots: dict[int, set[UserKey]] = {}
         self._broken: set[str] = set()
 
-    def notify(self, observer: UserObserver) -> None:
+    def notify(self, observer: ChangeObserver) -> None:
         """`observer` learns each key that comes, changes or goes from now on."""
         self._observer = observer
 

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import cast
 
-from mailpush.listener.mechanisms.registry import Mechanisms
+from mailpush.listener.mechanisms.registry import MechanismRegistry
 from mailpush.notifications.claims.current import CurrentClaims
 from mailpush.notifications.claims.store import AlreadyDone, Claim, MemoryClaims
 from mailpush.notifications.targets import webhook_targets
@@ -13,7 +13,7 @@ from tests.unit.listener.people import settings
 
 
 def test_a_mechanism_whose_settings_stay_is_the_same_object() -> None:
-    mechanisms = Mechanisms()
+    mechanisms = MechanismRegistry()
     before = mechanisms.by(settings())
     assert set(before) == {"dovecot", "imapidle"}
     other_content = mechanisms.by(replace(settings(), notification_content="none"))

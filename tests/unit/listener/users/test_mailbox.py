@@ -10,7 +10,7 @@ from mailpush.credentials.user_secret import MISSING, UserSecret, user_secret
 from mailpush.imap.server import ImapLogin
 from mailpush.kube.client import Kube
 from mailpush.kube.resources import SECRET
-from mailpush.listener.users.mailbox import UserSecrets, mailbox_of
+from mailpush.listener.users.mailbox import UserSecretReader, mailbox_of
 from tests.sites.fakekube import FakeKube
 from tests.unit.listener.people import BY_SECRET, FILES, settings, user
 
@@ -102,7 +102,7 @@ async def test_a_secret_is_asked_for_once_in_a_while_and_after_it_was_forgotten(
     kube = FakeKube()
     now = 0.0
     clock: Callable[[], float] = lambda: now  # noqa: E731
-    secrets = UserSecrets(cast("Kube", kube), "ns", clock)
+    secrets = UserSecretReader(cast("Kube", kube), "ns", clock)
     assert await secrets.get("s", "main-1-3") is MISSING
     kube.put(SECRET, secret(password="p"))
     assert await secrets.get("s", "main-1-3") is MISSING
@@ -118,7 +118,7 @@ async def test_a_secret_is_asked_for_once_in_a_while_and_after_it_was_forgotten(
 async def test_a_secret_is_judged_for_each_push_user_and_passwords_of_others_do_not_stay() -> None:
     kube = FakeKube()
     now = 0.0
-    secrets = UserSecrets(cast("Kube", kube), "ns", lambda: now)
+    secrets = UserSecretReader(cast("Kube", kube), "ns", lambda: now)
     kube.put(SECRET, secret(password="p"))
     assert (await secrets.get("s", "main-1-3")).password == "p"
     assert await secrets.get("s", "main-1-4") == UserSecret(True, permitted=False)

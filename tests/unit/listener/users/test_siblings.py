@@ -7,7 +7,7 @@ import pytest
 from mailpush.kube.client import Kube
 from mailpush.kube.errors import KubeError, NotFoundError, UnreachableError
 from mailpush.kube.resources import PUSH_USER, SHARD_MAP, Resource
-from mailpush.listener.users.mailbox import UserSecrets
+from mailpush.listener.users.mailbox import UserSecretReader
 from mailpush.listener.users.siblings import Siblings
 from mailpush.listener.users.user_listener import UserListener
 from mailpush.listener.users.watch import User
@@ -81,7 +81,9 @@ class Scene:
         self.one = UserListener((1, 3), 7, owner, self.namespace.siblings())
 
     async def reconcile(self, who: User) -> float | None:
-        return await self.one.reconcile(who, self.fake.site(), UserSecrets(cast("Kube", FakeKube()), "ns", lambda: 0.0))
+        return await self.one.reconcile(
+            who, self.fake.site(), UserSecretReader(cast("Kube", FakeKube()), "ns", lambda: 0.0)
+        )
 
     @property
     def unregistered(self) -> int:

@@ -13,7 +13,7 @@ from mailpush.api.pushuser import PushUserStatus
 from mailpush.kube.client import Kube
 from mailpush.kube.errors import ConflictError, UnreachableError
 from mailpush.listener.users import status as status_module
-from mailpush.listener.users.status import Outcome, StatusWriter, says, status_of
+from mailpush.listener.users.status import StatusWriter, UserOutcome, says, status_of
 from mailpush.listener.users.watch import User, UserKey
 from mailpush.work.pace import Backoff
 from tests.sites.fakekube import FakeKube
@@ -21,8 +21,8 @@ from tests.sites.waiting import until
 from tests.unit.listener.people import Permitted, user
 
 POD = "mail-push-main-0"
-GOOD = Outcome("True", "Registered", "it calls", "dovecot", 5)
-BAD = Outcome("False", "ServerUnreachable", "refused", "dovecot", 5)
+GOOD = UserOutcome("True", "Registered", "it calls", "dovecot", 5)
+BAD = UserOutcome("False", "ServerUnreachable", "refused", "dovecot", 5)
 NOON = datetime(2026, 11, 24, 12, 0, 0, tzinfo=UTC)
 KEY = (1, 3)
 
@@ -53,13 +53,13 @@ def test_the_status_of_a_listening_user() -> None:
 
 
 def test_a_denied_user_has_no_mechanism_and_is_not_permanent() -> None:
-    status = status_of(user(), Outcome("False", "Suspended", "m", None, 5), POD, [], NOON)
+    status = status_of(user(), UserOutcome("False", "Suspended", "m", None, 5), POD, [], NOON)
     assert "mechanism" not in status
     assert (status["permanent"], status["reason"]) == (False, "Suspended")
 
 
 def test_unknown_is_not_ready() -> None:
-    conditions = status_of(user(), Outcome("Unknown", "UnregisterFailed", "m", "dovecot", 5), POD, [], NOON)[
+    conditions = status_of(user(), UserOutcome("Unknown", "UnregisterFailed", "m", "dovecot", 5), POD, [], NOON)[
         "conditions"
     ]
     assert [(one["type"], one["status"]) for one in conditions] == [("Listening", "Unknown"), ("Ready", "False")]
@@ -147,7 +147,7 @@ async def test_a_watch_that_lags_does_not_keep_an_outdated_status(scene: Scene) 
 async def test_what_another_wrote_over_it_is_put_right(scene: Scene) -> None:
     scene.writer.submit(KEY, GOOD)
     await until(lambda: scene.written() == ["Registered"])
-    lost = Outcome("Unknown", "OwnerLost", "m", "dovecot", 5)
+    lost = UserOutcome("Unknown", "OwnerLost", "m", "dovecot", 5)
     scene.users[KEY] = with_status(user(), status_of(user(), lost, POD, [], NOON))
     scene.writer.submit(KEY, GOOD)
     await until(lambda: scene.written() == ["Registered", "Registered"])

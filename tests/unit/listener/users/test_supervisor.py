@@ -10,11 +10,11 @@ from mailpush.kube.client import Kube
 from mailpush.listener.mails.offer import TakeResult
 from mailpush.listener.mechanisms.base import Health, State
 from mailpush.listener.users import supervisor as supervisor_module
-from mailpush.listener.users.mailbox import UserSecrets
-from mailpush.listener.users.status import Outcome, StatusWriter
+from mailpush.listener.users.mailbox import UserSecretReader
+from mailpush.listener.users.status import StatusWriter, UserOutcome
 from mailpush.listener.users.supervisor import Supervisor
 from mailpush.listener.users.watch import UserKey, Users
-from mailpush.notifications.dispatcher import Dispatched, Undelivered, Wanted
+from mailpush.notifications.dispatcher import Dispatched, Undelivered, UserFilter
 from mailpush.notifications.notification import NewMail
 from mailpush.sharding.slots import slot_of
 from tests.sites.fakekube import FakeKube
@@ -25,9 +25,9 @@ THREE, FOUR = slot_of(1, 3), slot_of(1, 4)
 
 class Statuses:
     def __init__(self) -> None:
-        self.last: dict[UserKey, Outcome] = {}
+        self.last: dict[UserKey, UserOutcome] = {}
 
-    def submit(self, key: UserKey, outcome: Outcome) -> None:
+    def submit(self, key: UserKey, outcome: UserOutcome) -> None:
         self.last[key] = outcome
 
     async def drop(self, keys: Any) -> None:
@@ -46,7 +46,7 @@ class Dispatcher:
         self.dispatched.append((mail, clients))
         return Dispatched(1, self.refuses)
 
-    async def settle(self, wanted: Wanted, grace: float) -> list[Undelivered]:
+    async def settle(self, wanted: UserFilter, grace: float) -> list[Undelivered]:
         self.settled = wanted
         return [Undelivered(mail, (CLIENT,), 1.0) for mail in self.open if wanted(mail.context_id, mail.user_id)]
 
@@ -69,7 +69,7 @@ class Scene:
         self.permission = Permitted()
         self.supervisor = Supervisor(
             self.users,
-            UserSecrets(cast("Kube", FakeKube()), "ns", lambda: 0.0),
+            UserSecretReader(cast("Kube", FakeKube()), "ns", lambda: 0.0),
             cast("StatusWriter", self.statuses),
             self.dispatcher,
             next_owners=self.next_owners,

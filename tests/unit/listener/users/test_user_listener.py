@@ -12,9 +12,9 @@ from mailpush.kube.client import Kube
 from mailpush.kube.errors import UnreachableError
 from mailpush.kube.resources import SECRET
 from mailpush.listener.mechanisms.base import Health, State
-from mailpush.listener.users.mailbox import UserSecrets
+from mailpush.listener.users.mailbox import UserSecretReader
 from mailpush.listener.users.siblings import NoSiblings
-from mailpush.listener.users.status import Outcome
+from mailpush.listener.users.status import UserOutcome
 from mailpush.listener.users.user_listener import Site, UserListener
 from mailpush.listener.users.watch import User
 from mailpush.notifications.notification import NewMail
@@ -35,7 +35,7 @@ class Scene:
         self.fake = fake or FakeSite()
         self.kube = FakeKube()
         self.now = 0.0
-        self.secrets = UserSecrets(cast("Kube", self.kube), "ns", lambda: self.now)
+        self.secrets = UserSecretReader(cast("Kube", self.kube), "ns", lambda: self.now)
         self.owner = FakeOwner()
         self.outcomes, self.again, self.mails = self.owner.outcomes, self.owner.again, self.owner.mails
         self.one = UserListener((1, 3), 7, self.owner, NoSiblings())
@@ -57,7 +57,7 @@ class Scene:
 async def test_the_first_mechanism_of_the_order_is_started_and_what_it_says_is_reported() -> None:
     scene = Scene()
     await scene.reconcile()
-    assert scene.outcomes == [Outcome("True", "Registered", "it calls", "dovecot", 7)]
+    assert scene.outcomes == [UserOutcome("True", "Registered", "it calls", "dovecot", 7)]
     assert scene.one.clients == (CLIENT,)
     login = scene.fake.dovecot.running[0].mailbox.login
     assert (login.user, login.password) == ("u3", "master-secret")
