@@ -10,6 +10,8 @@ from typing import Any, Final
 
 CONNECT_SECONDS: Final = 30.0
 """For a host that answers nothing at all; OX leaves that to the operating system."""
+MOST_BYTES: Final = 256 * 2**20
+"""Of an answer: some three million registrations. A foreign server may never end."""
 READ_TIMED_OUT: Final = "Read timed out"
 THIRD: Final = {"listeners": "permanent", "registrations": "client"}
 """The third value of a row, by the name of the list."""
@@ -48,7 +50,7 @@ class Target:
             connection.sock.settimeout(self.timeout or None)
             connection.request(method, path, headers={"Authorization": self._authorization(), "Accept": "*/*"})
             answer = connection.getresponse()
-            status, body = answer.status, answer.read()
+            status, body = answer.status, answer.read(MOST_BYTES)
         except TimeoutError:
             raise ServerError(READ_TIMED_OUT) from None
         except http.client.RemoteDisconnected:

@@ -7,7 +7,7 @@ from prometheus_client import Counter, Gauge
 CALLBACKS: Final = Counter(
     "mailpush_callbacks_total",
     "Callbacks of Dovecot by outcome: accepted, other_event, unknown_user_form, malformed, too_large, too_slow, "
-    "unauthorized, throttled, full.",
+    "unauthorized, full.",
     ["outcome"],
 )
 HANDOVERS: Final = Counter(
