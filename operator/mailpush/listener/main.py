@@ -18,6 +18,7 @@ from mailpush.listener.environment import Environment, EnvironmentProblem
 from mailpush.listener.process import EXIT_DONE, EXIT_FAULT, ListenerProcess
 from mailpush.listener.settings_watch import Loaded, read_directory
 from mailpush.properties.read import SettingsError
+from mailpush.work.pace import set_within
 
 EXIT_ENVIRONMENT: Final = 2
 LOOK_AGAIN_SECONDS: Final = 2.0
@@ -39,8 +40,8 @@ def run() -> int:
 
 
 def raise_file_limit() -> None:
-    """As many open connections as are allowed: container runtimes often begin with 1,024, one user of IDLE takes one,
-    and beyond it no callback would be taken."""
+    """Allows as many open connections as the container does. Container runtimes often begin with 1,024, and each user
+    of IDLE takes one; beyond the limit the pod could take no callback."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
@@ -49,7 +50,7 @@ def raise_file_limit() -> None:
 
 
 async def serve(env: Environment) -> int:
-    """The health port first, then the settings, then everything else."""
+    """Starts the health port first, then reads the settings, then runs everything else."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -76,8 +77,8 @@ async def serve(env: Environment) -> int:
 
 
 async def boot(directory: Path, env: Environment, stop: asyncio.Event) -> tuple[Loaded, dict[str, str]] | None:
-    """Waits until the mounted files can be run by: a kubelet puts corrected ones there. None when stopped meanwhile."""
-    told: list[str] = []
+    """Waits until the mounted files are valid: a kubelet replaces wrong ones. Returns None when stopped meanwhile."""
+    logged: list[str] = []
     while not stop.is_set():
         try:
             return await asyncio.to_thread(lambda: read_directory(directory, env.handover_key()))
@@ -85,12 +86,8 @@ async def boot(directory: Path, env: Environment, stop: asyncio.Event) -> tuple[
             problems = list(error.problems)
         except (OSError, ValueError) as error:
             problems = [f"{directory}: {error}"]
-        if problems != told:
-            told = problems
+        if problems != logged:
+            logged = problems
             log.warning("configuration_invalid", problems=problems)
-        try:
-            async with asyncio.timeout(LOOK_AGAIN_SECONDS):
-                await stop.wait()
-        except TimeoutError:
-            pass
+        await set_within(stop, LOOK_AGAIN_SECONDS)
     return None

@@ -26,7 +26,7 @@ from mailpush.work.pace import Backoff, set_within
 CONFIGURATION_INVALID: Final = "ConfigurationInvalid"
 ANSWER_SECONDS: Final = 10.0
 RETRY: Final = Backoff(0.2, 5.0)
-TOLD_AFTER: Final = 4
+LOGGED_AFTER: Final = 4
 
 log = structlog.get_logger(__name__)
 
@@ -130,7 +130,7 @@ class SettingsWatch:
                 self._changed.clear()
 
     async def _take(self, failures: int) -> bool:
-        """Whether there is nothing left to do with the ConfigMap as it is."""
+        """Takes the ConfigMap as it is; returns whether there is nothing left to do with it."""
         obj = self._object or {}
         wanted = (obj.get("metadata", {}).get("annotations") or {}).get(names.CONFIG_HASH_ANNOTATION)
         if wanted is None or wanted == self._refused:
@@ -148,7 +148,7 @@ class SettingsWatch:
             self._pod.problem(CONFIGURATION_INVALID)
             return True
         except (KubeError, TimeoutError, OSError, HalfConfigurationError) as error:
-            if failures == TOLD_AFTER:
+            if failures == LOGGED_AFTER:
                 log.warning("configuration_not_read", config_hash=wanted, error=str(error) or type(error).__name__)
             return False
         log.info("configuration_applied", config_hash=wanted)

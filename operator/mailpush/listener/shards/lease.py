@@ -30,7 +30,7 @@ class LeaseLostError(Exception):
 
 
 class LeaseKeeper:
-    """Keeps the Lease of one process of the pod `me`. What it says is changed by `update` and `ack`."""
+    """Keeps the Lease of one process of the pod `me`. `update` and `ack` change its content."""
 
     def __init__(
         self,
@@ -60,10 +60,10 @@ class LeaseKeeper:
         """What the Lease says or is about to say."""
         return self._state
 
-    # -- what the process has to say
+    # -- what the process publishes
 
     def update(self, *, urgent: bool = True, **changes: Any) -> None:
-        """Changes fields of LeaseState; what is not urgent goes out with the next renewal."""
+        """Changes fields of LeaseState. An urgent change goes out at once, any other with the next renewal."""
         changed = replace(self._state, **changes)
         if changed != self._state:
             self._state = changed
@@ -78,7 +78,7 @@ class LeaseKeeper:
             self._wake.set()
 
     def look(self) -> None:
-        """Somebody saw the Lease change: find out now, not at the next renewal."""
+        """Reads the Lease now, not at the next renewal: another process has changed it."""
         self._wake.set()
 
     # -- its life
@@ -135,7 +135,7 @@ class LeaseKeeper:
     async def release(self, within: float) -> bool:
         """Empties the holder, for a process that has stopped everything (P8); gives whether that has worked.
 
-        Nothing else may run `keep` meanwhile. Never raises: who is not released is found dead after 15 s.
+        Nothing else may run `keep` meanwhile. Never raises: the operator finds an unreleased pod dead after 15 s.
         """
         if self._state.holder is None:
             return False  # never taken
@@ -176,7 +176,7 @@ class LeaseKeeper:
         before = parse_lease(lease)
         self._object = lease
         taken = before.taken_by(self.holder)
-        # What this process has to say already is kept: it may have read its settings while it waited.
+        # Keep what this process has published already: it may have read its settings while it waited.
         described = self._state
         self._state = replace(
             described,

@@ -168,7 +168,7 @@ class Shards:
     # -- the loop
 
     async def run(self) -> None:
-        """Until cancelled. A fault in it is the process's end: slots that nobody keeps must not look kept."""
+        """Runs until cancelled. A fault here ends the process: slots that nobody keeps must not look kept."""
         async with asyncio.TaskGroup() as group:
             while True:
                 self._pulse.beat("shards")
@@ -179,11 +179,11 @@ class Shards:
                 await set_within(self._wake, TICK_SECONDS)
 
     async def drain(self, within: float) -> bool:
-        """Waits until the operator has moved all slots away, at most `within` seconds; gives whether it has."""
+        """Waits until the operator has moved all slots away, at most `within` seconds; returns whether it has."""
         return await self._until_empty(within)
 
     async def retire(self, within: float) -> bool:
-        """Stops all slots, whoever is to have them; gives whether all have stopped within `within` seconds."""
+        """Stops all slots, whoever is to have them; returns whether all have stopped within `within` seconds."""
         if self._ownership is not None:
             self._ownership.retire()
             self.wake()

@@ -54,11 +54,11 @@ class UserSecretReader:
         return found
 
     def forget(self, name: str, push_user: str) -> None:
-        """It is wrong or old: the next `get` reads it again."""
+        """Drops a Secret that is wrong or old: the next `get` reads it again."""
         self._kept.pop((name, push_user), None)
 
     def _sweep(self) -> None:
-        """Passwords of users who have moved away do not stay."""
+        """Drops old ones, so that passwords of users who have moved away do not stay in memory."""
         now = self._clock()
         if now - self._swept >= KEPT_SECONDS:
             self._swept = now

@@ -10,7 +10,7 @@ LISTENERS: Final = Gauge("mailpush_listeners", "Users of this pod by mechanism a
 
 
 class ListenerCount:
-    """Keeps `mailpush_listeners` by what each user's listener said last."""
+    """Keeps `mailpush_listeners` by the last report of each user's listener."""
 
     def __init__(self) -> None:
         self._states: dict[tuple[int, int], tuple[str, str]] = {}

@@ -25,8 +25,8 @@ class OtherPushUsers(Protocol):
 class Siblings:
     """Looks in the namespace, where a user may be taken over from one MailPushConfig by another.
 
-    By name, which follows from the MailPushConfig's and the user's: to ask by label would have the API server go
-    through all users, and a change of the settings may deny all of them at once.
+    It reads them by name, which follows from the MailPushConfig's and the user's. A query by label makes the API
+    server go through all users, and a change of the settings may deny all of them at once.
     """
 
     def __init__(self, kube: Kube, namespace: str, config: str, clock: Clock = boottime) -> None:

@@ -1,4 +1,4 @@
-"""What a PushUser's status says of its listener, and who writes it: the owning pod, by apply."""
+"""The listener's part of a PushUser's status: the pod that owns the user applies it."""
 
 import asyncio
 from collections.abc import Iterable
@@ -72,7 +72,7 @@ def status_of(user: User, outcome: UserOutcome, pod: str, before: Iterable[Condi
 
 
 def says(user: User, outcome: UserOutcome, pod: str) -> bool:
-    """Whether the user's status, as read, says this already. The epoch does not count: it only tells who was later."""
+    """Whether the user's status, as read, says this already. The epoch does not count: it only orders the writers."""
     status = user.status
     said = {one.type: (one.status, one.reason, one.message, one.observed_generation) for one in status.conditions}
     return (
@@ -132,12 +132,12 @@ class StatusWriter:
         self._wake = asyncio.Event()
 
     def submit(self, key: UserKey, outcome: UserOutcome) -> None:
-        """Never blocks. What was not written yet of this user is superseded."""
+        """Queues the outcome; never blocks. It replaces one of this user that is not written yet."""
         self._pending[key] = outcome
         self._wake.set()
 
     async def drop(self, keys: Iterable[UserKey]) -> None:
-        """The users are released: what is queued for them is dropped, and what is on its way is waited for."""
+        """The users are released: drops what is queued for them, and waits for what is on its way."""
         under_way = []
         for key in keys:
             self._pending.pop(key, None)
@@ -165,15 +165,6 @@ class StatusWriter:
                 await self._pace.turn()
                 if self._failures:
                     await asyncio.sleep(RETRY.after(self._failures))
-
-    async def flush(self, within: float) -> None:
-        """Waits until all is written, at most `within` seconds."""
-        try:
-            async with asyncio.timeout(within):
-                while self._pending or self._in_flight:  # noqa: ASYNC110 - two dicts, and only at the end
-                    await asyncio.sleep(0.02)
-        except TimeoutError:
-            log.warning("statuses_not_written", users=len(self._pending))
 
     def _send(self, key: UserKey, outcome: UserOutcome) -> None:
         user = self._users.get(key)

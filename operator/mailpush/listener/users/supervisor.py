@@ -79,7 +79,7 @@ class Supervisor:
     # -- what is to run
 
     def apply(self, site: Site) -> None:
-        """New settings, in one step; who is not concerned goes on undisturbed."""
+        """Takes new settings in one step; listeners that they do not concern go on undisturbed."""
         self._site = site
         for slot in self._epochs:
             self._look_at(slot)
@@ -90,13 +90,13 @@ class Supervisor:
             self._work.add(key)
 
     def start_slots(self, slots: Iterable[int], epoch: int) -> None:
-        """The slots are ours from now on. Returns at once; the listeners start in the background."""
+        """Takes the slots. Returns at once; the listeners start in the background."""
         for slot in slots:
             self._epochs.setdefault(slot, epoch)
             self._look_at(slot)
 
     async def stop_slots(self, slots: Iterable[int]) -> None:
-        """The slots are not ours any more. Nothing of their users has an effect after this has returned."""
+        """Releases the slots. Nothing of their users has an effect after this has returned."""
         ending = frozenset(slots)
         for slot in ending:
             self._epochs.pop(slot, None)
@@ -151,7 +151,7 @@ class Supervisor:
         return {"assigned": assigned, "listening": listening, "failed": failed}, dict(denied)
 
     async def idle(self) -> None:
-        """Until all that is known to be wanted has been begun."""
+        """Waits until every listener that is known to be wanted has begun."""
         await self._work.idle()
 
     # -- inside
@@ -195,7 +195,7 @@ class Supervisor:
             async with asyncio.timeout(STOP_SECONDS):
                 await listener.stop()
         except TimeoutError:
-            # `stopped` is set, so that whatever still hangs there cannot tell anybody of anything.
+            # `stopped` is set, so whatever still hangs there reports nothing any more.
             log.exception("listener_hangs", context=key[0], user=key[1])
 
     # -- what the listeners report

@@ -55,7 +55,7 @@ class Site:
     pod_allowed: bool = True
 
     def placement(self, slot: int) -> Placement:
-        """A user of a slot that this pod owns: it is asked about no other."""
+        """The placement of a user whose slot this pod owns."""
         return Placement(slot, owner=self.pod, allowed=self.pod_allowed, here=self.pod)
 
 
@@ -91,7 +91,7 @@ class UserListener:
         self.key = key
         self.outcome: UserOutcome | None = None
         self.clients: tuple[str, ...] | None = None
-        """The clients that are to be told of the user's mails; None while undecided, empty where denied."""
+        """The clients to notify of the user's mails; None while undecided, empty where denied."""
         self.stopped = False
         self._epoch = epoch
         self._owner = owner
@@ -112,7 +112,7 @@ class UserListener:
 
     @property
     def denied(self) -> str | None:
-        """The reason where nobody is to be told."""
+        """The reason for which no client is notified."""
         return self.outcome.reason if self.outcome is not None and self.clients == () else None
 
     async def reconcile(self, user: User, site: Site, secrets: UserSecretReader) -> float | None:
@@ -142,7 +142,7 @@ class UserListener:
         return RECHECK_BROKEN_SECONDS if self._auth_failed() else RECHECK_SECONDS
 
     async def stop(self) -> None:
-        """Nothing of this user has an effect after it has returned. The registration stays."""
+        """Stops the listener: nothing of this user has an effect after it has returned. The registration stays."""
         self.stopped = True
         await self._end()
 
@@ -247,7 +247,7 @@ class UserListener:
         return f"{health.message}; the next attempt comes {next_attempt(seconds)}"
 
     async def _unregister(self, user: User, site: Site, secret: UserSecret | None) -> float | None:
-        """Takes the registration at the server away, and says so; the operator then takes the finalizer away."""
+        """Takes the registration at the server away and reports it; the operator then removes the finalizer."""
         self.clients = ()
         if self._unregistered:
             if self.outcome is not None:

@@ -123,7 +123,7 @@ async def test_what_was_not_written_yet_is_superseded(scene: Scene) -> None:
         scene.writer.submit(KEY, replace(BAD, reason=reason))
     scene.kube.gate.set()
     await until(lambda: len(scene.written()) == 2)
-    await scene.writer.flush(60.0)
+    await until(lambda: not scene.writer._pending and not scene.writer._in_flight)
     assert scene.written() == ["Registered", "Three"]
 
 
@@ -198,7 +198,7 @@ async def test_trouble_with_the_api_is_waited_out(scene: Scene) -> None:
 async def test_a_user_that_is_another_object_by_now_is_let_go(scene: Scene) -> None:
     scene.kube.fail = ConflictError(409, "Conflict", "the UID differs")
     scene.writer.submit(KEY, GOOD)
-    await scene.writer.flush(60.0)
+    await until(lambda: not scene.writer._pending and not scene.writer._in_flight)
     scene.kube.fail = None
     scene.users[(1, 4)] = user(4)
     scene.writer.submit((1, 4), GOOD)
