@@ -107,12 +107,13 @@ def _fields(node: dict[str, Any], path: str = "") -> Iterator[tuple[str, dict[st
 
 
 def _table(settings: list[Setting], fields: dict[str, dict[str, Any]]) -> Iterator[str]:
-    yield "| Property | Field | Default | A change is | Description |\n"
-    yield "|---|---|---|---|---|\n"
+    yield "| Property | Field | Default | A change is | Since | Description |\n"
+    yield "|---|---|---|---|---|---|\n"
     for setting in settings:
         field = fields.get(setting.field, {})
         key = f"`{setting.key}`" if setting.key else "-"
-        cells = (key, f"`{setting.field}`", _default(setting, field), str(setting.reload), _description(setting, field))
+        how = (_default(setting, field), str(setting.reload), setting.since)
+        cells = (key, f"`{setting.field}`", *how, _description(setting, field))
         yield f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |\n"
 
 

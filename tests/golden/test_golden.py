@@ -5,22 +5,19 @@ from pathlib import Path
 import pytest
 import yaml
 
-from mailpush.api.mailpushconfig import MailPushConfigSpec
+from mailpush.api.mailaccess import CredentialStorage, Doveadm
+from mailpush.api.mailpushconfig import MailPushConfigSpec, Notification, Reschedule
+from mailpush.api.mechanisms import DovecotSettings, ImapIdleSettings, MailNotifySettings
 from mailpush.properties.admin import AdminSettings
 from mailpush.properties.format import load
+from mailpush.properties.hashes import config_hash_of
 from mailpush.properties.patterns import ClientPatterns
-from mailpush.properties.read import config_hash_of, read
+from mailpush.properties.read import read
 from mailpush.properties.render import RenderedConfig
 from mailpush.properties.settings import (
     CallbackSettings,
-    CredentialStorageSettings,
-    DoveadmSettings,
-    DovecotSettings,
-    ImapIdleSettings,
-    MailNotifySettings,
     MailSettings,
     RedisSettings,
-    RescheduleSettings,
     ServerSettings,
     Settings,
     WebhookSettings,
@@ -36,13 +33,14 @@ DEFAULTS = Settings(
     packages=frozenset({"open-xchange-push-dovecot", "open-xchange-rest"}),
     mechanisms_order=("dovecot", "imapidle", "mailnotify"),
     mail=None,
-    credential_storage=CredentialStorageSettings(),
+    credential_storage=CredentialStorage(),
     dovecot=DovecotSettings(enabled=True),
-    imapidle=ImapIdleSettings(),
+    imapidle=ImapIdleSettings(enabled=False),
+    mailnotify=MailNotifySettings(enabled=False),
     callback=CallbackSettings(),
     redis=None,
     webhooks=(),
-    notification_content="headers",
+    notification=Notification(content="headers"),
 )
 CALLBACK = CallbackSettings(
     PASSWORD.format(path="callback.authSecretRef.login"), PASSWORD.format(path="callback.authSecretRef.password")
@@ -56,9 +54,8 @@ def settings(**changes: object) -> Settings:
 
 MEANINGS = {
     "page": settings(
-        credential_storage=CredentialStorageSettings(
-            True, PASSWORD.format(path="credentialStorage.passcryptSecretRef").strip(), rdb=True
-        )
+        credential_storage=CredentialStorage.model_construct(enabled=True, rdb=True),
+        passcrypt=PASSWORD.format(path="credentialStorage.passcryptSecretRef").strip(),
     ),
     "user-secrets": settings(
         mail=MailSettings(
@@ -78,7 +75,7 @@ MEANINGS = {
         packages=frozenset({"open-xchange-push-dovecot", "open-xchange-push-imapidle", "open-xchange-rest"}),
         mechanisms_order=("imapidle", "dovecot"),
         dovecot=DovecotSettings(enabled=False),
-        imapidle=ImapIdleSettings(True, True, "INBOX", 10000, "newmail"),
+        imapidle=ImapIdleSettings(enabled=True, supports_permanent_listeners=True, delay=10000, push_mode="newmail"),
         mail=MailSettings(
             password_source="global",
             login_source="login",
@@ -87,7 +84,7 @@ MEANINGS = {
         ),
     ),
     "odd-characters": settings(
-        reschedule=RescheduleSettings(delay_duration_ms=3000),
+        reschedule=Reschedule(delay_duration=3000),
         allowed_clients=ClientPatterns.parse("documented*, spelling"),
         packages=frozenset({"open-xchange-push-imapidle"}),
         dovecot=DovecotSettings(enabled=False),
@@ -107,9 +104,8 @@ MEANINGS = {
             f"open-xchange-{name}" for name in ("push-dovecot", "push-imapidle", "push-mailnotify", "rest")
         ),
         mechanisms_order=("mailnotify",),
-        credential_storage=CredentialStorageSettings(
-            True, PASSWORD.format(path="credentialStorage.passcryptSecretRef").strip(), rdb=True
-        ),
+        credential_storage=CredentialStorage.model_construct(enabled=True, rdb=True),
+        passcrypt=PASSWORD.format(path="credentialStorage.passcryptSecretRef").strip(),
         mail=MailSettings(
             password_source="global",
             login_source="name",
@@ -118,16 +114,39 @@ MEANINGS = {
             server_source="global",
             auth_proxy_delimiter="*",
         ),
-        dovecot=DovecotSettings(False, stateless=False, cluster_lock="db", prefer_doveadm_for_metadata=True),
-        imapidle=ImapIdleSettings(False, True, "INBOX/Sub folder", 9, "newmail", 8, "local", True, True),
-        mailnotify=MailNotifySettings(False, True, "239.1.2.3", 10, "@", True, True, 11),
-        doveadm=DoveadmSettings(
-            True,
-            ("http://one:8080/doveadm/v1", "https://two:8443/doveadm/v1"),
-            PASSWORD.format(path="mailAccess.doveadm.apiSecretRef"),
-            *(3, 4, 5, 6, 7),
+        dovecot=DovecotSettings(enabled=False, stateless=False, cluster_lock="db", prefer_doveadm_for_metadata=True),
+        imapidle=ImapIdleSettings(
+            enabled=False,
+            supports_permanent_listeners=True,
+            folder="INBOX/Sub folder",
+            delay=9,
+            push_mode="newmail",
+            account_id=8,
+            cluster_lock="local",
+            validate_session_existence=True,
+            check_periodic=True,
         ),
-        reschedule=RescheduleSettings(True, 1, 2),
+        mailnotify=MailNotifySettings(
+            enabled=False,
+            udp_listen_multicast=True,
+            udp_listen_host="239.1.2.3",
+            udp_listen_port=10,
+            imap_login_delimiter="@",
+            use_ox_login=True,
+            use_full_email_address=True,
+            delay_millis=11,
+        ),
+        doveadm=Doveadm(
+            enabled=True,
+            endpoints=["http://one:8080/doveadm/v1", "https://two:8443/doveadm/v1"],
+            total_connections=3,
+            max_connections_per_route=4,
+            read_timeout=5,
+            connect_timeout=6,
+            check_interval=7,
+        ),
+        doveadm_api_secret=PASSWORD.format(path="mailAccess.doveadm.apiSecretRef"),
+        reschedule=Reschedule(on_registration=True, delay_duration=1, timer_frequency=2),
         callback=CALLBACK,
         admin=AdminSettings(
             login=PASSWORD.format(path="admin.authSecretRef.login"),
@@ -139,7 +158,7 @@ MEANINGS = {
         replicas=5,
     ),
     "everything": settings(
-        doveadm=DoveadmSettings(endpoints=("http://dovecot:8080/doveadm/v1",)),
+        doveadm=Doveadm(endpoints=["http://dovecot:8080/doveadm/v1"]),
         mail=MailSettings(
             password_source="global",
             login_source="login",
@@ -163,7 +182,7 @@ MEANINGS = {
                 timeout_ms=2500,
             ),
         ),
-        notification_content="full",
+        notification=Notification(content="full"),
     ),
 }
 

@@ -15,6 +15,7 @@ from prometheus_client import REGISTRY, CollectorRegistry
 
 from dev.processes.group import free_port
 from dev.services import Dovecot, WebhookReceiver
+from mailpush.api.mechanisms import ImapIdleSettings
 from mailpush.imap.client import ImapLogin, ImapServer
 from mailpush.imap.server import Security
 from mailpush.listener.mails.callback import Ingress
@@ -36,7 +37,7 @@ from mailpush.notifications.dispatcher import Dispatcher
 from mailpush.notifications.metrics import NotificationMetrics
 from mailpush.notifications.notification import NewMail
 from mailpush.notifications.transports.webhook import WebhookTarget
-from mailpush.properties.settings import CallbackSettings, ImapIdleSettings
+from mailpush.properties.settings import CallbackSettings
 
 # An address of our own: the port that Dovecot calls is listened on in some tests only, and nobody takes it meanwhile.
 HOST = f"127.{random.randint(2, 250)}.{random.randint(1, 250)}.1"
@@ -342,7 +343,7 @@ async def test_a_pod_that_is_gone_costs_the_push_and_not_the_mail(mail: Mail) ->
 
 # -- the mechanism imapidle
 
-IDLE = ImapIdleSettings(enabled=True, supports_permanent_listeners=True, delay_ms=0)
+IDLE = ImapIdleSettings(enabled=True, supports_permanent_listeners=True, delay=0)
 
 
 @LOGINS

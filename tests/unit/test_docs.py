@@ -43,4 +43,4 @@ def test_every_property_and_field_has_a_line_with_words(generate: ModuleType) ->
     lines = [line.split(" | ") for line in generate.page().splitlines() if line.startswith("| ") and "`" in line]
     shown = {(cells[0].strip("| `"), cells[1].strip("`")) for cells in lines}
     assert {(setting.key or "-", setting.field) for setting in SETTINGS} <= shown
-    assert [cells for cells in lines if len(cells) != 5 or not cells[4].strip("| ")] == []
+    assert [cells for cells in lines if len(cells) != 6 or not cells[5].strip("| ")] == []

@@ -9,7 +9,7 @@ from pydantic import Field
 from mailpush.api.meta import Milliseconds, Model, Port, rules
 
 
-class DovecotMechanism(Model):
+class DovecotSettings(Model):
     """Dovecot's push_notification with the OX driver. dovecot-push.properties"""
 
     enabled: bool | None = None
@@ -25,7 +25,7 @@ class DovecotMechanism(Model):
     supported yet: a MailPushConfig with it says NotYetSupported)."""
 
 
-class ImapIdleMechanism(Model):
+class ImapIdleSettings(Model):
     """IMAP IDLE, one connection a user. push_imapidle.properties"""
 
     enabled: bool | None = None
@@ -52,7 +52,7 @@ class ImapIdleMechanism(Model):
     every connection renews itself."""
 
 
-class MailNotifyMechanism(Model):
+class MailNotifySettings(Model):
     """UDP packets of a mail server. push_mailnotify.properties (not supported yet: a MailPushConfig with the package
     open-xchange-push-mailnotify says NotYetSupported)"""
 
@@ -95,9 +95,9 @@ class Mechanisms(Model):
     ]
     """Which is tried first where several are enabled for a user: the first that starts is taken. One that is left out
     comes last."""
-    dovecot: DovecotMechanism = DovecotMechanism()
+    dovecot: DovecotSettings = DovecotSettings()
     """Dovecot's push_notification."""
-    imapidle: ImapIdleMechanism = ImapIdleMechanism()
+    imapidle: ImapIdleSettings = ImapIdleSettings()
     """IMAP IDLE."""
-    mailnotify: MailNotifyMechanism = MailNotifyMechanism()
+    mailnotify: MailNotifySettings = MailNotifySettings()
     """UDP packets of a mail server."""

@@ -90,7 +90,7 @@ def site_facts(settings: Settings) -> SiteFacts:
         allowed_clients=settings.allowed_clients,
         packages=settings.packages,
         mechanisms_order=settings.mechanisms_order,
-        mechanisms_enabled={"dovecot": settings.dovecot.enabled, "imapidle": settings.imapidle.enabled},
+        mechanisms_enabled={"dovecot": bool(settings.dovecot.enabled), "imapidle": bool(settings.imapidle.enabled)},
         imapidle_permanent=settings.imapidle.supports_permanent_listeners,
         mail_access=mail is not None,
         servers=tuple(server.name for server in mail.servers) if mail else (),

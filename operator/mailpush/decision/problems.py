@@ -6,9 +6,8 @@ from typing import NamedTuple
 from mailpush import packages
 from mailpush.api.mailpushconfig import MailPushConfigSpec
 from mailpush.properties import keys
-from mailpush.properties.pods import allowed_somewhere
 from mailpush.properties.secrets import purpose_of
-from mailpush.properties.settings import Settings
+from mailpush.properties.settings import Settings, allowed_somewhere
 
 _SESSION_OR_GLOBAL = (
     'mailAccess.passwordSource ("global" with mailAccess.masterPasswordSecretRef, or "session" with '

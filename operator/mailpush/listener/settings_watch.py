@@ -18,8 +18,8 @@ from mailpush.kube.errors import KubeError
 from mailpush.kube.reflector import Change, Reflector
 from mailpush.kube.resources import CONFIG_MAP, SECRET
 from mailpush.kube.secrets import text_of
-from mailpush.properties.read import SettingsError, config_hash_of, read
-from mailpush.properties.render import keyed_hash
+from mailpush.properties.hashes import config_hash_of, keyed_hash
+from mailpush.properties.read import SettingsError, read
 from mailpush.properties.settings import Settings
 from mailpush.work.pace import Backoff, set_within
 

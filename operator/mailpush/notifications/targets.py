@@ -1,10 +1,7 @@
 """From settings to the targets of notifications."""
 
-from typing import cast
-
 import structlog
 
-from mailpush.notifications.notification import Content
 from mailpush.notifications.transports.webhook import WebhookTarget, decode_secret
 from mailpush.properties.settings import Settings
 
@@ -22,7 +19,7 @@ def webhook_targets(settings: Settings) -> list[WebhookTarget]:
                 secret=None if webhook.secret is None else decode_secret(webhook.secret),
                 matches=webhook.clients.match,
                 timeout=webhook.timeout_ms / 1000,
-                content=cast("Content", settings.notification_content),
+                content=settings.notification.content,
             )
         except ValueError as error:
             log.warning("webhook_unusable", webhook=webhook.name, why=str(error))

@@ -1,15 +1,21 @@
-"""What is known of each setting: its field, its property, the file of that, and how a change of it is taken.
+"""The table of all settings: of each its field, its property, the file of that, and how a change of it is taken.
 
-One table, used to place what is rendered and to write docs/configuration.md. Descriptions and most defaults stand in
-the models. A part in braces stands for a name: `mailpush.webhook.{name}.url`.
+Rendering, reading back and docs/configuration.md go by it; type, bounds, default and description stand in the model of
+the field. So a plain setting of one of the SECTIONS is a field in the model and a row here, and nothing else. A part in
+braces stands for a name: `mailpush.webhook.{name}.url`.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
+from mailpush.api.mailaccess import CredentialStorage, Doveadm
+from mailpush.api.mailpushconfig import Notification, Reschedule
+from mailpush.api.mechanisms import DovecotSettings, ImapIdleSettings, MailNotifySettings
+from mailpush.api.meta import Model
+from mailpush.packages import DOVECOT, IMAPIDLE, MAILNOTIFY
 from mailpush.properties import admin, keys
 
 
@@ -48,6 +54,12 @@ class Setting(NamedTuple):
     """The default where the field itself shows none."""
     secret: bool = False
     """Whether it stands in the Secret."""
+    package: str | None = None
+    """For a field that is not set: it is on where this package is in effect."""
+    lenient: bool = False
+    """A word that is not known counts as `none`, as OX takes it."""
+    since: str = "0.1"
+    """The release that has it first."""
 
     @property
     def file(self) -> str | None:
@@ -91,9 +103,9 @@ SETTINGS: Final = (
     Setting("mailAccess.servers[].serverName", keys.server_key("{name}", "serverName"), Reload.LIVE, "host"),
     Setting("mailAccess.servers[].insecureSkipVerify", keys.server_key("{name}", "verify"), Reload.LIVE),
     Setting("mechanisms.order", keys.MECHANISMS_ORDER, Reload.LIVE),
-    Setting("mechanisms.dovecot.enabled", keys.DOVECOT_ENABLED, Reload.LIVE, _ON),
+    Setting("mechanisms.dovecot.enabled", keys.DOVECOT_ENABLED, Reload.LIVE, _ON, package=DOVECOT),
     Setting("mechanisms.dovecot.stateless", keys.DOVECOT_STATELESS, Reload.NO_EFFECT),
-    Setting("mechanisms.dovecot.clusterLock", keys.DOVECOT_CLUSTER_LOCK, Reload.NO_EFFECT),
+    Setting("mechanisms.dovecot.clusterLock", keys.DOVECOT_CLUSTER_LOCK, Reload.NO_EFFECT, lenient=True),
     Setting("mechanisms.dovecot.preferDoveadmForMetadata", keys.DOVECOT_PREFER_DOVEADM, Reload.NOT_YET),
     Setting(f"{_DOVEADM}.enabled", keys.DOVEADM_ENABLED, Reload.NOT_YET),
     Setting(f"{_DOVEADM}.endpoints", keys.DOVEADM_ENDPOINTS, Reload.NOT_YET),
@@ -103,23 +115,23 @@ SETTINGS: Final = (
     Setting(f"{_DOVEADM}.connectTimeout", keys.DOVEADM_CONNECT_TIMEOUT, Reload.NOT_YET),
     Setting(f"{_DOVEADM}.checkInterval", keys.DOVEADM_CHECK_INTERVAL, Reload.NOT_YET),
     Setting(f"{_DOVEADM}.apiSecretRef", keys.DOVEADM_API_SECRET, Reload.NOT_YET, secret=True),
-    Setting(f"{_IDLE}.enabled", keys.IMAPIDLE_ENABLED, Reload.LIVE, _ON),
+    Setting(f"{_IDLE}.enabled", keys.IMAPIDLE_ENABLED, Reload.LIVE, _ON, package=IMAPIDLE),
     Setting(f"{_IDLE}.supportsPermanentListeners", keys.IMAPIDLE_PERMANENT, Reload.LIVE),
     Setting(f"{_IDLE}.accountId", keys.IMAPIDLE_ACCOUNT, Reload.NOT_YET),
     Setting(f"{_IDLE}.folder", keys.IMAPIDLE_FOLDER, Reload.LIVE),
     Setting(f"{_IDLE}.delay", keys.IMAPIDLE_DELAY, Reload.LIVE),
     Setting(f"{_IDLE}.pushMode", keys.IMAPIDLE_PUSH_MODE, Reload.LIVE),
-    Setting(f"{_IDLE}.clusterLock", keys.IMAPIDLE_CLUSTER_LOCK, Reload.NO_EFFECT),
+    Setting(f"{_IDLE}.clusterLock", keys.IMAPIDLE_CLUSTER_LOCK, Reload.NO_EFFECT, lenient=True),
     Setting(f"{_IDLE}.validateSessionExistence", keys.IMAPIDLE_VALIDATE_SESSION, Reload.NO_EFFECT),
     Setting(f"{_IDLE}.checkPeriodic", keys.IMAPIDLE_CHECK_PERIODIC, Reload.NO_EFFECT),
-    Setting(f"{_NOTIFY}.enabled", keys.MAILNOTIFY_ENABLED, Reload.NOT_YET, _ON),
+    Setting(f"{_NOTIFY}.enabled", keys.MAILNOTIFY_ENABLED, Reload.NOT_YET, _ON, package=MAILNOTIFY),
     Setting(f"{_NOTIFY}.udpListenMulticast", keys.MAILNOTIFY_MULTICAST, Reload.NOT_YET),
     Setting(f"{_NOTIFY}.udpListenHost", keys.MAILNOTIFY_HOST, Reload.NOT_YET),
     Setting(f"{_NOTIFY}.udpListenPort", keys.MAILNOTIFY_PORT, Reload.NOT_YET),
-    Setting(f"{_NOTIFY}.imapLoginDelimiter", keys.MAILNOTIFY_DELIMITER, Reload.NOT_YET, "unset"),
     Setting(f"{_NOTIFY}.useOxLogin", keys.MAILNOTIFY_OX_LOGIN, Reload.NOT_YET),
     Setting(f"{_NOTIFY}.useFullEmailAddress", keys.MAILNOTIFY_FULL_ADDRESS, Reload.NOT_YET),
     Setting(f"{_NOTIFY}.delayMillis", keys.MAILNOTIFY_DELAY, Reload.NOT_YET),
+    Setting(f"{_NOTIFY}.imapLoginDelimiter", keys.MAILNOTIFY_DELIMITER, Reload.NOT_YET, "unset"),
     Setting("callback.authSecretRef", keys.CALLBACK_LOGIN, Reload.LIVE, "made by the operator", secret=True),
     Setting("callback.authSecretRef", keys.CALLBACK_PASSWORD, Reload.LIVE, "made by the operator", secret=True),
     Setting("admin.authSecretRef", admin.LOGIN, Reload.LIVE, "nobody is let in", secret=True),
@@ -154,6 +166,29 @@ SETTINGS: Final = (
 
 UNREGISTER: Final = Setting("metadata.annotations[mailpush.dev/unregister]", keys.UNREGISTER, Reload.LIVE, "false")
 """Not of the spec: set before an uninstall."""
+
+
+SECTIONS: Final[Mapping[str, type[Model]]] = MappingProxyType(
+    {
+        "reschedule": Reschedule,
+        "credentialStorage": CredentialStorage,
+        "mechanisms.dovecot": DovecotSettings,
+        "mechanisms.imapidle": ImapIdleSettings,
+        "mechanisms.mailnotify": MailNotifySettings,
+        _DOVEADM: Doveadm,
+        "notification": Notification,
+    }
+)
+"""Parts of the spec whose plain settings are rendered and read back by the table alone."""
+
+
+def plain_settings(section: str) -> tuple[Setting, ...]:
+    """The rows of a section's own fields that have a property and are no secrets, in the order of the table."""
+    return tuple(
+        setting
+        for setting in SETTINGS
+        if setting.key and not setting.secret and setting.field.rpartition(".")[0] == section
+    )
 
 
 def settings_of(key: str) -> Iterator[Setting]:

@@ -1,25 +1,19 @@
 """From property files to `Settings`."""
 
-import hashlib
-import json
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
+from mailpush.api.mailaccess import CredentialStorage, Doveadm
+from mailpush.api.mailpushconfig import Notification, Reschedule
+from mailpush.api.mechanisms import DovecotSettings, ImapIdleSettings, MailNotifySettings
 from mailpush.properties import keys
 from mailpush.properties.admin import read_admin
 from mailpush.properties.lookup import Lookup, SettingsError
-from mailpush.properties.mechanisms import (
-    read_doveadm,
-    read_dovecot,
-    read_imapidle,
-    read_mailnotify,
-    read_reschedule,
-)
 from mailpush.properties.patterns import ClientPatterns
+from mailpush.properties.sections import read_section
 from mailpush.properties.settings import (
     CallbackSettings,
-    CredentialStorageSettings,
     MailSettings,
     RedisSettings,
     ServerSettings,
@@ -27,7 +21,7 @@ from mailpush.properties.settings import (
     WebhookSettings,
 )
 
-__all__ = ["SettingsError", "config_hash_of", "content_hash", "read"]
+__all__ = ["SettingsError", "read"]
 
 DEFAULT_ALLOWED_CLIENTS: Final = "USM-EAS*, open-xchange-mobile-api-facade*"
 MECHANISMS: Final = ("dovecot", "imapidle", "mailnotify")
@@ -48,44 +42,34 @@ def read(files: Mapping[str, str]) -> Settings:
     """
     lookup = Lookup(files)
     packages = frozenset(lookup.names(keys.PACKAGES))
+    storage = read_section(lookup, "credentialStorage", CredentialStorage, packages)
     settings = Settings(
         allow_permanent_push=lookup.boolean(keys.ALLOW_PERMANENT_PUSH, True),
         allowed_clients=_allowed_clients(lookup),
         packages=packages,
         mechanisms_order=lookup.names(keys.MECHANISMS_ORDER, MECHANISMS, allowed=MECHANISMS),
         mail=_mail(lookup),
-        credential_storage=_credential_storage(lookup),
-        dovecot=read_dovecot(lookup, packages),
-        imapidle=read_imapidle(lookup, packages),
-        mailnotify=read_mailnotify(lookup, packages),
-        doveadm=read_doveadm(lookup),
-        reschedule=read_reschedule(lookup),
+        credential_storage=storage,
+        passcrypt=_passcrypt(lookup, storage.enabled),
+        dovecot=read_section(lookup, "mechanisms.dovecot", DovecotSettings, packages),
+        imapidle=read_section(lookup, "mechanisms.imapidle", ImapIdleSettings, packages),
+        mailnotify=read_section(lookup, "mechanisms.mailnotify", MailNotifySettings, packages),
+        doveadm=read_section(lookup, "mailAccess.doveadm", Doveadm, packages),
+        doveadm_api_secret=lookup.secret(keys.DOVEADM_API_SECRET) or None,
+        reschedule=read_section(lookup, "reschedule", Reschedule, packages),
         callback=CallbackSettings(
             lookup.secret(keys.CALLBACK_LOGIN) or "", lookup.secret(keys.CALLBACK_PASSWORD) or ""
         ),
         admin=read_admin(lookup),
         redis=_redis(lookup),
         webhooks=tuple(_webhook(lookup, name) for name in lookup.names(keys.WEBHOOKS)),
-        notification_content=lookup.choice(keys.NOTIFICATION_CONTENT, "headers", ("none", "headers", "full")),
+        notification=read_section(lookup, "notification", Notification, packages),
         unregister=lookup.boolean(keys.UNREGISTER, False),
         pod_overrides=_pod_overrides(lookup),
         replicas=lookup.integer(keys.REPLICAS, 0, 0, 1000),
     )
     lookup.raise_problems()
     return settings
-
-
-def content_hash(files: Mapping[str, str]) -> str:
-    """16 hexadecimal digits that differ whenever a file's name or text does. Not for secrets."""
-    return hashlib.sha256(json.dumps(sorted(files.items())).encode()).hexdigest()[:16]
-
-
-def config_hash_of(files: Mapping[str, str], secrets_hash: str) -> str:
-    """The hash of a configuration: of the files of its ConfigMap and of the hash of its secrets.
-
-    A listener compares it with the annotation on the ConfigMap that it got, so that it never runs half of a change.
-    """
-    return content_hash({**files, "": secrets_hash})
 
 
 def _allowed_clients(lookup: Lookup) -> ClientPatterns:
@@ -103,15 +87,14 @@ def _pod_overrides(lookup: Lookup) -> Mapping[int, bool]:
     )
 
 
-def _credential_storage(lookup: Lookup) -> CredentialStorageSettings:
-    enabled = lookup.boolean(keys.CREDSTORAGE_ENABLED, False)
+def _passcrypt(lookup: Lookup, enabled: bool) -> str | None:
     passcrypt = (lookup.secret(keys.CREDSTORAGE_PASSCRYPT) or "").strip() or None  # OX trims it too
     if enabled and passcrypt is None:
         # As in OX, whose bundle refuses to start and names both properties.
         lookup.problem(
             f"{keys.SECRETS_FILE}: {keys.CREDSTORAGE_PASSCRYPT} is empty, but {keys.CREDSTORAGE_ENABLED} is true"
         )
-    return CredentialStorageSettings(enabled, passcrypt, rdb=lookup.boolean(keys.CREDSTORAGE_RDB, False))
+    return passcrypt
 
 
 def _mail(lookup: Lookup) -> MailSettings | None:

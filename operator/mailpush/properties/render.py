@@ -1,8 +1,5 @@
 """From a MailPushConfig to OX's property files and ours."""
 
-import hashlib
-import hmac
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -13,10 +10,13 @@ from mailpush.properties import keys, secrets
 from mailpush.properties.admin import ADMIN_PATHS
 from mailpush.properties.catalog import takes_a_restart
 from mailpush.properties.format import dump
-from mailpush.properties.oxfiles import Properties, boolean, ox_files
+from mailpush.properties.hashes import config_hash_of, content_hash, keyed_hash
+from mailpush.properties.oxfiles import ox_files
 from mailpush.properties.patterns import ClientPatterns
-from mailpush.properties.read import DEFAULT_PORTS, config_hash_of, content_hash
+from mailpush.properties.read import DEFAULT_PORTS
 from mailpush.properties.secrets import ResolvedSecrets
+from mailpush.properties.sections import Properties, write_section
+from mailpush.properties.values import boolean
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +99,7 @@ def _listener(spec: MailPushConfigSpec, packages: frozenset[str]) -> Properties:
     properties = {
         keys.PACKAGES: ", ".join(sorted(packages)),
         keys.MECHANISMS_ORDER: ", ".join(spec.mechanisms.order),
-        keys.NOTIFICATION_CONTENT: spec.notification.content,
+        **write_section(spec, "notification", packages),
     }
     if spec.redis:
         properties[keys.REDIS_URL] = spec.redis.url
@@ -170,14 +170,3 @@ def _secrets(spec: MailPushConfigSpec, resolved: ResolvedSecrets) -> Properties:
         },
     }
     return {key: value for key, path in paths.items() if (value := resolved.get(path)) is not None}
-
-
-def keyed_hash(files: Mapping[str, str], key: bytes) -> str:
-    """The hash of files with secrets, 16 hexadecimal digits. A listener makes it too, of the Secret that it got.
-
-    Raises:
-        ValueError: `key` is empty.
-    """
-    if not key:
-        raise ValueError("the hash of secrets needs a key")
-    return hmac.new(key, json.dumps(sorted(files.items())).encode(), hashlib.sha256).hexdigest()[:16]

@@ -8,9 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+from mailpush.api.mailaccess import CredentialStorage, Doveadm
+from mailpush.api.mailpushconfig import Notification, Reschedule
+from mailpush.api.mechanisms import DovecotSettings, ImapIdleSettings, MailNotifySettings
 from mailpush.properties.admin import AdminSettings
 from mailpush.properties.patterns import ClientPatterns
-from mailpush.properties.pods import allowed_in, allowed_somewhere
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,72 +55,6 @@ class MailSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class CredentialStorageSettings:
-    enabled: bool = False
-    passcrypt: str | None = field(default=None, repr=False)
-    rdb: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class DovecotSettings:
-    enabled: bool = False
-    stateless: bool = True
-    cluster_lock: str = "hz"
-    prefer_doveadm_for_metadata: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class DoveadmSettings:
-    """`doveadm.properties`: Dovecot's HTTP API. Times in milliseconds."""
-
-    enabled: bool = False
-    endpoints: tuple[str, ...] = ()
-    api_secret: str | None = field(default=None, repr=False)
-    total_connections: int = 100
-    max_connections_per_route: int = 0
-    """0: an even share of `total_connections`."""
-    read_timeout_ms: int = 10_000
-    connect_timeout_ms: int = 3000
-    check_interval_ms: int = 60_000
-
-
-@dataclass(frozen=True, slots=True)
-class ImapIdleSettings:
-    enabled: bool = False
-    supports_permanent_listeners: bool = False
-    folder: str = "INBOX"
-    delay_ms: int = 5000
-    push_mode: str = "always"
-    account_id: int = 0
-    cluster_lock: str = "hz"
-    validate_session_existence: bool = False
-    check_periodic: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class MailNotifySettings:
-    """`push_mailnotify.properties`: UDP packets of a mail server."""
-
-    enabled: bool = False
-    udp_listen_multicast: bool = False
-    udp_listen_host: str = "localhost"
-    udp_listen_port: int = 23420
-    imap_login_delimiter: str | None = None
-    use_ox_login: bool = False
-    use_full_email_address: bool = False
-    delay_ms: int = 5000
-
-
-@dataclass(frozen=True, slots=True)
-class RescheduleSettings:
-    """When OX nodes share out users anew; nothing here goes by it. Times in milliseconds."""
-
-    on_registration: bool = False
-    delay_duration_ms: int = 5000
-    timer_frequency_ms: int = 2000
-
-
-@dataclass(frozen=True, slots=True)
 class CallbackSettings:
     """Basic authentication of Dovecot's callback. Empty means that the endpoint takes nobody."""
 
@@ -152,20 +88,23 @@ class Settings:
     mechanisms_order: tuple[str, ...]
     mail: MailSettings | None
     """None where the MailPushConfig gives no access to mailboxes yet."""
-    credential_storage: CredentialStorageSettings
+    credential_storage: CredentialStorage
+    """As in the spec, and so are the other sections of the catalogue; their `enabled` is True or False here."""
     dovecot: DovecotSettings
     imapidle: ImapIdleSettings
     callback: CallbackSettings
     redis: RedisSettings | None
     webhooks: tuple[WebhookSettings, ...]
-    notification_content: str
-    """`none`, `headers` or `full`."""
+    notification: Notification
     admin: AdminSettings = AdminSettings()  # noqa: RUF009 - frozen
     unregister: bool = False
     """True before an uninstall: unregister every user at the mail server and start nothing."""
-    mailnotify: MailNotifySettings = MailNotifySettings()
-    doveadm: DoveadmSettings = DoveadmSettings()
-    reschedule: RescheduleSettings = RescheduleSettings()
+    mailnotify: MailNotifySettings = MailNotifySettings()  # noqa: RUF009 - frozen, and so are the next
+    doveadm: Doveadm = Doveadm()  # noqa: RUF009
+    reschedule: Reschedule = Reschedule()  # noqa: RUF009
+    passcrypt: str | None = field(default=None, repr=False)
+    """Of the credential storage."""
+    doveadm_api_secret: str | None = field(default=None, repr=False)
     pod_overrides: Mapping[int, bool] = field(default_factory=lambda: MappingProxyType({}))
     """By ordinal: whether that pod may run permanent listeners, where it differs from `allow_permanent_push`."""
     replicas: int = 0
@@ -179,3 +118,18 @@ class Settings:
     def allowed_somewhere(self) -> bool:
         """Whether any pod may run permanent listeners."""
         return allowed_somewhere(self.allow_permanent_push, self.pod_overrides, self.replicas)
+
+
+# Which pods may take permanent listeners: as on an OX cluster, where a role's values override the global ones.
+
+
+def allowed_in(ordinal: int, everywhere: bool, overrides: Mapping[int, bool]) -> bool:
+    """Whether the pod of this ordinal may."""
+    return overrides.get(ordinal, everywhere)
+
+
+def allowed_somewhere(everywhere: bool, overrides: Mapping[int, bool], replicas: int) -> bool:
+    """Whether any of the pods that are wanted may; without a pod it is what all would be told."""
+    if not overrides or replicas == 0:
+        return everywhere
+    return any(allowed_in(ordinal, everywhere, overrides) for ordinal in range(replicas))

@@ -13,8 +13,8 @@ from mailpush.kube.client import Kube
 from mailpush.kube.resources import SECRET
 from mailpush.listener import settings_watch as module
 from mailpush.listener.settings_watch import Loaded, SettingsWatch, load_files, read_directory
-from mailpush.properties.read import SettingsError, config_hash_of
-from mailpush.properties.render import keyed_hash
+from mailpush.properties.hashes import config_hash_of, keyed_hash
+from mailpush.properties.read import SettingsError
 from mailpush.work.pace import Backoff
 from tests.sites.fakekube import FakeKube
 from tests.sites.waiting import until

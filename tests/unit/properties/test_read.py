@@ -2,9 +2,11 @@
 
 import pytest
 
+from mailpush.api.mailaccess import CredentialStorage
+from mailpush.api.mechanisms import ImapIdleSettings
+from mailpush.properties.hashes import config_hash_of
 from mailpush.properties.patterns import ClientPatterns
-from mailpush.properties.read import SettingsError, config_hash_of, read
-from mailpush.properties.settings import CredentialStorageSettings, ImapIdleSettings
+from mailpush.properties.read import SettingsError, read
 
 SECRETS = "mail-push-secrets.properties"
 
@@ -22,8 +24,8 @@ def test_an_empty_directory_has_the_defaults_of_ox() -> None:
     assert settings.allowed_clients.source == "USM-EAS*, open-xchange-mobile-api-facade*"
     assert settings.packages == frozenset()
     assert settings.mail is None
-    assert settings.credential_storage == CredentialStorageSettings()
-    assert settings.imapidle == ImapIdleSettings()
+    assert settings.credential_storage == CredentialStorage()
+    assert settings.imapidle == ImapIdleSettings(enabled=False)
     assert not settings.dovecot.enabled
     assert (settings.callback.login, settings.callback.password) == ("", "")
     assert settings.redis is None

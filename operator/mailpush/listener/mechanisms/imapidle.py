@@ -10,13 +10,13 @@ from typing import Final
 
 import structlog
 
+from mailpush.api.mechanisms import ImapIdleSettings
 from mailpush.imap.client import Changes, Fetch, ImapClient
 from mailpush.imap.errors import ImapProtocolError, ImapRefused
 from mailpush.listener.mechanisms.base import HealthChanged, MailArrived, Mailbox
 from mailpush.listener.mechanisms.failures import MechanismError
 from mailpush.listener.mechanisms.repeating import RepeatingListener, Surroundings
 from mailpush.notifications.notification import new_mail_from_header
-from mailpush.properties.settings import ImapIdleSettings
 
 log = structlog.get_logger(__name__)
 
@@ -55,7 +55,7 @@ class ImapIdleListener(RepeatingListener):
         settings: ImapIdleSettings,
         idle_seconds: float,
     ) -> None:
-        super().__init__(mailbox, on_health, around, shortest_wait=settings.delay_ms / 1000)
+        super().__init__(mailbox, on_health, around, shortest_wait=settings.delay / 1000)
         self._on_mail = on_mail
         self._settings = settings
         self._idle_seconds = idle_seconds

@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping
 
+from mailpush.api.mechanisms import ImapIdleSettings
 from mailpush.listener.mechanisms.base import Mechanism
 from mailpush.listener.mechanisms.budget import ConnectBudget
 from mailpush.listener.mechanisms.dovecot import DovecotMechanism
 from mailpush.listener.mechanisms.imapidle import ImapIdleMechanism
 from mailpush.listener.mechanisms.repeating import Surroundings
-from mailpush.properties.settings import ImapIdleSettings, Settings
+from mailpush.properties.settings import Settings
 
 
 class MechanismRegistry:

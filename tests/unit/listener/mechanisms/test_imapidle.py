@@ -1,19 +1,18 @@
 from collections.abc import AsyncIterator, Callable
-from dataclasses import replace
 
 import pytest
 
+from mailpush.api.mechanisms import ImapIdleSettings
 from mailpush.listener.mechanisms.base import Mailbox, State
 from mailpush.listener.mechanisms.budget import ConnectBudget
 from mailpush.listener.mechanisms.imapidle import MOST_AT_ONCE, ImapIdleListener, ImapIdleMechanism
 from mailpush.listener.mechanisms.repeating import Surroundings
 from mailpush.notifications.notification import NewMail
-from mailpush.properties.settings import ImapIdleSettings
 from tests.sites.imapserver import FakeImap, Message, Waits, fake_imap
 from tests.sites.waiting import until
 
 Make = Callable[..., ImapIdleListener]
-SETTINGS = ImapIdleSettings(enabled=True, supports_permanent_listeners=True, delay_ms=5000)
+SETTINGS = ImapIdleSettings(enabled=True, supports_permanent_listeners=True, delay=5000)
 
 
 @pytest.fixture
@@ -37,7 +36,7 @@ async def make(imap: FakeImap, waits: Waits, mails: list[NewMail]) -> AsyncItera
     made: list[ImapIdleListener] = []
 
     def listener(*, idle_seconds: float = 1000, push_mode: str = "always") -> ImapIdleListener:
-        settings = replace(SETTINGS, push_mode=push_mode)
+        settings = SETTINGS.model_copy(update={"push_mode": push_mode})
         mechanism = ImapIdleMechanism(
             Surroundings(ConnectBudget(), timeout=60, sleep=waits.sleep), settings, idle_seconds
         )

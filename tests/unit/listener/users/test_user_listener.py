@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import pytest
 
+from mailpush.api.mailpushconfig import Notification
 from mailpush.imap.errors import ImapAuthError, ImapConnectionError
 from mailpush.kube.client import Kube
 from mailpush.kube.errors import UnreachableError
@@ -67,7 +68,7 @@ async def test_what_does_not_concern_the_user_restarts_nothing() -> None:
     scene = Scene()
     await scene.reconcile()
     await scene.reconcile(user(clients=[CLIENT, "another"], aliases=["a@example.org"]))
-    await scene.reconcile(site=scene.fake.site(notification_content="full"))
+    await scene.reconcile(site=scene.fake.site(notification=Notification(content="full")))
     assert len(scene.fake.dovecot.listeners) == 1
 
 
