@@ -71,11 +71,21 @@ def render(
 
 def _files(spec: MailPushConfigSpec, unregister: bool) -> dict[str, Properties]:
     packages = in_effect(effective_of(spec))
-    files = ox_files(spec, packages)
-    files[keys.LISTENER_FILE] = _listener(spec, packages) | ({keys.UNREGISTER: "true"} if unregister else {})
+    files = _placed(ox_files(spec, packages))
+    ours = files.setdefault(keys.LISTENER_FILE, {})
+    ours |= _listener(spec, packages) | ({keys.UNREGISTER: "true"} if unregister else {})
     for key, value in sorted(_verbatim(spec).items()):
         files.setdefault(keys.file_of(key), {})[key] = value
     return files
+
+
+def _placed(files: dict[str, Properties]) -> dict[str, Properties]:
+    """Each property in the file of its name: a section may hold settings of ours beside OX's."""
+    placed: dict[str, Properties] = {name: {} for name in files}
+    for properties in files.values():
+        for key, value in properties.items():
+            placed.setdefault(keys.file_of(key), {})[key] = value
+    return placed
 
 
 def _parted(files: dict[str, Properties]) -> tuple[dict[str, Properties], Properties]:
