@@ -111,7 +111,7 @@ def _nftables() -> Finding:
 
 
 def _nft_answers() -> bool:
-    # Listing an empty ruleset changes nothing. Without the package nobody can tell, so nothing is claimed.
+    # Listing an empty ruleset changes nothing. Without the package nothing is known, so nothing is claimed.
     return shutil.which("nft") is None or run.quiet("nft", "list", "tables", check=False).returncode == 0
 
 

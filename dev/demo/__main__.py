@@ -9,7 +9,7 @@ from typing import Any
 
 from dev.cluster import nodes
 from dev.demo import users
-from dev.demo.mail import Mails, Told, percentile
+from dev.demo.mail import Delivered, Mails, percentile
 from dev.demo.show import chapter, table, text
 from dev.demo.site import Site, listening, settled, wait_for
 from dev.demo.users import DemoUser
@@ -123,7 +123,7 @@ class Demo:
             self.wrong.append("a change of allowedClients has restarted pods")
 
     def ask_pushusers(self) -> None:
-        chapter("pushusers, as on an OX node: the operator tells of all listeners, a listener pod of its own")
+        chapter("pushusers, as on an OX node: the operator lists all listeners, a listener pod its own")
         operator, pod = "deployment/mail-push", "mail-push-main-0"
         self.pushusers(
             operator,
@@ -145,7 +145,7 @@ class Demo:
     def pushusers(
         self, pod: str, *args: str, good: Callable[[str], bool] = lambda _: True, else_wrong: str = ""
     ) -> None:
-        """Asks until the answer is good: what is told is what a watch has brought so far."""
+        """Asks until the answer is good: it shows what a watch has brought so far."""
         text(f"\n{pod} $ pushusers {' '.join(args)}")
         printed = settled(lambda: self.site.pushusers(pod, *args), good)
         text(printed)
@@ -196,12 +196,12 @@ class Demo:
 
         text(f"its pods take users again after {wait_for('its pods take users again', back):.1f} s")
         text(self.site.kubectl("get", "pushusers"))
-        self.mails.wait(self.told)
-        twice = [told.subject for told in self.told if len(told.notifications) > 1]
+        self.mails.wait(self.delivered)
+        twice = [delivered.subject for delivered in self.delivered if len(delivered.notifications) > 1]
         text(f"\ntold twice: {', '.join(twice) or 'nothing'}")
 
     @property
-    def told(self) -> list[Told]:
+    def delivered(self) -> list[Delivered]:
         """The mails to users who listen."""
         return self.first + self.second
 
@@ -209,10 +209,18 @@ class Demo:
         """What was not as promised, in words."""
         return [
             *self.wrong,
-            *(f"{one.subject} to {one.user.name} was never told" for one in self.told if not one.notifications),
-            *(f"{one.subject} to {one.user.name} was told twice" for one in self.told if len(one.notifications) > 1),
-            *(f"{one.subject} to {one.user.name} was told" for one in self.silent if one.notifications),
-            *(f"{one.subject} was not signed" for one in self.told if not all(n["signed"] for n in one.notifications)),
+            *(f"{one.subject} to {one.user.name} never notified" for one in self.delivered if not one.notifications),
+            *(
+                f"{one.subject} to {one.user.name} notified twice"
+                for one in self.delivered
+                if len(one.notifications) > 1
+            ),
+            *(f"{one.subject} to {one.user.name} notified" for one in self.silent if one.notifications),
+            *(
+                f"{one.subject} was not signed"
+                for one in self.delivered
+                if not all(n["signed"] for n in one.notifications)
+            ),
             *([f"users are spread unevenly: {self.spread}"] if max(self.spread) - min(self.spread) > 1 else []),
         ]
 
@@ -222,7 +230,7 @@ class Demo:
         return [f"{what} took {took:.1f} s, more than {bound}" for what, took, bound in promised if took > bound]
 
     def figures(self) -> dict[str, Any]:
-        latencies = [one.milliseconds for one in self.told if one.milliseconds is not None]
+        latencies = [one.milliseconds for one in self.delivered if one.milliseconds is not None]
         p50, p99 = percentile(latencies, 0.5), percentile(latencies, 0.99)
         return {
             "users": len(users.USERS),
@@ -230,9 +238,9 @@ class Demo:
             "denied": len(users.SILENT),
             "pods": len(self.site.listener_pods()),
             "spread": self.spread,
-            "mails": len(self.told),
-            "notified": sum(bool(one.notifications) for one in self.told),
-            "duplicates": sum(max(0, len(one.notifications) - 1) for one in self.told),
+            "mails": len(self.delivered),
+            "notified": sum(bool(one.notifications) for one in self.delivered),
+            "duplicates": sum(max(0, len(one.notifications) - 1) for one in self.delivered),
             "p50_ms": round(p50, 1) if p50 is not None else None,
             "p99_ms": round(p99, 1) if p99 is not None else None,
             "takeover_s": round(self.takeover, 1),
@@ -250,10 +258,10 @@ class Demo:
         replicas = self.site.get("mailpushconfig", "main")["spec"]["listeners"]["replicas"]
         return as_expected(found) and len(self.spread) == replicas and max(self.spread) - min(self.spread) <= 1
 
-    def deliver(self, count: int) -> list[Told]:
+    def deliver(self, count: int) -> list[Delivered]:
         return [self.mails.deliver(users.LISTENING[number % len(users.LISTENING)]) for number in range(count)]
 
-    def report(self, told: list[Told]) -> None:
+    def report(self, delivered: list[Delivered]) -> None:
         found = self.site.push_users()
         table(
             ("MAIL", "USER", "MECHANISM", "POD", "TOLD", "AFTER"),
@@ -266,10 +274,10 @@ class Demo:
                     {0: "never", 1: "once"}.get(len(one.notifications), f"{len(one.notifications)} times"),
                     f"{one.milliseconds:.0f} ms" if one.milliseconds is not None else "-",
                 )
-                for one in told
+                for one in delivered
             ],
         )
-        text(f"{sum(bool(one.notifications) for one in told)} of {len(told)} told")
+        text(f"{sum(bool(one.notifications) for one in delivered)} of {len(delivered)} notified")
 
 
 def pod_of(user: dict[str, Any]) -> str | None:

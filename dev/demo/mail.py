@@ -1,4 +1,4 @@
-"""Delivers the demo's mails and gathers what the device was told."""
+"""Delivers the demo's mails and gathers the notifications of each."""
 
 import email.message
 import email.utils
@@ -13,7 +13,7 @@ from dev.demo.users import DemoUser
 
 
 @dataclass
-class Told:
+class Delivered:
     """One mail and each notification of it."""
 
     user: DemoUser
@@ -34,9 +34,9 @@ class Mails:
     def __init__(self, lmtp: tuple[str, int], receiver: str) -> None:
         self._lmtp = lmtp
         self._receiver = receiver
-        self.sent: list[Told] = []
+        self.sent: list[Delivered] = []
 
-    def deliver(self, user: DemoUser) -> Told:
+    def deliver(self, user: DemoUser) -> Delivered:
         """Hands one mail to Dovecot as an MTA does; returns once Dovecot has it."""
         message = email.message.EmailMessage()
         subject = f"mail {len(self.sent) + 1}"
@@ -46,11 +46,11 @@ class Mails:
         message["Date"] = email.utils.localtime()
         message["Message-ID"] = email.utils.make_msgid(domain="example.org")
         message.set_content("Grüße aus dem Demo.\n")
-        told = Told(user, subject, time.time())
+        delivered = Delivered(user, subject, time.time())
         with smtplib.LMTP(*self._lmtp, local_hostname="localhost", timeout=30) as client:
             client.send_message(message, "alice@example.org", [user.login])
-        self.sent.append(told)
-        return told
+        self.sent.append(delivered)
+        return delivered
 
     def collect(self) -> None:
         """Reads the receiver and sorts its notifications to the mails."""
@@ -59,15 +59,15 @@ class Mails:
         by_subject: dict[str, list[dict[str, Any]]] = {}
         for entry in entries:
             by_subject.setdefault(entry["body"]["data"].get("subject", "?"), []).append(entry)
-        for told in self.sent:
-            told.notifications = by_subject.get(told.subject, [])
+        for delivered in self.sent:
+            delivered.notifications = by_subject.get(delivered.subject, [])
 
-    def wait(self, mails: list[Told], seconds: float = 120) -> None:
-        """Until each of `mails` was told, or so many seconds are over; whoever asked then sees which were not."""
+    def wait(self, mails: list[Delivered], seconds: float = 120) -> None:
+        """Waits until each of `mails` has notified, or so many seconds are over."""
         end = time.monotonic() + seconds
         while True:
             self.collect()
-            if all(told.notifications for told in mails) or time.monotonic() > end:
+            if all(delivered.notifications for delivered in mails) or time.monotonic() > end:
                 return
             time.sleep(0.1)
 

@@ -162,7 +162,7 @@ def _buildah(context: Path, base: Image, reference: str, target: Path) -> None:
     packages.ensure("buildah")
     with (
         cache.lock("buildah"),
-        _leaving_none(Path("/etc/cni"), Path("/var/lib/containers")),  # it makes both, whatever it is told
+        _leaving_none(Path("/etc/cni"), Path("/var/lib/containers")),  # it makes both, whatever its options say
         workplace.temporary(workplace.roomy()) as store,
     ):
         buildah = ("buildah", "--storage-driver", "vfs", "--root", f"{store}/root", "--runroot", f"{store}/run")

@@ -168,7 +168,7 @@ def main() -> None:
 
 
 def answer(keeper: Keeper, request: dict[str, Any]) -> None:
-    """Does one request; an error is told, not raised, for the keeper must outlive it."""
+    """Does one request; an error is answered, not raised, for the keeper must outlive it."""
     verb = request.pop("verb")
     verbs: dict[str, Callable[..., dict[str, Any]]] = {
         "start": keeper.start,

@@ -57,7 +57,7 @@ class Dovecot(OfGroup):
         hibernate: bool = False,
         driver_options: str = "user_from_metadata cache_lifetime=60s timeout_msecs=2000 max_retries=1",
     ) -> Self:
-        """Starts one that tells each of the URLs `callbacks` (`http://user:password@host:port/path`) of new mail.
+        """Starts one that reports new mail to each of the URLs `callbacks` (`http://user:password@host:port/path`).
 
         Raises:
             DevError: packages missing, not root, or with Dovecot's own log where it does not start.

@@ -1,4 +1,4 @@
-"""A receiver of webhooks in a thread of the test: it records every request and behaves as it is told."""
+"""A receiver of webhooks in a thread of the test: it records every request and behaves as the test wants."""
 
 import threading
 import time

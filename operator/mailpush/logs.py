@@ -6,7 +6,7 @@ from typing import Final
 
 import structlog
 
-# Below this they tell of every request, with addresses in it.
+# Below this they log every request, with addresses in it.
 QUIET: Final = ("aiohttp", "asyncio", "httpx", "httpcore", "kopf", "kubernetes", "redis", "urllib3")
 
 

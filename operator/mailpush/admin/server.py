@@ -52,7 +52,7 @@ class AdminError(Exception):
 
 
 class Backend(Protocol):
-    """What an endpoint can tell and do. Each may raise AdminError."""
+    """What an endpoint can report and do. Each may raise AdminError."""
 
     async def listeners(self) -> Iterable[Running]: ...
 

@@ -83,7 +83,7 @@ def _mail_push_configs() -> Manifest:
         kind="MailPushConfig",
         plural=names.MAIL_PUSH_CONFIGS,
         short_name="mpc",
-        description="One mail push installation of a namespace: which clients are told of new mail, and how.",
+        description="One mail push installation of a namespace: which clients are notified of new mail, and how.",
         spec=MailPushConfigSpec,
         status=MailPushConfigStatus,
         columns=[
@@ -111,7 +111,7 @@ def _push_users() -> Manifest:
         kind="PushUser",
         plural=names.PUSH_USERS,
         short_name="pu",
-        description="A user who is to be told of new mail although none of the user's clients is connected.",
+        description="A user who is notified of new mail although none of the user's clients is connected.",
         spec=PushUserSpec,
         status=PushUserStatus,
         columns=[

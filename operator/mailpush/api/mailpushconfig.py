@@ -86,7 +86,7 @@ class Redis(Model):
 
 
 class Webhook(Model):
-    """A target that is told of new mail by HTTP POST (docs/webhook.md)."""
+    """A target that receives notifications of new mail by HTTP POST (docs/webhook.md)."""
 
     name: DnsLabel
     """Name of the target in metrics and conditions; part of the notification id."""
@@ -95,7 +95,7 @@ class Webhook(Model):
     secret_ref: SecretKeyReference | None = None
     """Key of the signature (Standard Webhooks): whsec_<base64> or any text. Without it nothing is signed."""
     clients: Annotated[list[ClientPattern], Field(max_length=64)] = []
-    """Patterns of client ids (* and ?): the target is told for users with such a client. Default: all."""
+    """Patterns of client ids (* and ?): the target is notified for users with such a client. Default: all."""
     timeout_milliseconds: Annotated[int, Field(ge=100, le=60000)] = 5000
     """How long an answer may take."""
 
@@ -104,11 +104,11 @@ class Transports(Model):
     """How notifications leave."""
 
     webhooks: Annotated[list[Webhook], Field(max_length=32, json_schema_extra=list_map("name"))] = []
-    """Targets that are told by HTTP POST."""
+    """Targets that are notified by HTTP POST."""
 
 
 class Notification(Model):
-    """What a notification tells."""
+    """What a notification contains."""
 
     content: Literal["none", "headers", "full"] = "headers"
     """none: that there is a mail, and where. headers: also sender, subject and unread count. full: also the first
@@ -204,8 +204,8 @@ class MailPushConfigSpec(Model):
     allow_permanent_push: bool = True
     """com.openexchange.push.allowPermanentPush. The general switch of permanent listeners."""
     allowed_clients: ClientPatternList | None = None
-    """com.openexchange.push.allowedClients. Patterns of client ids (* and ?) that are told of new mail. An empty list
-    allows every client. Default: USM-EAS*, open-xchange-mobile-api-facade*."""
+    """com.openexchange.push.allowedClients. Patterns of client ids (* and ?) that are notified of new mail. An empty
+    list allows every client. Default: USM-EAS*, open-xchange-mobile-api-facade*."""
     allowed_client: ClientPatternList | None = None
     """com.openexchange.push.allowedClient. The spelling of OX's article, which OX itself does not read. Taken as
     allowedClients, with a warning."""
@@ -230,7 +230,7 @@ class MailPushConfigSpec(Model):
     transports: Transports = Transports()
     """How notifications leave."""
     notification: Notification = Notification()
-    """What a notification tells."""
+    """What a notification contains."""
     listeners: Listeners = Listeners()
     """The listener pods."""
     properties: Annotated[

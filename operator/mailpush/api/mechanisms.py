@@ -40,7 +40,7 @@ class ImapIdleSettings(Model):
     delay: Milliseconds = 5000
     """com.openexchange.push.imapidle.delay in milliseconds: the least time between two attempts to connect."""
     push_mode: Literal["always", "newmail"] = "always"
-    """com.openexchange.push.imapidle.pushMode. newmail: only new mail is told. always: also where mail was deleted."""
+    """com.openexchange.push.imapidle.pushMode. newmail: only new mail notifies. always: also where mail was deleted."""
     cluster_lock: Literal["hz", "db", "local", "none"] = "hz"
     """com.openexchange.push.imapidle.clusterLock. How OX nodes lock a user. No effect here: the ShardMap says which pod
     owns a user."""
@@ -74,7 +74,7 @@ class MailNotifySettings(Model):
     """com.openexchange.push.mail.notify.use_full_email_address. True: mailboxes go by full addresses, which several
     domains need."""
     delay_millis: Milliseconds = 5000
-    """com.openexchange.push.mail.notify.delay_millis. How long packets are pooled before they are told."""
+    """com.openexchange.push.mail.notify.delay_millis. How long packets are pooled before they notify."""
 
 
 class Mechanisms(Model):

@@ -31,7 +31,7 @@ def rules(*pairs: tuple[str, str]) -> JsonDict:
 
 
 def list_map(key: str) -> JsonDict:
-    """A list whose items are told apart by `key`, which must be unique; appliers merge by it."""
+    """A list whose items are identified by `key`, which must be unique; appliers merge by it."""
     return {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": [key]}
 
 

@@ -1,4 +1,4 @@
-"""PushUser: one user who is to be told of new mail although none of the user's clients is connected."""
+"""PushUser: one user who is notified of new mail although none of the user's clients is connected."""
 
 # ruff: noqa: RUF012 - pydantic copies a default that can change
 

@@ -1,4 +1,4 @@
-"""What the operator's process is told by its environment."""
+"""What the operator's process reads in its environment."""
 
 import os
 from collections.abc import Mapping

@@ -1,7 +1,8 @@
 """Kubernetes Events (events.k8s.io/v1) on what has changed: for `kubectl describe` and whoever watches.
 
-Events are hints, conditions are the truth: what cannot be told now is dropped and counted, never queued for long. What
-is told again within ten minutes raises the count of the Event that is there.
+Events are hints, conditions are the truth: an Event that cannot be written now is dropped and counted. One that
+repeats
+within ten minutes raises the count of the Event that is there.
 """
 
 import asyncio
@@ -32,7 +33,7 @@ WAITING: Final = 200
 SAME_SECONDS: Final = 600.0
 REMEMBERED: Final = 4096
 TOLD: Final = ("ConfigurationValid", "Ready")
-"""Conditions of a MailPushConfig whose changes are told; the others only say how it is on its way."""
+"""Conditions of a MailPushConfig whose changes become Events; the others only show progress."""
 
 log = structlog.get_logger(__name__)
 
@@ -59,7 +60,7 @@ class Subject:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One thing to tell. `note` is a sentence as it stands in a condition: never with a secret."""
+    """One Event. `note` is a sentence as it stands in a condition: never with a secret."""
 
     subject: Subject
     type: str
@@ -69,7 +70,7 @@ class Event:
 
 
 @dataclass(slots=True)
-class Told:
+class Written:
     """An Event that was written: by which name, when last, how often."""
 
     name: str
@@ -85,7 +86,7 @@ class EventRecorder:
         self._instance = instance[:128]
         self._clock = clock
         self._queue: asyncio.Queue[Event] = asyncio.Queue(WAITING)
-        self._told: OrderedDict[tuple[str, str, str], Told] = OrderedDict()
+        self._written: OrderedDict[tuple[str, str, str], Written] = OrderedDict()
         # A change of settings may concern every user: etcd shall not hold an Event for each.
         self._pace = Pace(PER_SECOND, BURST, clock=clock)
 
@@ -113,29 +114,29 @@ class EventRecorder:
     async def _write(self, event: Event) -> None:
         place = (event.subject.uid, event.reason, event.note)
         now = self._clock()
-        told = self._told.pop(place, None)
-        if told is not None and now - told.at < SAME_SECONDS:
+        written = self._written.pop(place, None)
+        if written is not None and now - written.at < SAME_SECONDS:
             try:
-                await self._again(event, told)
+                await self._again(event, written)
             except NotFoundError:
                 pass  # it is past its hour; a new one
             else:
-                self._remember(place, told, now)
+                self._remember(place, written, now)
                 return
         body = new_event(event, self._instance, datetime.now(UTC))
         await self._kube.create(resources.EVENT, event.subject.namespace, body)
-        self._remember(place, Told(body["metadata"]["name"], now), now)
+        self._remember(place, Written(body["metadata"]["name"], now), now)
 
-    async def _again(self, event: Event, told: Told) -> None:
-        series = {"count": told.count + 1, "lastObservedTime": micro_time(datetime.now(UTC))}
-        await self._kube.merge_patch(resources.EVENT, event.subject.namespace, told.name, {"series": series})
-        told.count += 1
+    async def _again(self, event: Event, written: Written) -> None:
+        series = {"count": written.count + 1, "lastObservedTime": micro_time(datetime.now(UTC))}
+        await self._kube.merge_patch(resources.EVENT, event.subject.namespace, written.name, {"series": series})
+        written.count += 1
 
-    def _remember(self, place: tuple[str, str, str], told: Told, now: float) -> None:
-        told.at = now
-        self._told[place] = told
-        while len(self._told) > REMEMBERED:
-            self._told.popitem(last=False)
+    def _remember(self, place: tuple[str, str, str], written: Written, now: float) -> None:
+        written.at = now
+        self._written[place] = written
+        while len(self._written) > REMEMBERED:
+            self._written.popitem(last=False)
 
 
 def new_event(event: Event, instance: str, now: datetime) -> Object:
@@ -168,7 +169,7 @@ def micro_time(moment: datetime) -> str:
 def condition_changes(
     subject: Subject, before: Iterable[Mapping[str, Any]], after: Iterable[Mapping[str, Any]]
 ) -> list[Event]:
-    """What to tell of a MailPushConfig whose conditions have changed. Progress alone is not told."""
+    """The Events of a MailPushConfig whose conditions have changed. Progress alone makes none."""
     known = {condition["type"]: condition for condition in before}
     events = []
     for condition in after:
@@ -184,10 +185,10 @@ def condition_changes(
         reason = condition["reason"] if not good else GOOD[condition["type"]]
         events.append(Event(subject, type_, reason, condition["type"], condition["message"]))
     # What keeps it from being Ready is most often what is wrong with it: once is enough.
-    told: dict[tuple[str, str], Event] = {}
+    written: dict[tuple[str, str], Event] = {}
     for event in events:
-        told.setdefault((event.reason, event.note), event)
-    return list(told.values())
+        written.setdefault((event.reason, event.note), event)
+    return list(written.values())
 
 
 GOOD: Final = {"ConfigurationValid": "ConfigurationValid", "Ready": "Ready"}

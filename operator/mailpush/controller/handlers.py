@@ -59,7 +59,7 @@ async def shard_map(type: str | None, body: kopf.Body, memo: Triggers, **_: Any)
 
 @kopf.on.event("", "v1", "secrets", registry=registry)
 async def secret(type: str | None, body: kopf.Body, memo: Triggers, **_: Any) -> None:
-    """Children and those that MailPushConfigs and PushUsers refer to, so no one label tells them from the others."""
+    """Children, and those that MailPushConfigs and PushUsers refer to: no label selects them all."""
     memo.secret_event(dict(body), deleted=type == "DELETED")
 
 

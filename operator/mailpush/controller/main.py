@@ -94,7 +94,7 @@ async def _observe_and_lead(operator: Operator, pulse: Pulse, stop: asyncio.Even
 
 
 def leaves(error: BaseException) -> Iterator[BaseException]:
-    """What has really failed: task groups within task groups tell of each other only."""
+    """What has really failed: a task group within a task group names only the other."""
     if isinstance(error, BaseExceptionGroup):
         for one in error.exceptions:
             yield from leaves(one)

@@ -40,7 +40,7 @@ class ConfigKey(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """Identity of a MailPushConfig; its UID tells it from a later one of the same name."""
+    """Identity of a MailPushConfig; its UID distinguishes it from a later one of the same name."""
 
     namespace: str
     name: str

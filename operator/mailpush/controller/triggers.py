@@ -87,7 +87,7 @@ class Triggers:
         self.users.secret_changed(namespace, name)
 
     def _news(self, body: Body, deleted: bool) -> bool:
-        """Whether anything that matters has changed: most events only tell of a status, many of our own writes."""
+        """Whether anything that matters has changed: most events only show a new status, many our own writes."""
         metadata = body["metadata"]
         place = (body.get("kind", ""), metadata["namespace"], metadata["name"])
         if deleted:

@@ -1,6 +1,6 @@
 """Finds out whether kopf still watches (kopf issue 1276: the process lives and its watcher is gone).
 
-kopf does not tell of bookmarks, so what it has shown is compared with what the API server has: an object whose newest
+kopf does not report bookmarks, so what it has shown is compared with what the API server has: an object whose newest
 state has not come through for long proves a dead watch, whatever killed it. A world in which nothing changes has
 nothing to miss.
 """
@@ -28,7 +28,7 @@ log = structlog.get_logger(__name__)
 
 
 class Watchdog:
-    """Looks every half a minute; also tells of MailPushConfigs that kopf has not shown."""
+    """Looks every half a minute; also finds MailPushConfigs that kopf has not shown."""
 
     def __init__(
         self,

@@ -98,11 +98,11 @@ class ImapClient:
 
     @property
     def mailbox(self) -> Mailbox | None:
-        """The selected mailbox, kept up to date by what the server tells."""
+        """The selected mailbox, kept up to date by what the server reports."""
         return self._transport.core.mailbox
 
     async def capabilities(self) -> frozenset[str]:
-        """In capitals. They differ before and after login; asked for only when the server has not told them."""
+        """In capitals. They differ before and after login; CAPABILITY is sent where the server has not listed them."""
         if not self._transport.core.capabilities:
             await self._run(commands.simple("CAPABILITY"))
         return self._transport.core.capabilities
@@ -146,7 +146,7 @@ class ImapClient:
         await self._run(commands.set_metadata(entry, value))
 
     async def select(self, mailbox: str, *, readonly: bool = False) -> Mailbox:
-        """SELECT, or EXAMINE with `readonly`. The Mailbox changes as the server tells news."""
+        """SELECT, or EXAMINE with `readonly`. The Mailbox changes as the server reports changes."""
         await self._run(commands.examine(mailbox) if readonly else commands.select(mailbox))
         selected = self.mailbox
         if selected is None:
@@ -179,7 +179,7 @@ class ImapClient:
     async def idle(self, seconds: float) -> Changes:
         """IDLE until the selected mailbox changes, at most `seconds` (servers end it after 30 minutes: stay below).
 
-        Returns at once where the server told a change since the last look; empty Changes when nothing came.
+        Returns at once where the server reported a change since the last look; empty Changes when nothing came.
 
         Raises:
             ImapRefused: the server has no IDLE. ImapConnectionError: the connection ended.

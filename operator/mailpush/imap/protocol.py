@@ -37,7 +37,7 @@ class State(Enum):
 
 @dataclass(slots=True)
 class Mailbox:
-    """The selected mailbox as the server last told it."""
+    """The selected mailbox as the server last reported it."""
 
     exists: int = 0
     uidvalidity: int | None = None
@@ -46,7 +46,7 @@ class Mailbox:
 
 @dataclass(slots=True)
 class Changes:
-    """What the server told unasked about the selected mailbox since it was last taken."""
+    """What the server reported unasked about the selected mailbox since the last look."""
 
     grown: bool = False
     expunged: int = 0

@@ -1,4 +1,4 @@
-"""What a listener process is told by its environment: who it is, which MailPushConfig it serves, where things stand."""
+"""What a listener process learns from its environment: its name, its MailPushConfig, its folders and ports."""
 
 import re
 from collections.abc import Mapping

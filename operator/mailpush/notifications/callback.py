@@ -80,7 +80,7 @@ def _json_object(body: bytes) -> dict[str, Any]:
     if not body.strip():
         raise CallbackError("the callback has no body")
     try:
-        value = json.loads(body.decode("utf-8", "replace"))  # a mail may hold any bytes, and is to be told all the same
+        value = json.loads(body.decode("utf-8", "replace"))  # a mail may hold any bytes, and notifies all the same
     except (ValueError, RecursionError):
         raise CallbackError("the callback is not JSON") from None
     if not isinstance(value, dict):

@@ -25,7 +25,7 @@ RECORD_SECONDS: Final = 10.0  # a claim lasts the target's timeout and this, for
 HELD_SECONDS: Final = 1.0
 RECORD_TRIES: Final = 3
 WITHDRAW_SECONDS: Final = 2.0
-RECENT: Final = 20_000  # ids told by this process, known without asking the store
+RECENT: Final = 20_000  # ids that this process has sent, known without asking the store
 
 UserFilter: TypeAlias = Callable[[int, int], bool]
 """Of (context id, user id): whether it is one of those users."""

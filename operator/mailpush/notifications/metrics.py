@@ -12,11 +12,11 @@ _SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 
 class NotificationMetrics:
     """One set per process (`registry` is for tests).
 
-    `notifications` by outcome: `accepted`; `told` (another pod or an earlier try had told it); `repeated` (the same
+    `notifications` by outcome: `accepted`; `told` (another pod or an earlier try had sent it); `repeated` (the same
     mail came again while the first was open, or after). `drops` by reason: `queue_full`, `expired`, `refused`, `gone`.
     `tries` by result, `accepted` and the reasons of every try that did not get so far.
     `claims` by event: `late` (accepted after the claim had run out), `unrecorded` (accepted, but the store took no
-    record: another pod may tell it again).
+    record: another pod may send it again).
     """
 
     def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
@@ -27,7 +27,7 @@ class NotificationMetrics:
             "mailpush_notification_drops", "Notifications given up.", ["target", "reason"], registry=registry
         )
         self.tries = Counter(
-            "mailpush_notification_tries", "Tries to tell a target.", ["target", "result"], registry=registry
+            "mailpush_notification_tries", "Tries to notify a target.", ["target", "result"], registry=registry
         )
         self.claims = Counter(
             "mailpush_notification_claims", "Claims that did not go as planned.", ["target", "event"], registry=registry

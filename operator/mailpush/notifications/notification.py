@@ -1,4 +1,4 @@
-"""A new mail as we tell it: its notification id and the body of its message."""
+"""A new mail as a notification: its id and the body of its message."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Content: TypeAlias = Literal["none", "headers", "full"]
 
 @dataclass(frozen=True, slots=True)
 class NewMail:
-    """A mail that has arrived for a user. `folder` is the name on the mail server; None is what was not told.
+    """A mail that has arrived for a user. `folder` is the name on the mail server; None is what is not known.
 
     `unread`: unseen mails in the folder. `teaser`: the beginning of the text.
     """
@@ -95,7 +95,7 @@ def notification_id(config_uid: str, mail: NewMail, target: str) -> str:
 
 def body(notification: NewMail, clients: Sequence[str], content: Content) -> bytes:
     """The JSON message (docs/webhook.md): `none` names the mail only, `headers` adds sender and subject,
-    `full` the teaser. What was not told is left out.
+    `full` the teaser. What is not known is left out.
     """
     data: dict[str, Any] = {
         "folder": notification.folder,

@@ -37,7 +37,7 @@ TryResult: TypeAlias = Accepted | AlreadyTold | TryLater | Refused
 
 @dataclass(slots=True, eq=False)
 class Delivery:
-    """One mail for one target. `clients` are those that the target is told of, `registered` all of the user's.
+    """One mail for one target. `clients` are those that the target wants, `registered` all of the user's.
 
     Times are CLOCK_BOOTTIME.
     """

@@ -1,4 +1,4 @@
-"""Hashes by which operator and pods tell which configuration runs: 16 hexadecimal digits each."""
+"""Hashes that identify a configuration to operator and pods: 16 hexadecimal digits each."""
 
 import hashlib
 import hmac

@@ -79,7 +79,7 @@ class WebhookSettings:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Everything that a listener is told by its files."""
+    """Everything that a listener reads in its files."""
 
     allow_permanent_push: bool
     allowed_clients: ClientPatterns
@@ -108,7 +108,7 @@ class Settings:
     pod_overrides: Mapping[int, bool] = field(default_factory=lambda: MappingProxyType({}))
     """By ordinal: whether that pod may run permanent listeners, where it differs from `allow_permanent_push`."""
     replicas: int = 0
-    """How many pods are wanted; only told where pods have settings of their own."""
+    """How many pods are wanted; only rendered where pods have settings of their own."""
 
     def allowed_in(self, ordinal: int) -> bool:
         """Whether the pod of this ordinal may run permanent listeners."""
@@ -129,7 +129,7 @@ def allowed_in(ordinal: int, everywhere: bool, overrides: Mapping[int, bool]) ->
 
 
 def allowed_somewhere(everywhere: bool, overrides: Mapping[int, bool], replicas: int) -> bool:
-    """Whether any of the pods that are wanted may; without a pod it is what all would be told."""
+    """Whether any of the pods that are wanted may; without a pod, what would hold for all."""
     if not overrides or replicas == 0:
         return everywhere
     return any(allowed_in(ordinal, everywhere, overrides) for ordinal in range(replicas))

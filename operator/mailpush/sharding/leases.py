@@ -93,7 +93,7 @@ class LeaseState:
         return self.holder is not None and self.holder.uid == uid
 
     def taken_by(self, holder: Holder) -> "LeaseState":
-        """As a starting process writes it: what must survive a restart stays, the rest told of the former process."""
+        """As a starting process writes it: what must survive a restart stays, the rest described the former process."""
         return LeaseState(
             holder=holder,
             map_uid=self.map_uid,

@@ -33,7 +33,7 @@ class Ownership:
     def observe_map(self, map_uid: str, shard_map: ShardMap) -> None:
         """A ShardMap was read. One that is not newer than the last changes nothing: reads may come from a stale cache.
 
-        A re-created map has another UID and, by P10, an epoch far above: so the epoch alone tells which is newer.
+        A re-created map has another UID and, by P10, an epoch far above: so the epoch alone shows which is newer.
         """
         if self._map is not None and shard_map.epoch <= self._map.epoch:
             return
@@ -107,7 +107,7 @@ class Ownership:
         return frozenset().union(*waiting) - self._running
 
     def givers(self) -> frozenset[str]:
-        """Names of the pods whose Leases tell when an inbound move may start."""
+        """Names of the pods whose Leases show when an inbound move may start."""
         return frozenset(move.giver.name for move in self._receiving if not move.slots <= self._running)
 
     def ack(self) -> Ack:

@@ -51,7 +51,7 @@ def choose(users: Sequence[Object], context_id: int, user_id: int, config: str |
     Raises:
         Trouble: there is none, with the nearest names; or there are several.
     """
-    # As texts: a number in quotes is a fault that is told once the user has been found.
+    # As texts: a number in quotes is a fault that is reported once the user has been found.
     ids = (str(context_id), str(user_id))
     found = [user for user in users if ids == _ids(user) and config in (None, config_of(user))]
     namespaces = sorted({str(user["metadata"].get("namespace") or "no namespace") for user in found})

@@ -201,7 +201,7 @@ def _is_option(token: str) -> bool:
 
 
 def _unrecognized(token: str, position: int = 1) -> ParseError:
-    """`position`: where the letter stands that is unknown. Nothing behind it is told: that may be a password."""
+    """`position`: where the letter stands that is unknown. Nothing behind it is printed: that may be a password."""
     return ParseError(
         f"Unrecognized option: {token.partition('=')[0] if token.startswith('--') else token[: position + 1]}"
     )

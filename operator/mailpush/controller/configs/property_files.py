@@ -15,7 +15,7 @@ PASSWORD_KEY: Final = "password"  # noqa: S105 - a key's name
 
 
 def properties_config_map(owner: Owner, files: Mapping[str, str], config_hash: str, secrets_hash: str) -> Manifest:
-    """What `kubectl get configmap` shows is what runs. The hashes let a listener tell a whole change from a part."""
+    """What `kubectl get configmap` shows is what runs. By the hashes a listener knows a whole change from a part."""
     annotations = {names.CONFIG_HASH_ANNOTATION: config_hash, names.SECRETS_HASH_ANNOTATION: secrets_hash}
     return {
         "metadata": owner.metadata(names.properties_configmap_name(owner.name), annotations=annotations),

@@ -101,7 +101,7 @@ class Reconciler:
             self._shards.config_changed(key)
             return
         except (InvalidError, ForbiddenError):
-            state.generation = generation  # the fault that is told is one of this spec
+            state.generation = generation  # the fault in the status is one of this spec
             raise
         # Together: a status that is written meanwhile must not say of the new spec what holds of the old one.
         state.evaluation, state.fault, state.generation = evaluation, None, generation

@@ -238,10 +238,10 @@ class ShardLoop:
         self._plan_again = now + (recheck if recheck is not None else 10 * STEP_SECONDS)
         return acted
 
-    # -- telling
+    # -- reporting
 
     def _note_owners(self, outlook: Outlook) -> None:
-        """What others do by the map: the StatefulSet shrinks behind the drain, users of lost slots are told of."""
+        """What others do by the map: the StatefulSet shrinks behind the drain, users of lost slots are reported."""
         shard_map = self.maps.map
         if shard_map is None:
             if self.key not in self._state.highest_owner:

@@ -1,4 +1,4 @@
-"""Slots whose pod is dead and that nobody has taken over: their users are told after a while. No clock of its own."""
+"""Slots whose pod is dead and that nobody has taken over: after a while their users' statuses say so. Pure."""
 
 from collections.abc import Mapping
 from typing import Final

@@ -35,7 +35,7 @@ class UserFigures(Protocol):
 
 
 class ShardReport:
-    """Writes both statuses, and tells what has changed in them as Events."""
+    """Writes both statuses, and records what has changed in them as Events."""
 
     def __init__(self, kube: Kube, owner: Owner, maps: ShardMaps, users: UserFigures, events: EventRecorder) -> None:
         self._kube = kube
@@ -48,7 +48,7 @@ class ShardReport:
         self._view = MapView()
         self._reported = -STATUS_SECONDS
         self._map_reported = -MAP_STATUS_SECONDS
-        self._told = (-1, -1)
+        self._shown = (-1, -1)
 
     def due(self, now: float) -> bool:
         """Whether the last report is long enough ago. `now`: seconds of a steady clock."""
@@ -89,11 +89,11 @@ class ShardReport:
 
     async def _write_map(self, now: float) -> None:
         """Every pod watches the ShardMap, and gets it whole at each write: a count of users can wait."""
-        told = (self._view.epoch, self._view.moving)
-        if self._maps.map is None or (told == self._told and now - self._map_reported < MAP_STATUS_SECONDS):
+        shown = (self._view.epoch, self._view.moving)
+        if self._maps.map is None or (shown == self._shown and now - self._map_reported < MAP_STATUS_SECONDS):
             return
         await self._maps.report(shard_map_status(self._maps.status, self._view, self._maps.generation, timestamp()))
-        self._told, self._map_reported = told, now
+        self._shown, self._map_reported = shown, now
 
     def pod_lost(self, fence: Fence) -> None:
         """A pod was fenced."""

@@ -1,6 +1,6 @@
 """What is seen of the pods and their Leases: the eyes that proofs of death rest on (protocol P8).
 
-Reflectors of our own rather than kopf's watching: they tell of what vanished between two watches, hand out
+Reflectors of our own rather than kopf's watching: they report what vanished between two watches, hand out
 resourceVersions, and the standby, which runs no kopf, needs them too (P11).
 """
 

@@ -38,7 +38,7 @@ def config_pods(config: str, pods: tuple[PodView, ...]) -> list[dict[str, Any]]:
 
 
 def rolled_out(state: ConfigState, pods: tuple[PodView, ...]) -> Verdict | None:
-    """Only where there are pods that could be told of it."""
+    """Only where there are pods that could run it."""
     if state.evaluation is None or not pods:
         return None
     if state.evaluation.blocked:

@@ -1,4 +1,4 @@
-"""What is worth telling of a PushUser: its decision came out otherwise, it is not listened for any more, or again."""
+"""Which changes of a PushUser become Kubernetes Events: another decision, a listener lost, a listener back."""
 
 from typing import Final
 
@@ -39,5 +39,5 @@ def listening_news(name: UserName, before: UserRecord, after: UserRecord) -> Eve
 def _lost(subject: Subject, now: Said, after: UserRecord) -> Event | None:
     decided = after.accepted is not None and after.accepted.reason == now.reason
     if decided or now.reason in WISHED:
-        return None  # the decision has been told
+        return None  # the decision has an Event already
     return Event(subject, WARNING, now.reason, "Listen", f"not listened for any more: {now.message}")

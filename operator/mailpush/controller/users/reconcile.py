@@ -146,7 +146,7 @@ class UserReconciler:
     def denied(self, key: ConfigKey) -> Mapping[str, int]:
         return self._store.denied(key)
 
-    # -- what others are told
+    # -- Events
 
     def transition(self, name: UserName, before: UserRecord, after: UserRecord) -> None:
         """The user's object has changed."""
@@ -174,7 +174,7 @@ class UserReconciler:
             await self._put_status(name, record, wanted.verdicts)
             await self._put_finalizer(name, record, wanted.finalizer)
         except NotFoundError:
-            return  # deleted meanwhile; the watch tells
+            return  # deleted meanwhile; the watch reports it
 
     async def _wanted(self, name: UserName, record: UserRecord) -> Wanted:
         state = self._state.configs.get(record.config)

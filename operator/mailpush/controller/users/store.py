@@ -1,6 +1,6 @@
 """All push users, in memory: what of each one matters to the operator, and how many there are in each slot.
 
-A reflector of our own rather than kopf: kopf never tells of users that were deleted while its watch was broken, and
+A reflector of our own rather than kopf: kopf never reports users that were deleted while its watch was broken, and
 keeps 2 to 20 kB for each. What is kept here is a small record a user; the reflector's own copy is emptied.
 """
 
@@ -176,7 +176,7 @@ class UserStore:
             self._count(record, 1)
 
     def take(self, body: Object) -> None:
-        """An object as the API server just answered it to a write of ours; the watch tells whether it still exists."""
+        """An object as the API server just answered it to a write of ours; the watch shows whether it still exists."""
         record = self._records.get(UserName(body["metadata"]["namespace"], body["metadata"]["name"]))
         if record is not None and record.uid == body["metadata"]["uid"]:
             self._changed("MODIFIED", body)

@@ -1,4 +1,4 @@
-"""The callback endpoint: where Dovecot's OX driver tells of a new mail, as it does with OX's middleware.
+"""The callback endpoint: Dovecot's OX driver reports each new mail here, as it does to OX's middleware.
 
 Dovecot holds the LMTP delivery open until it has the answer, tries twice after 2 s, and never repeats what it got an
 answer to. So nothing here waits for anybody: authorise, read, journal, answer.

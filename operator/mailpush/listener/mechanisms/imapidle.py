@@ -23,7 +23,7 @@ log = structlog.get_logger(__name__)
 IDLE_SECONDS: Final = 28 * 60.0
 """RFC 2177: a server may log us out after 30 minutes of IDLE."""
 MOST_AT_ONCE: Final = 200
-"""UIDs that one look at the folder tells of. More at once is a restore or a migration, not mail that arrives."""
+"""UIDs of which one look at the folder notifies. More at once is a restore or a migration, not mail that arrives."""
 
 
 class ImapIdleMechanism:
@@ -43,7 +43,7 @@ class ImapIdleMechanism:
 
 
 class ImapIdleListener(RepeatingListener):
-    """One user's folder. It remembers, as long as it lives, up to which UID it has told."""
+    """One user's folder. It remembers, as long as it lives, up to which UID it has notified."""
 
     def __init__(
         self,
@@ -60,7 +60,7 @@ class ImapIdleListener(RepeatingListener):
         self._settings = settings
         self._idle_seconds = idle_seconds
         self._next: tuple[int, int] | None = None
-        """UIDVALIDITY and the first UID not told yet."""
+        """UIDVALIDITY and the first UID of which it has not notified yet."""
 
     async def unregister(self) -> None:
         """There is nothing at the server to take away."""
@@ -73,7 +73,7 @@ class ImapIdleListener(RepeatingListener):
             async with self._around.budget.conversation(server, proven=self._proven):
                 imap = await connection.enter_async_context(self._logged_in())
                 if "IDLE" not in await imap.capabilities():
-                    raise MechanismError("NoIdle", f"{server} has no IDLE, so it cannot tell of new mail")
+                    raise MechanismError("NoIdle", f"{server} has no IDLE, so it cannot announce new mail")
                 await self._look(imap, after_a_gap=True)
             self._listening("Idling", f"waiting at {server} for new mail in {self._settings.folder}")
             while True:
@@ -107,7 +107,7 @@ class ImapIdleListener(RepeatingListener):
         try:
             messages = await imap.fetch_headers(first, state.uidnext - 1)
         except BaseException:
-            self._next = before  # the next connection tells them
+            self._next = before  # the next connection notifies of them
             raise
         for message in messages:
             if self._is_news(message, after_a_gap=after_a_gap):

@@ -64,7 +64,7 @@ class RepeatingListener(ABC):
             self._task = asyncio.create_task(self._run())
 
     async def stop(self) -> None:
-        """Ends it. Nothing is told and no mail server is asked after it has returned."""
+        """Ends it. After it has returned, nothing notifies and no mail server is contacted."""
         task, self._task = self._task, None
         if task is not None:
             task.cancel()

@@ -40,6 +40,6 @@ class CurrentClaims:
 def _claims_of(settings: Settings, config_uid: str) -> Claims:
     """Redis where it is configured, else this process's own memory."""
     if settings.redis is None:
-        log.warning("claims_in_memory", meaning="a restart may tell a mail twice; configure redis to avoid it")
+        log.warning("claims_in_memory", meaning="a restart may notify twice; configure redis to avoid it")
         return MemoryClaims()
     return RedisClaims.from_url(settings.redis.url, config_uid, password=settings.redis.password)

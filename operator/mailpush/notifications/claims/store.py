@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol, TypeAlias
 from uuid import uuid4
 
-DONE_SECONDS: Final = 24 * 3600.0  # longer than any target's time to live, so that no late try tells a mail again
+DONE_SECONDS: Final = 24 * 3600.0  # longer than any target's time to live, so that no late try notifies again
 
 
 class ClaimsUnavailable(Exception):  # noqa: N818 - a state of the store, not of the caller
@@ -39,7 +39,7 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class AlreadyDone:
-    """It was told before."""
+    """It was sent before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ class _Entry:
 
 
 class MemoryClaims:
-    """Claims in this process, for one replica without Redis: a restart forgets them, so mails may be told twice.
+    """Claims in this process, for one replica without Redis: a restart forgets them, so a mail may notify twice.
 
     `bound`: ids kept; the oldest done ones are forgotten first, open ones never.
     """

@@ -1,4 +1,4 @@
-"""What every way to tell a target has in common: one try, and how it ended."""
+"""What every transport has in common: one try, and how it ended."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ for _name in ("httpx", "httpcore"):  # they log whole URLs, and a webhook's URL 
 class WebhookTarget:
     """One receiver of notifications.
 
-    `secret`: the raw HMAC key; None sends without a signature. `matches`: whether a client id is told here.
+    `secret`: the raw HMAC key; None sends without a signature. `matches`: whether the target wants a client id.
     `timeout`: seconds for one try.
     `ttl`: seconds for which a notification is tried. `queue_bound`: notifications waiting or on their way.
     `workers`: tries at a time. `ca_pem`: certificates to trust in place of the system's.
@@ -57,7 +57,9 @@ class WebhookTarget:
         if not self.url.startswith(("http://", "https://")):
             raise ValueError(f'target "{self.name}": url must begin with https:// or http://')
         if self.secret is not None and not self.secret:
-            raise ValueError(f'target "{self.name}": secret is empty, so no receiver could tell us from others')
+            raise ValueError(
+                f'target "{self.name}": secret is empty, so no receiver could know our requests from others'
+            )
         if not (0 < self.timeout <= 60 and self.ttl > 0 and self.queue_bound > 0 and self.workers > 0):
             raise ValueError(f'target "{self.name}": timeout, ttl, queue_bound and workers must be above 0')
 
@@ -132,11 +134,11 @@ class WebhookTransport:
             pass
         except (httpx.HTTPError, httpx.InvalidURL, ssl.SSLError, OSError, ValueError):
             failure = TryLater("connection")
-        # An answer whose body broke off is an answer all the same: to send again would tell the mail twice.
+        # An answer whose body broke off is an answer all the same: sending again would notify twice.
         return failure if answer is None else judge(answer.status_code, answer.headers.get("retry-after"), self._now())
 
     async def close(self) -> None:
-        """Ends after the tries that are under way, at most the target's timeout: one cut off might be told twice."""
+        """Ends after the tries that are under way, at most the target's timeout: one cut off might notify twice."""
         while self._under_way:
             self._idle.clear()
             await self._idle.wait()
