@@ -43,6 +43,8 @@ UNREGISTER_UNINSTALLED: Final = "uninstalled"
 # Annotations of children
 CONFIG_HASH_ANNOTATION: Final = f"{GROUP}/config-hash"
 SECRETS_HASH_ANNOTATION: Final = f"{GROUP}/secrets-hash"
+KEY_STEP_ANNOTATION: Final = f"{GROUP}/key-step-at"
+"""When the rotation of the hand-over's key made its last step."""
 
 FINALIZER: Final = f"{GROUP}/registration"
 
@@ -59,10 +61,14 @@ ADMIN_PORT: Final = 1099  # of OX's RMI registry, which `pushusers` asks
 CALLBACK_PATH: Final = "/preliminary/http-notify/v1/notify"
 INTERNAL_EVENTS_PATH: Final = "/internal/v1/events"
 
-# Where a listener pod finds its property files, as an OX node does, and the key of the hand-over between pods.
+# Where a listener pod finds its property files, as an OX node does, and the keys of the hand-over between pods.
 PROPERTIES_DIRECTORY: Final = "/opt/open-xchange/etc"
 INTERNAL_KEY_DIRECTORY: Final = "/etc/mail-push/internal"
 INTERNAL_KEY_FILE: Final = "handover.key"
+NEXT_KEY_FILE: Final = "handover-next.key"
+PREVIOUS_KEY_FILE: Final = "handover-previous.key"
+HASH_KEY_FILE: Final = "hash.key"
+"""The key of the hash of a configuration's secrets."""
 JOURNAL_DIRECTORY: Final = "/var/lib/mail-push"
 BOOT_PROPERTIES: Final = "mail-push-boot.properties"
 SECRET_PROPERTIES: Final = "mail-push-secrets.properties"  # noqa: S105 - a file's name
@@ -97,7 +103,7 @@ def secrets_name(config: str) -> str:
 
 
 def internal_secret_name(config: str) -> str:
-    """The Secret with the key of the hand-over between pods."""
+    """The Secret with the keys of the hand-over between pods, and of the configurations' hash."""
     return f"mail-push-{config}-internal"
 
 

@@ -93,6 +93,8 @@ def own_labels(body: dict[str, Any]) -> bool:
     return names.listener_labels("main").items() <= labels.items()
 
 
+INTERNAL = ("secret", "mail-push-main-internal")
+
 # Kind, name, how somebody edits it, and where to look whether it is as before.
 EDITS: tuple[tuple[str, str, dict[str, Any], Callable[[dict[str, Any]], Any]], ...] = (
     ("statefulset", "mail-push-main", {"spec": {"replicas": 7}}, lambda body: body["spec"]["replicas"]),
@@ -124,6 +126,7 @@ EDITS: tuple[tuple[str, str, dict[str, Any], Callable[[dict[str, Any]], Any]], .
     ),
     ("secret", "mail-push-main-secrets", {"data": {"mail-push-secrets.properties": ""}}, lambda body: body["data"]),
     ("secret", "mail-push-main-internal", {"data": {"handover.key": None}}, lambda body: bool(body.get("data"))),
+    (*INTERNAL, {"data": {"hash.key": None}}, lambda body: "hash.key" in body["data"]),
     ("secret", "mail-push-main-callback", {"data": {"password": ""}}, lambda body: bool(body["data"]["password"])),
     ("serviceaccount", "mail-push-main-listener", {"metadata": {"labels": None}}, own_labels),
     ("rolebinding", "mail-push-main-listener", {"subjects": []}, lambda body: body.get("subjects")),
@@ -155,6 +158,37 @@ def test_an_edited_child_is_put_right(
             return False
 
     wait_for(f"{kind} {name} is put right", right)
+
+
+LONG_AGO = f"{names.KEY_STEP_ANNOTATION}=2020-01-01T00:00:00Z"
+
+
+def test_the_key_of_the_hand_over_is_rotated_and_the_configuration_keeps_its_hash(site: OperatorSite) -> None:
+    settle(site)
+    first = wait_for("the keys", lambda: site.namespace.get(*INTERNAL))["data"]
+    config_hash = site.namespace.written_hash()
+
+    def after_step(*files: str) -> dict[str, str]:
+        """The keys once the step that is due has been made."""
+        site.namespace.kubectl("annotate", "--overwrite", *INTERNAL, LONG_AGO)
+
+        def stepped() -> dict[str, str] | None:
+            data: dict[str, str] = (site.namespace.get(*INTERNAL) or {}).get("data", {})
+            return data if set(data) == {names.INTERNAL_KEY_FILE, names.HASH_KEY_FILE, *files} else None
+
+        found: dict[str, str] = wait_for(f"the step to {files}", stepped)
+        return found
+
+    announced = after_step(names.NEXT_KEY_FILE)
+    assert announced[names.INTERNAL_KEY_FILE] == first[names.INTERNAL_KEY_FILE]
+    promoted = after_step(names.PREVIOUS_KEY_FILE)
+    assert promoted[names.INTERNAL_KEY_FILE] == announced[names.NEXT_KEY_FILE]
+    assert promoted[names.PREVIOUS_KEY_FILE] == first[names.INTERNAL_KEY_FILE]
+    retired = after_step()
+    assert retired[names.INTERNAL_KEY_FILE] == announced[names.NEXT_KEY_FILE] != first[names.INTERNAL_KEY_FILE]
+    assert retired[names.HASH_KEY_FILE] == first[names.HASH_KEY_FILE]
+    settle(site)
+    assert site.namespace.written_hash() == config_hash
 
 
 def test_a_role_binding_to_another_role_is_made_anew(site: OperatorSite) -> None:

@@ -24,7 +24,7 @@ from mailpush.listener.mails.internal import InternalServer
 from mailpush.listener.mails.journal import Journal
 from mailpush.listener.mails.offer import TakeResult
 from mailpush.listener.mails.open_entries import OpenEntries
-from mailpush.listener.mails.peers import HandoverKey, Peers
+from mailpush.listener.mails.peers import HandoverKeys, Peers
 from mailpush.listener.mails.router import Router
 from mailpush.listener.mechanisms.base import Health, Listener, Mailbox, State
 from mailpush.listener.mechanisms.budget import ConnectBudget
@@ -230,7 +230,7 @@ async def pod(
     dispatcher: Dispatcher | None = None,
 ) -> AsyncIterator[Pod]:
     users = OwnUsers(dispatcher)
-    key = HandoverKey(lambda: b"k" * 32)
+    key = HandoverKeys(lambda: (b"k" * 32,))
     peers = Peers(lambda _pod: peer_url, key)
     folder.mkdir()  # noqa: ASYNC240 - nobody else is waiting
     journal = Journal(folder)

@@ -174,7 +174,7 @@ class ListenerSite:
         folder = self.group.folder / uid
         for name, files in {
             "etc": self.rendered.directory,
-            "internal": {names.INTERNAL_KEY_FILE: KEY.decode()},
+            "internal": {names.INTERNAL_KEY_FILE: KEY.decode(), names.HASH_KEY_FILE: KEY.decode()},
             "journal": {},
         }.items():
             (folder / name).mkdir(parents=True, exist_ok=True)

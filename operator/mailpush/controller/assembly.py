@@ -62,7 +62,7 @@ def assemble(kube: Kube, settings: OperatorSettings, pulse: Pulse) -> Operator:
     shards = ShardLoops(
         kube, state, pods=pods, users=users, wakes=wakes, configs=config_queue, events=events, pulse=pulse
     )
-    configs = Reconciler(kube, settings, state, shards, users)
+    configs = Reconciler(kube, settings, state, shards, users, queue=config_queue)
     triggers = Triggers(state, config_queue, users, shards)
     watchdog = Watchdog(kube, settings.namespaces, triggers, pulse)
     leader = Leader(

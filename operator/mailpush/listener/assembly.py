@@ -23,7 +23,7 @@ from mailpush.listener.mails.inbox import Inbox
 from mailpush.listener.mails.internal import InternalServer
 from mailpush.listener.mails.journal import Journal
 from mailpush.listener.mails.open_entries import OpenEntries
-from mailpush.listener.mails.peers import HandoverKey, Peers
+from mailpush.listener.mails.peers import HandoverKeys, Peers
 from mailpush.listener.mails.router import Router
 from mailpush.listener.permission import Permission
 from mailpush.listener.settings_watch import Loaded, SettingsWatch
@@ -110,7 +110,7 @@ def assemble(env: Environment, kube: Kube, loaded: Loaded, boot: Mapping[str, st
         mails=inbox,
         pulse=pulse,
     )
-    key = HandoverKey(env.handover_key)
+    key = HandoverKeys(env.handover_keys)
     peers = Peers(env.peer_url, key)
     router = Router(
         me=env.me.name,
@@ -154,7 +154,7 @@ def assemble(env: Environment, kube: Kube, loaded: Loaded, boot: Mapping[str, st
             env.namespace,
             env.config,
             boot,
-            env.handover_key,
+            env.hash_key,
             pod=applied,
             current=loaded,
         ),

@@ -63,13 +63,34 @@ class Environment:
         """Where the pod of that name takes events, without a path."""
         return self.peer_url_template.replace("{pod}", pod).replace("{ordinal}", str(ordinal(pod)))
 
-    def handover_key(self) -> bytes:
-        """The key of the hand-over between pods, read anew at each call since the operator may rotate it.
+    def handover_keys(self) -> tuple[bytes, ...]:
+        """The keys of the hand-over between pods, read anew at each call since the operator rotates them.
+
+        The first signs; the others, those before and after it in the rotation, only verify.
 
         Raises:
             OSError: not mounted.
         """
-        return (self.internal_dir / names.INTERNAL_KEY_FILE).read_bytes()
+        # In this order: keys move from `next` to the current one to `previous`, so a step that the kubelet mounts
+        # between two reads hides none of them.
+        following = self._optional_key(names.NEXT_KEY_FILE)
+        current = (self.internal_dir / names.INTERNAL_KEY_FILE).read_bytes()
+        former = self._optional_key(names.PREVIOUS_KEY_FILE)
+        return tuple(dict.fromkeys((current, *former, *following)))
+
+    def hash_key(self) -> bytes:
+        """The key of the hash of a configuration's secrets. It is not rotated.
+
+        Raises:
+            OSError: not mounted.
+        """
+        return (self.internal_dir / names.HASH_KEY_FILE).read_bytes()
+
+    def _optional_key(self, name: str) -> tuple[bytes, ...]:
+        try:
+            return ((self.internal_dir / name).read_bytes(),)
+        except FileNotFoundError:
+            return ()
 
 
 def ordinal(pod: str) -> int:

@@ -81,7 +81,7 @@ async def boot(directory: Path, env: Environment, stop: asyncio.Event) -> tuple[
     logged: list[str] = []
     while not stop.is_set():
         try:
-            return await asyncio.to_thread(lambda: read_directory(directory, env.handover_key()))
+            return await asyncio.to_thread(lambda: read_directory(directory, env.hash_key()))
         except SettingsError as error:
             problems = list(error.problems)
         except (OSError, ValueError) as error:

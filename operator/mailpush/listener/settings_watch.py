@@ -160,7 +160,7 @@ class SettingsWatch:
     async def _fetch(self, files: dict[str, str], wanted: str) -> Loaded:
         key = self._key()
         if not key:
-            raise HalfConfigurationError("the key of the hand-over is not mounted")
+            raise HalfConfigurationError("the key of the configuration's hash is not mounted")
         async with asyncio.timeout(ANSWER_SECONDS):
             secret = await self._kube.get(SECRET, self._namespace, names.secrets_name(self._config))
         secrets = _secret_files(secret)

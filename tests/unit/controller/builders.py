@@ -16,10 +16,17 @@ from mailpush.sharding.shardmap import PodRef
 
 
 class Keys(list[Any]):
-    """Takes the place of a queue that nobody works off: what was added, in order."""
+    """Takes the place of a queue that nobody works off: what was added, in order, and what is to be added later."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.later: dict[Any, float] = {}
 
     def add(self, key: Any) -> None:
         self.append(key)
+
+    def add_after(self, key: Any, seconds: float) -> None:
+        self.later[key] = seconds
 
 
 class Others:

@@ -121,6 +121,7 @@ class Site:
             self.world,
             Others(),
             Others(),
+            queue=self.asked,  # type: ignore[arg-type]
         )
 
     async def reconcile(self) -> None:
@@ -313,6 +314,12 @@ async def test_a_users_secret_that_changes_while_it_is_read_is_read_again() -> N
     for _ in range(3):
         await keeper.work(name)
     assert site.api.reads.count(("Secret", "own")) == 2
+
+
+async def test_the_rotation_of_keys_goes_on_although_nothing_happens() -> None:
+    site = Site(config(), secret())
+    await site.reconcile()
+    assert 0 < site.asked.later[MAIN] <= 3601
 
 
 @pytest.mark.parametrize("use", ["", "true", "false", "user-password", "callback.webhook"])

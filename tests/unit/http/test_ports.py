@@ -15,7 +15,7 @@ from mailpush.http.health import HealthServer, Pulse
 from mailpush.listener.mails.callback import Ingress
 from mailpush.listener.mails.internal import InternalServer
 from mailpush.listener.mails.offer import TakeResult
-from mailpush.listener.mails.peers import HandoverKey
+from mailpush.listener.mails.peers import HandoverKeys
 from mailpush.names import CALLBACK_PATH, INTERNAL_EVENTS_PATH
 from mailpush.notifications.notification import NewMail
 from mailpush.properties.settings import CallbackSettings
@@ -51,7 +51,7 @@ class Nobody:
 def servers() -> dict[str, tuple[str, AdminServer | HealthServer | Ingress | InternalServer]]:
     """Each with a request line that it answers."""
     nobody = Nobody()
-    key = HandoverKey(lambda: b"k" * 32)
+    key = HandoverKeys(lambda: (b"k" * 32,))
     return {
         "callback": (f"PUT {CALLBACK_PATH}", Ingress(nobody, nobody)),
         "internal": (f"POST {INTERNAL_EVENTS_PATH}", InternalServer(nobody, nobody, key)),

@@ -1,7 +1,10 @@
 """The process's environment."""
 
+from pathlib import Path
+
 import pytest
 
+from mailpush import names
 from mailpush.listener.environment import Environment, EnvironmentProblem, ordinal
 
 NEEDED = {
@@ -41,3 +44,18 @@ def test_a_port_that_is_none_is_named(value: str) -> None:
 @pytest.mark.parametrize(("pod", "expected"), [("mail-push-main-0", 0), ("mail-push-a-12", 12), ("pod", 0)])
 def test_ordinals(pod: str, expected: int) -> None:
     assert ordinal(pod) == expected
+
+
+def test_the_current_key_signs_and_those_beside_it_in_the_rotation_verify(tmp_path: Path) -> None:
+    env = Environment.read(NEEDED | {"MAILPUSH_INTERNAL_DIR": str(tmp_path)})
+    with pytest.raises(FileNotFoundError):
+        env.handover_keys()
+    (tmp_path / names.NEXT_KEY_FILE).write_bytes(b"next")
+    with pytest.raises(FileNotFoundError):
+        env.handover_keys()
+    (tmp_path / names.INTERNAL_KEY_FILE).write_bytes(b"current")
+    (tmp_path / names.HASH_KEY_FILE).write_bytes(b"hash")
+    assert env.handover_keys() == (b"current", b"next")
+    (tmp_path / names.PREVIOUS_KEY_FILE).write_bytes(b"previous")
+    assert env.handover_keys() == (b"current", b"previous", b"next")
+    assert env.hash_key() == b"hash"

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from mailpush import names
+from mailpush.api.conditions import timestamp
 from mailpush.controller.owner import Manifest, Owner
 
 KEY_BYTES: Final = 32
@@ -43,11 +44,12 @@ def properties_secret(owner: Owner, files: Mapping[str, str], secrets_hash: str)
 
 
 def new_internal_secret(owner: Owner) -> Manifest:
-    """The key of the hand-over between pods: random, made once."""
+    """The first key of the hand-over between pods, and that of the configurations' hash: random, made once."""
+    annotations = {names.KEY_STEP_ANNOTATION: timestamp()}
     return {
-        "metadata": owner.metadata(names.internal_secret_name(owner.name)),
+        "metadata": owner.metadata(names.internal_secret_name(owner.name), annotations=annotations),
         "type": "Opaque",
-        "data": {names.INTERNAL_KEY_FILE: encoded(secrets.token_bytes(KEY_BYTES))},
+        "data": {key: encoded(new_key()) for key in (names.INTERNAL_KEY_FILE, names.HASH_KEY_FILE)},
     }
 
 
@@ -59,6 +61,11 @@ def new_callback_secret(owner: Owner) -> Manifest:
         # token_hex: the password stands in a URL of Dovecot's configuration, so nothing in it needs escaping.
         "data": {LOGIN_KEY: encoded(CALLBACK_LOGIN.encode()), PASSWORD_KEY: encoded(secrets.token_hex(24).encode())},
     }
+
+
+def new_key() -> bytes:
+    """A key of the hand-over or of the configurations' hash."""
+    return secrets.token_bytes(KEY_BYTES)
 
 
 def encoded(value: bytes) -> str:

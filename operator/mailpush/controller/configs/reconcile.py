@@ -5,7 +5,7 @@ makes no event, so a reconcile does not wake itself.
 """
 
 import time
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import structlog
 
@@ -31,6 +31,9 @@ from mailpush.kube.errors import ForbiddenError, InvalidError, KubeError
 from mailpush.kube.resources import Resource
 from mailpush.packages import PackageError
 from mailpush.properties.secrets import secret_references
+from mailpush.work.queue import WorkQueue
+
+LOOK_AGAIN_SECONDS: Final = 3600.0
 
 log = structlog.get_logger(__name__)
 
@@ -48,6 +51,7 @@ class Reconciler:
     Args:
         shards: hears of each look at a MailPushConfig, also when it has gone.
         users: hears of those after which decisions on users may come out otherwise than before.
+        queue: calls `reconcile`, also when the rotation of keys goes on.
     """
 
     def __init__(
@@ -57,6 +61,8 @@ class Reconciler:
         state: OperatorState,
         shards: ConfigObserver,
         users: ConfigObserver,
+        *,
+        queue: WorkQueue[ConfigKey],
     ) -> None:
         self._kube = kube
         self._settings = settings
@@ -64,6 +70,7 @@ class Reconciler:
         self._secrets = ConfigSecrets(kube)
         self._shards = shards
         self._users = users
+        self._queue = queue
 
     async def reconcile(self, key: ConfigKey) -> None:
         """
@@ -93,7 +100,10 @@ class Reconciler:
             spec = parse(body)
             # Before they are read: an event of one that comes meanwhile must lead to another look.
             state.secrets = frozenset(reference.name for _, reference in secret_references(spec))
-            resolved = await self._secrets.resolve(state.owner, spec)
+            keys = await self._secrets.internal_keys(state.owner)
+            # Not only once: a timer counts no time in which the machine sleeps.
+            self._queue.add_after(key, min(keys.seconds, LOOK_AGAIN_SECONDS) + 1.0)
+            resolved = await self._secrets.resolve(state.owner, spec, keys.hash_key)
             evaluation = evaluate(key.name, spec, resolved, unregister=wants_unregister(body))
             await self._apply(state, evaluation)
         except (InvalidSpecError, PackageError) as error:

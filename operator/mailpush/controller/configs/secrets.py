@@ -4,11 +4,15 @@ Values go into `ResolvedSecrets` and nowhere else: no log, no exception's text, 
 """
 
 from collections.abc import Mapping
-from typing import Any, Final
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+import structlog
 
 from mailpush import names
 from mailpush.api.mailpushconfig import MailPushConfigSpec
 from mailpush.controller.configs import property_files
+from mailpush.controller.configs.handover_keys import LEAST_KEY_BYTES, next_step
 from mailpush.controller.owner import Manifest, Owner
 from mailpush.kube import resources
 from mailpush.kube.client import Kube
@@ -17,7 +21,14 @@ from mailpush.kube.secrets import is_permitted, text_of, value_of
 from mailpush.properties import secrets as references
 from mailpush.properties.secrets import ResolvedSecrets, purpose_of, secret_references
 
-LEAST_KEY_BYTES: Final = 16
+log = structlog.get_logger(__name__)
+
+
+class InternalKeys(NamedTuple):
+    """The key of the configurations' hash, and the seconds until the rotation of the other keys goes on."""
+
+    hash_key: bytes
+    seconds: float
 
 
 class ConfigSecrets:
@@ -29,7 +40,7 @@ class ConfigSecrets:
     def __init__(self, kube: Kube) -> None:
         self._kube = kube
 
-    async def resolve(self, owner: Owner, spec: MailPushConfigSpec) -> ResolvedSecrets:
+    async def resolve(self, owner: Owner, spec: MailPushConfigSpec, hash_key: bytes) -> ResolvedSecrets:
         """Everything that the spec refers to, and what is made where it refers to nothing."""
         values: dict[str, str] = {}
         missing: list[str] = []
@@ -51,13 +62,20 @@ class ConfigSecrets:
         if spec.callback.auth_secret_ref is None:
             login, password = await self._callback_credentials(owner)
             values[references.CALLBACK_LOGIN], values[references.CALLBACK_PASSWORD] = login, password
-        key = await self._internal_key(owner)
-        return ResolvedSecrets(hash_key=key, values=values, missing=tuple(missing), unpermitted=tuple(unpermitted))
+        return ResolvedSecrets(hash_key=hash_key, values=values, missing=tuple(missing), unpermitted=tuple(unpermitted))
 
-    async def _internal_key(self, owner: Owner) -> bytes:
+    async def internal_keys(self, owner: Owner) -> InternalKeys:
+        """The keys that pods and operator share; makes the step of the rotation that is due."""
         made = property_files.new_internal_secret(owner)
         secret = await self._once(owner, made, (names.INTERNAL_KEY_FILE,), LEAST_KEY_BYTES)
-        return value_of(secret, names.INTERNAL_KEY_FILE) or b""
+        step = next_step(secret, datetime.now(UTC), property_files.new_key)
+        if step.patch:
+            # By resourceVersion: of two operators, one of which does not know yet that it leads no more, one steps.
+            step.patch["metadata"]["resourceVersion"] = secret["metadata"]["resourceVersion"]
+            name = made["metadata"]["name"]
+            secret = await self._kube.merge_patch(resources.SECRET, owner.namespace, name, step.patch)
+            log.info("handover_key_step", config=str(owner.key), step=step.what)
+        return InternalKeys(value_of(secret, names.HASH_KEY_FILE) or b"", step.seconds)
 
     async def _callback_credentials(self, owner: Owner) -> tuple[str, str]:
         made = property_files.new_callback_secret(owner)

@@ -9,7 +9,7 @@ from aiohttp import web
 from mailpush.http.server import MalformedBodyError, WebServer, read_body
 from mailpush.listener.mails import metrics
 from mailpush.listener.mails.offer import MailTaker, SlotOwners, TakeResult
-from mailpush.listener.mails.peers import SIGNATURE_HEADER, TIMESTAMP_HEADER, HandoverKey, KeyUnavailableError, verify
+from mailpush.listener.mails.peers import SIGNATURE_HEADER, TIMESTAMP_HEADER, HandoverKeys, KeyUnavailableError, verify
 from mailpush.names import INTERNAL_EVENTS_PATH
 from mailpush.notifications.callback import MAX_BODY
 from mailpush.notifications.notification import NewMail
@@ -31,7 +31,7 @@ class InternalServer:
         now: Unix seconds.
     """
 
-    def __init__(self, taker: MailTaker, owners: SlotOwners, key: HandoverKey, now: Clock = time.time) -> None:
+    def __init__(self, taker: MailTaker, owners: SlotOwners, key: HandoverKeys, now: Clock = time.time) -> None:
         self._taker = taker
         self._owners = owners
         self._key = key

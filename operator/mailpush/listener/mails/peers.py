@@ -24,6 +24,7 @@ TIMESTAMP_SECONDS: Final = 300
 """How far the two clocks may differ."""
 SHORTEST_KEY: Final = 16
 KEY_SECONDS: Final = 10.0
+REPLACED_SECONDS: Final = 300.0
 
 CONNECT_SECONDS: Final = 1.0
 ANSWER_SECONDS: Final = 2.0
@@ -38,38 +39,50 @@ class KeyUnavailableError(Exception):
     """The key of the hand-over cannot be read, or is too short to be one."""
 
 
-class HandoverKey:
-    """The key that the operator makes and may change. Looked up again every few seconds.
+class HandoverKeys:
+    """The keys that the operator makes and rotates. Looked up again every few seconds.
 
     Args:
-        read: gives the key's bytes; raises OSError where there is none.
+        read: gives them, the one that signs first; raises OSError where there is none.
     """
 
-    def __init__(self, read: Callable[[], bytes], clock: Clock = time.monotonic) -> None:
+    def __init__(self, read: Callable[[], tuple[bytes, ...]], clock: Clock = time.monotonic) -> None:
         self._read = read
         self._clock = clock
         self._keys: tuple[bytes, ...] = ()
         self._read_at = float("-inf")
+        self._replaced: bytes | None = None
+        self._replaced_at = float("-inf")
 
     def all(self) -> tuple[bytes, ...]:
-        """The key and, where it has changed, the one before: pods do not see a change at the same moment.
+        """The key that signs, then the others that verify.
+
+        A key that was replaced without the steps of a rotation, as where somebody deletes the Secret, verifies for five
+        minutes more: pods do not see it at the same moment.
 
         Raises:
             KeyUnavailableError: there has never been one.
         """
         now = self._clock()
         if now - self._read_at >= KEY_SECONDS:
-            try:
-                key = self._read()
-            except OSError:
-                key = b""
-            if len(key) >= SHORTEST_KEY:
-                self._read_at = now
-                if key not in self._keys[:1]:
-                    self._keys = (key, *self._keys[:1])
+            self._look(now)
         if not self._keys:
             raise KeyUnavailableError("there is no key for the hand-over between pods; the operator makes it")
-        return self._keys
+        if self._replaced is None or self._replaced in self._keys or now - self._replaced_at >= REPLACED_SECONDS:
+            return self._keys
+        return (*self._keys, self._replaced)
+
+    def _look(self, now: float) -> None:
+        try:
+            first, *others = self._read()
+        except OSError:
+            return
+        if len(first) < SHORTEST_KEY:
+            return
+        if self._keys and self._keys[0] != first:
+            self._replaced, self._replaced_at = self._keys[0], now
+        self._keys = (first, *(key for key in others if len(key) >= SHORTEST_KEY))
+        self._read_at = now
 
 
 def sign(key: bytes, timestamp: str, body: bytes) -> str:
@@ -115,7 +128,7 @@ class Peers:
     def __init__(
         self,
         url: Callable[[str], str],
-        key: HandoverKey,
+        key: HandoverKeys,
         *,
         answer_seconds: float = ANSWER_SECONDS,
         now: Clock = time.time,

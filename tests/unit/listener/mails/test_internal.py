@@ -8,7 +8,7 @@ import pytest
 from mailpush.listener.mails.internal import InternalServer
 from mailpush.listener.mails.offer import TakeResult
 from mailpush.listener.mails.peers import (
-    HandoverKey,
+    HandoverKeys,
     KeyUnavailableError,
     PeerAnswer,
     Peers,
@@ -62,7 +62,7 @@ class Owner:
 @pytest.fixture
 async def owner() -> AsyncIterator[Owner]:
     users = Users(other="pod-2")
-    key = HandoverKey(lambda: KEY)
+    key = HandoverKeys(lambda: (KEY,))
     server = InternalServer(users, users, key, now=lambda: NOW)
     port = await server.start("127.0.0.1", 0)
     peers = Peers(lambda pod: f"http://127.0.0.1:{port}", key, now=lambda: NOW)
@@ -73,7 +73,7 @@ async def owner() -> AsyncIterator[Owner]:
 
 async def test_a_mail_reaches_the_pod_that_now_has_the_name_although_the_former_one_still_answers() -> None:
     """As where a pod was deleted by force: the name leads to its successor, a kept connection still to itself."""
-    key, none, users = HandoverKey(lambda: KEY), Users(TakeResult.NOT_MINE), Users()
+    key, none, users = HandoverKeys(lambda: (KEY,)), Users(TakeResult.NOT_MINE), Users()
     former = InternalServer(none, none, key, now=lambda: NOW)
     successor = InternalServer(users, users, key, now=lambda: NOW)
     name = Forward("127.0.0.1", 0, ("127.0.0.1", await former.start("127.0.0.1", 0)))
@@ -108,7 +108,7 @@ async def test_a_mail_arrives_whole_and_the_sender_learns_what_became_of_it(
 
 
 async def test_another_key_is_refused(owner: Owner) -> None:
-    stranger = Peers(lambda _: owner.url, HandoverKey(lambda: b"x" * 32), now=lambda: NOW)
+    stranger = Peers(lambda _: owner.url, HandoverKeys(lambda: (b"x" * 32,)), now=lambda: NOW)
     assert await stranger.post("pod-1", MAIL) == PeerAnswer(PeerVerdict.REFUSED)
     await stranger.close()
     assert owner.taken == []
@@ -116,7 +116,7 @@ async def test_another_key_is_refused(owner: Owner) -> None:
 
 @pytest.mark.parametrize("shift", [-301, 301])
 async def test_an_old_request_is_refused(owner: Owner, shift: int) -> None:
-    late = Peers(lambda _: owner.url, HandoverKey(lambda: KEY), now=lambda: NOW + shift)
+    late = Peers(lambda _: owner.url, HandoverKeys(lambda: (KEY,)), now=lambda: NOW + shift)
     assert await late.post("pod-1", MAIL) == PeerAnswer(PeerVerdict.REFUSED)
     await late.close()
     assert owner.taken == []
@@ -155,7 +155,7 @@ async def test_a_pod_that_does_not_answer_is_unreachable() -> None:
 
     server = await asyncio.start_server(hang, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
-    peers = Peers(lambda _: f"http://127.0.0.1:{port}", HandoverKey(lambda: KEY), answer_seconds=0.05)
+    peers = Peers(lambda _: f"http://127.0.0.1:{port}", HandoverKeys(lambda: (KEY,)), answer_seconds=0.05)
     assert await peers.post("pod-1", MAIL) == PeerAnswer(PeerVerdict.UNREACHABLE)
     await peers.close()
     server.close()
@@ -181,7 +181,7 @@ def test_the_signature_covers_time_and_body() -> None:
 
 def test_a_key_that_changes_is_taken_and_the_old_one_still_verifies() -> None:
     now, keys = [0.0], [b"a" * 32]
-    key = HandoverKey(lambda: keys[0], clock=lambda: now[0])
+    key = HandoverKeys(lambda: (keys[0],), clock=lambda: now[0])
     assert key.all() == (b"a" * 32,)
     keys[0] = b"b" * 32
     assert key.all() == (b"a" * 32,), "not looked at for each request"
@@ -189,28 +189,63 @@ def test_a_key_that_changes_is_taken_and_the_old_one_still_verifies() -> None:
     assert key.all() == (b"b" * 32, b"a" * 32)
 
 
+def test_a_replaced_key_verifies_only_as_long_as_pods_may_not_have_seen_the_new_one() -> None:
+    now, keys = [0.0], [b"a" * 32]
+    key = HandoverKeys(lambda: (keys[0],), clock=lambda: now[0])
+    key.all()
+    keys[0], now[0] = b"b" * 32, 10.0
+    assert key.all() == (b"b" * 32, b"a" * 32)
+    now[0] = 310.0
+    assert key.all() == (b"b" * 32,)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ((b"a" * 32,), (b"a" * 32, b"b" * 32)),
+        ((b"a" * 32, b"b" * 32), (b"b" * 32, b"a" * 32)),
+        ((b"b" * 32, b"a" * 32), (b"b" * 32,)),
+    ],
+    ids=["announced", "promoted", "retired"],
+)
+async def test_pods_on_both_sides_of_a_step_of_the_rotation_take_each_others_mails_at_once(
+    one: tuple[bytes, ...], other: tuple[bytes, ...]
+) -> None:
+    for sender, receiver in ((one, other), (other, one)):
+        users, keys = Users(), HandoverKeys(lambda keys=receiver: keys)  # type: ignore[misc]
+        server = InternalServer(users, users, keys, now=lambda: NOW)
+        port = await server.start("127.0.0.1", 0)
+        first = HandoverKeys(lambda keys=sender: keys[:1])  # type: ignore[misc]
+        peers = Peers(lambda _, port=port: f"http://127.0.0.1:{port}", first, now=lambda: NOW)  # type: ignore[misc]
+        try:
+            assert await peers.post("pod-1", MAIL) == PeerAnswer(PeerVerdict.TAKEN)
+        finally:
+            await peers.close()
+            await server.close()
+
+
 def test_a_key_that_is_gone_or_too_short_is_not_used() -> None:
     now, keys = [0.0], [b"a" * 32]
-    key = HandoverKey(lambda: keys[0], clock=lambda: now[0])
+    key = HandoverKeys(lambda: (keys[0],), clock=lambda: now[0])
     key.all()
     keys[0] = b""
     now[0] += 10
     assert key.all() == (b"a" * 32,), "the last good one"
     with pytest.raises(KeyUnavailableError):
-        HandoverKey(lambda: b"short").all()
+        HandoverKeys(lambda: (b"short",)).all()
 
 
 def test_a_key_that_is_not_mounted_is_said() -> None:
-    def missing() -> bytes:
+    def missing() -> tuple[bytes, ...]:
         raise FileNotFoundError
 
     with pytest.raises(KeyUnavailableError, match="operator"):
-        HandoverKey(missing).all()
+        HandoverKeys(missing).all()
 
 
 async def test_a_pod_that_has_not_seen_the_new_key_yet_still_gets_its_mails(owner: Owner) -> None:
     keys, clock = [KEY], [0.0]
-    key = HandoverKey(lambda: keys[0], clock=lambda: clock[0])
+    key = HandoverKeys(lambda: (keys[0],), clock=lambda: clock[0])
     peers = Peers(lambda _pod: owner.url, key, now=lambda: NOW)
     try:
         key.all()
