@@ -1,5 +1,6 @@
 """Other PushUsers of the same user: a mail server holds one registration of a user, whoever of them made it."""
 
+import asyncio
 from typing import Final, Protocol
 
 from pydantic import ValidationError
@@ -36,6 +37,7 @@ class Siblings:
         self._clock = clock
         self._others: frozenset[str] = frozenset()
         self._looked = float("-inf")
+        self._look: asyncio.Task[None] | None = None
 
     async def need(self, user: User) -> bool:
         """As `OtherPushUsers`. One that is deleted, suspended or without a client needs nothing."""
@@ -51,12 +53,19 @@ class Siblings:
 
     async def _other_configs(self) -> frozenset[str]:
         """Each MailPushConfig has a ShardMap of its name, and those a listener may list."""
-        now = self._clock()
-        if now - self._looked >= KNOWN_SECONDS:
-            maps, _ = await self._kube.list(SHARD_MAP, self._namespace)
-            self._others = frozenset(one["metadata"]["name"] for one in maps) - {self._config}
-            self._looked = now
+        asked = self._clock()
+        while asked - self._looked >= KNOWN_SECONDS:
+            if self._look is None or self._look.done():
+                self._look = asyncio.create_task(self._list())
+            # Shared, its failure too: where the API server is away, nobody waits for the timeouts of all others.
+            await asyncio.shield(self._look)
         return self._others
+
+    async def _list(self) -> None:
+        begun = self._clock()
+        maps, _ = await self._kube.list(SHARD_MAP, self._namespace)
+        self._others = frozenset(one["metadata"]["name"] for one in maps) - {self._config}
+        self._looked = begun
 
 
 class NoSiblings:

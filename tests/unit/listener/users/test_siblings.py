@@ -1,5 +1,6 @@
 """Two PushUsers of one user: Dovecot has one registration for both."""
 
+import asyncio
 from typing import Any, cast
 
 import pytest
@@ -27,6 +28,7 @@ class Namespace(Finds):
     async def list(self, resource: Resource, _namespace: str) -> tuple[list[dict[str, Any]], str]:
         assert resource is SHARD_MAP
         self.lists += 1
+        await asyncio.sleep(0)
         if self.fail is not None:
             raise self.fail
         return [{"metadata": {"name": name}} for name in self.configs], "1"
@@ -70,6 +72,23 @@ async def test_where_all_users_are_denied_at_once_the_api_server_is_asked_little
     for number in range(1, 100):
         assert not await siblings.need(user(number))
     assert namespace.lists == 1
+
+
+async def test_users_who_are_denied_at_the_same_moment_share_one_look() -> None:
+    namespace = Namespace()
+    siblings = namespace.siblings()
+    needs = await asyncio.gather(*(siblings.need(user(number)) for number in range(1, 1000)))
+    assert (any(needs), namespace.lists) == (False, 1)
+
+
+async def test_a_look_that_fails_fails_once_for_all_who_wait_for_it_and_the_next_one_is_another() -> None:
+    namespace = Namespace(other())
+    namespace.fail = UnreachableError("no API")
+    siblings = namespace.siblings()
+    found = await asyncio.gather(*(siblings.need(user()) for _ in range(3)), return_exceptions=True)
+    assert ([type(one) for one in found], namespace.lists) == ([UnreachableError] * 3, 1)
+    namespace.fail = None
+    assert await siblings.need(user())
 
 
 class Scene:
