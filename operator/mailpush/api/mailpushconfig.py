@@ -124,6 +124,10 @@ class Resources(Model):
     """What is set aside, such as cpu: 50m."""
 
 
+DEFAULT_RESOURCES: Final = Resources(limits={"memory": "1Gi"}, requests={"cpu": "50m", "memory": "128Mi"})
+"""No limit of the CPU: a pod that is throttled renews its Lease late, and loses its users."""
+
+
 class PodOverride(Model):
     """What is different in one listener pod."""
 
@@ -142,8 +146,8 @@ class Listeners(Model):
     """Image of the pods. Default: the operator's own."""
     image_pull_policy: Literal["Always", "IfNotPresent", "Never"] | None = None
     """Default: IfNotPresent."""
-    resources: Resources = Resources()
-    """Compute resources."""
+    resources: Resources = DEFAULT_RESOURCES
+    """Compute resources. What is set here takes the place of the whole default: {} is without any."""
     node_selector: Annotated[dict[str, Annotated[str, Field(max_length=63)]], Field(max_length=32)] = {}
     """Labels that a node must have."""
     tolerations: Annotated[list[dict[str, Any]], Field(max_length=32)] = []

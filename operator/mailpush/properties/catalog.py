@@ -73,6 +73,7 @@ class Setting(NamedTuple):
 
 _ON: Final = "whether the package is enabled"
 _DOVEADM: Final = "mailAccess.doveadm"
+_REQUESTS: Final = "cpu: 50m, memory: 128Mi; none where resources is set"
 _NOTIFY: Final = "mechanisms.mailnotify"
 _IDLE: Final = "mechanisms.imapidle"
 
@@ -157,8 +158,8 @@ SETTINGS: Final = (
     ),
     Setting("listeners.image", None, Reload.RESTART, "the operator's own"),
     Setting("listeners.imagePullPolicy", None, Reload.RESTART, "IfNotPresent"),
-    Setting("listeners.resources.limits", None, Reload.RESTART),
-    Setting("listeners.resources.requests", None, Reload.RESTART),
+    Setting("listeners.resources.limits", None, Reload.RESTART, "memory: 1Gi; none where resources is set"),
+    Setting("listeners.resources.requests", None, Reload.RESTART, _REQUESTS),
     Setting("listeners.nodeSelector", None, Reload.RESTART),
     Setting("listeners.tolerations", None, Reload.RESTART),
     Setting("properties", None, Reload.LIVE),

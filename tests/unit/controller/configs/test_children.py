@@ -107,13 +107,19 @@ LISTENERS: tuple[tuple[dict[str, Any], str, Any], ...] = (
     ({}, "image", "example.org/mail-push:1"),
     ({"imagePullPolicy": "Always"}, "imagePullPolicy", "Always"),
     ({}, "imagePullPolicy", "IfNotPresent"),
-    ({"resources": {"limits": {"memory": "1Gi"}}}, "resources", {"limits": {"memory": "1Gi"}}),
+    ({"resources": {"limits": {"memory": "2Gi"}}}, "resources", {"limits": {"memory": "2Gi"}}),
+    ({}, "resources", {"limits": {"memory": "1Gi"}, "requests": {"cpu": "50m", "memory": "128Mi"}}),
 )
 
 
 @pytest.mark.parametrize(("listeners", "field", "value"), LISTENERS)
 def test_the_container_is_as_the_spec_says(listeners: dict[str, Any], field: str, value: Any) -> None:
     assert stateful_set(listeners)["spec"]["template"]["spec"]["containers"][0][field] == value
+
+
+def test_a_pod_may_be_without_requests_and_limits() -> None:
+    (container,) = stateful_set({"resources": {}})["spec"]["template"]["spec"]["containers"]
+    assert "resources" not in container
 
 
 def test_node_choice_and_pull_secrets_reach_the_pods() -> None:
