@@ -22,8 +22,8 @@ class ConfigState:
     """The status as last read or written."""
     evaluation: Evaluation | None = None
     site: SiteFacts | None = None
-    replicas: int = 0
-    """Pods of the StatefulSet as it was last applied."""
+    replicas: int | None = None
+    """Pods of the StatefulSet as it was last applied; None: not yet by this process."""
     fault: str | None = None
     status_version: str = ""
     """The resourceVersion that `body_status` is of."""
@@ -37,8 +37,8 @@ class ConfigState:
             self.status_version, self.body_status = version, body.get("status") or {}
 
     @property
-    def wanted_replicas(self) -> int:
-        """Pods that may own slots: those above are drained."""
+    def wanted_replicas(self) -> int | None:
+        """Pods that may own slots: those above are drained. None: not known, so no pod is above."""
         if self.evaluation is None or self.evaluation.blocked:
             return self.replicas
         return self.evaluation.spec.listeners.replicas

@@ -66,6 +66,12 @@ class Api:
     def map(self) -> ShardMap | None:
         return self.maps[-1][1] if self.map_uid is not None else None
 
+    def restore_map(self, back: int) -> None:
+        """An administrator restores a backup: an older map, as an object of its own."""
+        older = self.maps[max(0, len(self.maps) - 1 - back)][1]
+        self.map_uid = f"map-{self.number()}"
+        self.maps.append((self.map_uid, older))
+
     def put_map(self, seen: tuple[str, int] | None, new: ShardMap) -> bool:
         """A PUT with the version that was read, or a create where none was."""
         now = None if self.map_uid is None else (self.map_uid, self.maps[-1][1].epoch)
@@ -73,8 +79,9 @@ class Api:
             return False
         if now is None:
             self.map_uid = f"map-{self.number()}"
-        else:
-            assert new.epoch == now[1] + 1, "each write raises the epoch by one"
+        elif new.epoch != now[1] + 1:
+            assert new.restoring, "each write raises the epoch by one, but for one that restores a map"
+            assert new.epoch > now[1]
         assert self.map_uid is not None
         self.maps.append((self.map_uid, ShardMap.from_spec(new.to_spec(), self.slots)))
         return True

@@ -132,12 +132,13 @@ class Protocol(RuleBasedStateMachine):
         process = self._process(pick)
         process.clean_exit() if clean else process.exit()
 
-    @fault(name=NAMES)
-    def a_pod_fails(self, name: str) -> None:
+    @fault(name=NAMES, ended=st.booleans())
+    def a_pod_fails(self, name: str, ended: bool) -> None:
+        """Its containers have ended, or pod garbage collection wrote it for a node that is only cut off."""
         if pod := self.world.api.pods.get(name):
             pod.phase = "Failed"
             for process in self.world.processes:
-                process.dead |= process.ref == pod.ref
+                process.dead |= ended and process.ref == pod.ref
 
     @fault(name=NAMES)
     def a_pod_is_deleted_by_force_and_made_again(self, name: str) -> None:
@@ -189,6 +190,11 @@ class Protocol(RuleBasedStateMachine):
         if self.world.api.up:
             self.world.api.map_uid = None
 
+    @fault(back=st.integers(0, 5))
+    def a_backup_of_the_map_is_restored(self, back: int) -> None:
+        if self.world.api.up and self.world.api.map() is not None:
+            self.world.api.restore_map(back)
+
     @fault(name=NAMES)
     def a_lease_is_deleted(self, name: str) -> None:
         if self.world.api.up and self.world.api.lease(name)[1] is not None:
@@ -202,7 +208,7 @@ class Protocol(RuleBasedStateMachine):
 
     @initialize(settled=st.sampled_from([True, True, True, False]), faults=st.sets(st.sampled_from(FAULTS), max_size=4))
     def begin(self, settled: bool, faults: set[str]) -> None:
-        if "the_map_is_deleted" in faults:
+        if faults & {"the_map_is_deleted", "a_backup_of_the_map_is_restored"}:
             # With the map and the Leases nothing is left that remembers who may still act: not promised by P10.
             faults = faults - {"a_lease_is_deleted"}
         self.faults = faults

@@ -207,7 +207,7 @@ class Operator:
             ordinal=int(ref.name.rpartition("-")[2]),
             revision_current=pod.revision_current if pod else True,
             lease=observer.lease,
-            life=observer.state(now, ref, pod.phase if pod else None),
+            life=observer.state(now, ref, exists=pod is not None),
         )
 
 

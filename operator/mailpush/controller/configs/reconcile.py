@@ -87,6 +87,13 @@ class Reconciler:
                 state.fault = error.message if isinstance(error, InvalidError | ForbiddenError) else state.fault
                 self._shards.config_changed(key)
             raise
+        except Exception:
+            # A fault of ours. The shards go on all the same: a dead pod's users are moved whatever the settings are.
+            metrics.RECONCILES.labels("error").inc()
+            if (state := self._state.configs.get(key)) is not None:
+                state.fault = "the operator has a fault of its own with it: see the operator's log"
+                self._shards.config_changed(key)
+            raise
         metrics.RECONCILES.labels("done").inc()
         metrics.RECONCILE_SECONDS.observe(time.monotonic() - start)
 

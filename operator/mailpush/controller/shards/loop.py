@@ -56,7 +56,7 @@ class Outlook:
     pods: tuple[PodObservation, ...]
     orphans: tuple[OrphanLease, ...]
     weights_version: int
-    replicas: int
+    replicas: int | None
     lease_versions: Mapping[str, str | None] = field(compare=False)
     """The resourceVersions of the Leases that the judgements are about; a renewal alone changes no plan."""
 
@@ -173,7 +173,7 @@ class ShardLoop:
             ordinal=pod.ordinal,
             revision_current=not revision or not pod.revision or pod.revision == revision,
             lease=sighting.state,
-            life=sighting.observer.state(now, pod.ref, pod.phase),
+            life=sighting.observer.state(now, pod.ref, exists=True),
         )
 
     def _remembered(self, ref: PodRef, now: float) -> PodObservation:
@@ -187,7 +187,7 @@ class ShardLoop:
             ordinal=int(ordinal) if ordinal.isdecimal() else 0,
             revision_current=True,
             lease=sighting.state,
-            life=sighting.observer.state(now, ref, None),
+            life=sighting.observer.state(now, ref, exists=False),
         )
 
     def _orphans(self, others: frozenset[str], now: float) -> list[OrphanLease]:
@@ -196,7 +196,7 @@ class ShardLoop:
             sighting = self._sighting(name)
             if (lease := sighting.state) is not None:
                 ref = PodRef(name, lease.holder.uid if lease.holder else "")
-                found.append(OrphanLease(name, lease, sighting.observer.state(now, ref, None)))
+                found.append(OrphanLease(name, lease, sighting.observer.state(now, ref, exists=False)))
         return found
 
     def _sighting(self, name: str) -> Sighting:
@@ -269,4 +269,4 @@ class ShardLoop:
 
     def _pod_view(self, pod: Pod, now: float) -> PodView:
         sighting = self._sighting(pod.ref.name)
-        return PodView(pod, sighting.state, sighting.observer.state(now, pod.ref, pod.phase))
+        return PodView(pod, sighting.state, sighting.observer.state(now, pod.ref, exists=True))

@@ -64,7 +64,7 @@ def _valid(state: ConfigState) -> Verdict:
 
 
 def _available(state: ConfigState, pods: tuple[PodView, ...]) -> Verdict:
-    wanted = state.wanted_replicas - len(_excluded(state))
+    wanted = (state.wanted_replicas or 0) - len(_excluded(state))
     capable = sum(view.capable for view in pods)
     if wanted <= 0:
         blocked = state.evaluation is None or state.evaluation.blocked
@@ -88,7 +88,7 @@ def _excluded(state: ConfigState) -> frozenset[int]:
     settings = state.evaluation.settings if state.evaluation is not None else None
     if settings is None or not settings.allowed_somewhere:
         return frozenset()
-    return frozenset(ordinal for ordinal in range(state.wanted_replicas) if not settings.allowed_in(ordinal))
+    return frozenset(ordinal for ordinal in range(state.wanted_replicas or 0) if not settings.allowed_in(ordinal))
 
 
 def _ready(

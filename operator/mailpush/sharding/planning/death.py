@@ -14,15 +14,13 @@ EXPIRES_AFTER: Final = 15.0
 """Seconds without a change after which a fence is allowed; a pod's own right ends after 10."""
 STALE_AFTER: Final = 6.0
 """Seconds without a change (two renewals) after which nothing new goes to a pod; no proof of anything."""
-TERMINAL_PHASES: Final = frozenset({"Succeeded", "Failed"})
 
 
 class PodLife(Enum):
-    """What is known of one life of a pod. RELEASED, TERMINAL and EXPIRED permit a fence, nothing else does."""
+    """What is known of one life of a pod. RELEASED and EXPIRED permit a fence, nothing else does."""
 
     ALIVE = "alive"
     RELEASED = "released"
-    TERMINAL = "terminal"
     EXPIRED = "expired"
     UNCERTAIN = "uncertain"
     UNSEEN = "unseen"
@@ -30,7 +28,7 @@ class PodLife(Enum):
     @property
     def permits_fence(self) -> bool:
         """Whether this is a proof of death."""
-        return self in (PodLife.RELEASED, PodLife.TERMINAL, PodLife.EXPIRED)
+        return self in (PodLife.RELEASED, PodLife.EXPIRED)
 
 
 @dataclass(slots=True)
@@ -84,14 +82,15 @@ class LeaseObserver:
             self._blind_since = None
             self._looked = now
 
-    def state(self, now: float, pod: PodRef, pod_phase: str | None) -> PodLife:
-        """What is known of `pod`; `pod_phase` is that of the Pod object with this very UID, None where there is none.
+    def state(self, now: float, pod: PodRef, *, exists: bool) -> PodLife:
+        """What is known of `pod`; `exists`: there is a Pod object with this very UID.
+
+        The object's phase says nothing: pod garbage collection writes Failed for the pods of a Node object that is
+        gone, while their processes run on.
 
         An empty holder proves a clean release only where nobody else can have emptied it. Otherwise (a later pod of
         the same name has held the Lease, or may have) the 15 s run, since the former process may still have its right.
         """
-        if pod_phase in TERMINAL_PHASES:
-            return PodLife.TERMINAL
         if not self._seen:
             return PodLife.UNSEEN
         shown = _uid(self.lease)
@@ -101,7 +100,7 @@ class LeaseObserver:
                 return PodLife.EXPIRED
             return PodLife.ALIVE if self._renewed and quiet < STALE_AFTER else PodLife.UNCERTAIN
         if self.lease is not None and self.lease.holder is None:
-            only_own = self._last_holder == pod.uid or (self._last_holder is None and pod_phase is not None)
+            only_own = self._last_holder == pod.uid or (self._last_holder is None and exists)
             if only_own:
                 return PodLife.RELEASED
         away = self._clock(now) - self._left.get(pod.uid, self._first)

@@ -63,15 +63,20 @@ class Membership:
             return None
         if pod.deleting or pod.lease.draining:
             return "is ending"
-        if pod.ordinal >= self._replicas:
+        if self._replicas is not None and pod.ordinal >= self._replicas:
             return f"is above the {self._replicas} replicas that are wanted"
         if not pod.lease.capable and pod.lease.reason:
             return f"is not capable ({pod.lease.reason})"
         return None
 
     def fences(self, also: Iterable[PodRef] = ()) -> tuple[Fence, ...]:
-        """The fences that proofs of death allow and that a next map waits for."""
-        names = set()
+        """The fences that proofs of death allow and that a next map waits for.
+
+        None where no pod could take the slots (P9): a lone silent pod that is fenced ends its listeners for nothing.
+        """
+        names: set[str] = set()
+        if not self.targets:
+            return ()
         for ref in sorted(self._map.named().union(also)):
             pod = self._pods.get(ref)
             if pod is None or pod.lease is None or not pod.life.permits_fence or self.gone(ref):

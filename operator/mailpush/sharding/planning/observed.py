@@ -47,6 +47,7 @@ class Observed:
         orphans: Leases of ours that belong to none of `pods`; needed for P10 only.
         copy: the newest copy of the map that a live pod has, where the map itself is gone (P10).
         weights: users per slot, as a sequence or by slot.
+        replicas: how many pods are wanted; None where nobody has evaluated that yet, which is not zero (P11).
         now: seconds of the operator's monotonic clock.
         overweight_since: what the last plan returned as `new_overweight_since`.
         remembered_epoch: the highest `ownerEpoch` in a PushUser's status: of an installation that was removed, too.
@@ -56,7 +57,7 @@ class Observed:
     map_uid: str | None
     pods: tuple[PodObservation, ...]
     weights: Sequence[int] | Mapping[int, int]
-    replicas: int
+    replicas: int | None
     now: float
     overweight_since: float | None = None
     orphans: tuple[OrphanLease, ...] = ()

@@ -22,7 +22,7 @@ from mailpush.sharding.planning.observed import (
     named_only_by_map,
 )
 from mailpush.sharding.planning.placement import imbalance, place, user_counts
-from mailpush.sharding.planning.restore import SOON, plan_restoring, plan_without_map
+from mailpush.sharding.planning.restore import SOON, overtaken, plan_again, plan_restoring, plan_without_map
 from mailpush.sharding.shardmap import Move, PodRef
 
 __all__ = [
@@ -40,6 +40,10 @@ __all__ = [
 
 MAX_IN_FLIGHT: Final = 2_048
 """How many slots may be on their way at one time (P2)."""
+MAX_MOVES: Final = 512
+"""How many pairs of giver and receiver may be (P2): after some restarts of 100 pods a plan has well over 1,000."""
+NAMED: Final = 8
+"""Pods that a sentence names."""
 OVERWEIGHT: Final = 1.05
 OVERWEIGHT_FOR: Final = 60.0
 """A registration alone moves nobody: only max/mean above OVERWEIGHT for this many seconds does."""
@@ -52,6 +56,8 @@ def plan(observed: Observed, max_in_flight: int = MAX_IN_FLIGHT) -> Plan:
         return plan_without_map(observed)
     if shard_map.restoring:
         return plan_restoring(observed, shard_map)
+    if overtaken(observed, shard_map):
+        return plan_again(observed, shard_map)
     standing = Membership(observed, shard_map)
     if fences := standing.fences():
         return Plan(fences=fences, recheck_after=SOON, new_overweight_since=observed.overweight_since)
@@ -142,11 +148,19 @@ def _place(
         for owner, counts in given.items()
     ]
     flights: dict[tuple[PodRef, PodRef], list[int]] = defaultdict(list)
+    if given:
+        return changes  # by itself: what is convenient never holds up what is urgent (P2)
     room = max(0, max_in_flight - draft.in_flight())
-    for _, _, slot in sorted(to_move)[:room]:
+    for _, _, slot in sorted(to_move):
         giver, receiver = current[slot], wanted[slot]
-        if giver is not None and receiver is not None:
-            flights[giver, receiver].append(slot)
+        if room == 0:
+            break
+        if giver is None or receiver is None:
+            continue
+        if (giver, receiver) not in flights and len(draft.moves) + len(flights) >= MAX_MOVES:
+            continue
+        flights[giver, receiver].append(slot)
+        room -= 1
     for (giver, receiver), slots in sorted(flights.items()):
         draft.moves.append(Move(giver, receiver, draft.epoch, frozenset(slots)))
         why = f"{giver.name} {leaving[giver]}" if giver in leaving else "to spread the users evenly"
@@ -156,4 +170,6 @@ def _place(
 
 
 def _listed(counts: Counter[PodRef]) -> str:
-    return ", ".join(f"{pod.name} ({count})" for pod, count in sorted(counts.items()))
+    named = [f"{pod.name} ({count})" for pod, count in sorted(counts.items())[:NAMED]]
+    more = [f"{len(counts) - NAMED} more pods"] if len(counts) > NAMED else []
+    return ", ".join([*named, *more])

@@ -34,7 +34,7 @@ def test_slots_without_an_owner_are_given_out_at_once() -> None:
         pod(B, lease_draining=True),
         pod(B, deleting=True),
         pod(B, ordinal=3),
-        pod(B, lease_map_uid="a deleted map"),
+        pod(B, lease_map_uid="a deleted map", lease_applied_epoch=4),
         pod(B, lease_map_uid=None),
         pod(B, lease_formats=frozenset({2})),
         pod(B, revision_current=False),

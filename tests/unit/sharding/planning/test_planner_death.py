@@ -23,7 +23,7 @@ from tests.unit.sharding.situations import A, B, C, fenced, letters, make_map, p
 # -- death and fences
 
 
-@pytest.mark.parametrize("life", [PodLife.EXPIRED, PodLife.TERMINAL])
+@pytest.mark.parametrize("life", [PodLife.EXPIRED])
 def test_proof_of_death_permits_a_fence_and_nothing_else(life: PodLife) -> None:
     todo = plan(see(make_map("ab"), pod(A), pod(B, life)))
     assert todo.fences == (Fence("l-1", 6),)
@@ -94,7 +94,7 @@ MOVE = Move(A, B, 5, frozenset({0}))
     [
         (pod(A), pod(B), "ac", (MOVE,)),
         (pod(A, lease_released_through=4), pod(B), "ac", (MOVE,)),
-        (pod(A, **RELEASED, lease_map_uid="a deleted map"), pod(B), "ac", (MOVE,)),
+        (pod(A, **RELEASED, lease_map_uid="a deleted map", lease_applied_epoch=4), pod(B), "ac", (MOVE,)),
         (pod(A, **RELEASED, lease_holder=Holder("l-0", "next", "n")), pod(B), "ac", (MOVE,)),
         (pod(A, **RELEASED), pod(B), "bc", ()),
         (pod(A, PodLife.UNCERTAIN, **RELEASED), pod(B, PodLife.UNCERTAIN), "bc", ()),

@@ -80,7 +80,6 @@ def test_while_a_pod_may_run_by_the_deleted_map_restoring_goes_on(waiting: PodOb
     "dead",
     [
         pod(B, PodLife.EXPIRED, **OLD),
-        pod(B, PodLife.TERMINAL, **OLD),
         pod(B, PodLife.RELEASED, holder=None),
         pod(B, PodLife.RELEASED, holder=None, floor=1_000_009),
     ],
