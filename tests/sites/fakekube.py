@@ -14,9 +14,9 @@ Object = dict[str, Any]
 class Finds:
     """`Kube.find` by way of `get`."""
 
-    async def find(self, resource: Resource, namespace: str | None, name: str) -> Object | None:
+    async def find(self, resource: Resource, namespace: str | None, name: str, **more: Any) -> Object | None:
         try:
-            found: Object = await self.get(resource, namespace, name)  # type: ignore[attr-defined]
+            found: Object = await self.get(resource, namespace, name, **more)  # type: ignore[attr-defined]
         except NotFoundError:
             return None
         return found
@@ -52,7 +52,7 @@ class FakeKube(Finds):
     def read(self, resource: Resource, name: str) -> Object:
         return self.objects[resource.plural, name]
 
-    async def get(self, resource: Resource, namespace: str | None, name: str) -> Object:
+    async def get(self, resource: Resource, namespace: str | None, name: str, **_: Any) -> Object:
         await self._answer()
         self.gets.append(f"{resource.plural}/{name}")
         try:

@@ -77,6 +77,7 @@ class Leader:
         try:
             async with asyncio.TaskGroup() as tasks:
                 loops = (
+                    self._end_shards(),
                     self._kopf(stop),
                     self._resync(),
                     self._measure(),
@@ -92,6 +93,13 @@ class Leader:
         finally:
             await self._shards.close()
             metrics.LEADER.set(0)
+
+    async def _end_shards(self) -> None:
+        """The shard loops end at once with the leadership: kopf takes its time."""
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await self._shards.close()
 
     async def _kopf(self, stop: asyncio.Event) -> None:
         """Runs kopf, which knows only resources that exist when it starts."""

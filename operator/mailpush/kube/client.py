@@ -70,18 +70,24 @@ class Kube:
 
     # -- one object
 
-    async def get(self, resource: Resource, namespace: str | None, name: str) -> Object:
-        return await self._json("GET", resource.path(namespace, name))
+    async def get(
+        self, resource: Resource, namespace: str | None, name: str, *, answer_seconds: float = ANSWER_SECONDS
+    ) -> Object:
+        return await self._json("GET", resource.path(namespace, name), answer_seconds=answer_seconds)
 
-    async def find(self, resource: Resource, namespace: str | None, name: str) -> Object | None:
+    async def find(
+        self, resource: Resource, namespace: str | None, name: str, *, answer_seconds: float = ANSWER_SECONDS
+    ) -> Object | None:
         """As `get`, None where there is no such object."""
         try:
-            return await self.get(resource, namespace, name)
+            return await self.get(resource, namespace, name, answer_seconds=answer_seconds)
         except NotFoundError:
             return None
 
-    async def create(self, resource: Resource, namespace: str | None, body: Object) -> Object:
-        return await self._json("POST", resource.path(namespace), body=body)
+    async def create(
+        self, resource: Resource, namespace: str | None, body: Object, *, answer_seconds: float = ANSWER_SECONDS
+    ) -> Object:
+        return await self._json("POST", resource.path(namespace), body=body, answer_seconds=answer_seconds)
 
     async def replace(
         self,

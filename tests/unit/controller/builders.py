@@ -33,10 +33,12 @@ class Others:
     """Takes the place of those who go on where a part ends: what they heard of."""
 
     def __init__(self) -> None:
+        self.configs: list[ConfigKey] = []
         self.secrets: list[str] = []
         self.events: list[Event] = []
 
-    def config_changed(self, key: ConfigKey) -> None: ...
+    def config_changed(self, key: ConfigKey) -> None:
+        self.configs.append(key)
 
     def secret_changed(self, namespace: str, name: str) -> None:
         self.secrets.append(name)

@@ -46,7 +46,7 @@ class Api(Finds):
         metadata = {"uid": "u", "generation": 1, **body["metadata"], "resourceVersion": str(self.version)}
         return {**body, "metadata": metadata}
 
-    async def get(self, resource: Resource, _namespace: str, name: str) -> Object:
+    async def get(self, resource: Resource, _namespace: str, name: str, **_: Any) -> Object:
         place = (resource.kind, name)
         self.reads.append(place)
         body = self.objects.get(place)
@@ -55,7 +55,7 @@ class Api(Finds):
             raise NotFoundError(404, "NotFound", name)
         return body
 
-    async def create(self, _resource: Resource, _namespace: str, body: Object) -> Object:
+    async def create(self, _resource: Resource, _namespace: str, body: Object, **_: Any) -> Object:
         return self.stamped(body)
 
     async def apply(self, resource: Resource, _namespace: str, body: Object, **_: Any) -> Object:
@@ -114,12 +114,13 @@ class Site:
         self.api = Api(*bodies)
         self.world = OperatorState(highest_owner={MAIN: None})
         self.asked = Keys()
+        self.heard = Others()
         self.triggers = Triggers(self.world, self.asked, Others(), Others())  # type: ignore[arg-type]
         self.reconciler = Reconciler(
             self.api,  # type: ignore[arg-type]
             OPERATOR,
             self.world,
-            Others(),
+            self.heard,
             Others(),
             queue=self.asked,  # type: ignore[arg-type]
         )
@@ -273,7 +274,7 @@ async def test_a_new_leader_puts_its_changes_before_those_of_the_former_and_drop
     await found.load()
     assert found.map is not None
 
-    async def replace(_resource: Resource, _namespace: str, body: Object) -> Object:
+    async def replace(_resource: Resource, _namespace: str, body: Object, **_: Any) -> Object:
         return api.stamped(body)
 
     monkeypatch.setattr(api, "replace", replace, raising=False)
@@ -347,3 +348,20 @@ async def test_an_empty_value_is_missing_and_blocks(value: str) -> None:
     assert evaluation is not None
     assert [problem.reason for problem in evaluation.problems] == ["SecretNotFound"]
     assert evaluation.blocked
+
+
+async def test_a_fault_of_ours_in_an_evaluation_does_not_keep_the_shards_from_being_looked_after(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    site = Site(config(), secret())
+
+    def broken(*_: Any, **__: Any) -> None:
+        raise LookupError("a fault of ours")
+
+    monkeypatch.setattr("mailpush.controller.configs.reconcile.evaluate", broken)
+    with pytest.raises(LookupError):
+        await site.reconcile()
+    assert site.heard.configs == [MAIN]
+    state = site.world.configs[MAIN]
+    assert state.fault is not None
+    assert state.wanted_replicas is None, "unknown is not zero: no pod is one too many"

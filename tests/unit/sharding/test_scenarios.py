@@ -150,3 +150,17 @@ def test_a_rolling_update_leaves_every_slot_with_an_owner(world: World) -> None:
         world.run(10)
     world.run(20)
     assert spread(world) == {"l-0": 2, "l-1": 2, "l-2": 2}
+
+
+def test_a_pod_that_is_marked_failed_while_its_process_runs_keeps_its_slots_until_it_is_silent(world: World) -> None:
+    """Pod garbage collection marks the pods of a Node object that is gone; their processes may run on."""
+    world.run(8)
+    process = world.alive("l-1")
+    assert process is not None
+    before = process.runs
+    world.api.pods["l-1"].phase = "Failed"
+    world.run(20)  # which checks that no slot has two owners
+    assert process.runs == before
+    process.cut_off = True
+    world.run(40, restart=False)
+    assert all(world.owners(slot) for slot in before)

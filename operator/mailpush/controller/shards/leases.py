@@ -8,7 +8,7 @@ import structlog
 from mailpush import names
 from mailpush.controller import metrics
 from mailpush.controller.owner import Owner
-from mailpush.controller.shards.watch import PodWatch, Sighting
+from mailpush.controller.shards.watch import DEADLINE, PodWatch, Sighting
 from mailpush.controller.state import Pod
 from mailpush.kube import resources
 from mailpush.kube.client import Kube
@@ -41,7 +41,7 @@ class LeaseWriter:
             "spec": {"leaseDurationSeconds": LEASE_SECONDS},
         }
         try:
-            created = await self._kube.create(resources.LEASE, self.key.namespace, body)
+            created = await self._kube.create(resources.LEASE, self.key.namespace, body, answer_seconds=DEADLINE)
         except ConflictError:
             await self._pods.look(self.key.namespace, lease.name)
             return
@@ -72,7 +72,7 @@ class LeaseWriter:
             "spec": spec,
         }
         try:
-            written = await self._kube.replace(resources.LEASE, self.key.namespace, manifest)
+            written = await self._kube.replace(resources.LEASE, self.key.namespace, manifest, answer_seconds=DEADLINE)
         except (ConflictError, NotFoundError):
             metrics.FENCES.labels("conflict").inc()
             await self._pods.look(self.key.namespace, fence.lease_name)

@@ -94,8 +94,19 @@ class ShardLoop:
         self._planned: Outlook | None = None
         self._plan_again = 0.0
         self._losses = Losses()
+        self._aside: asyncio.Task[None] | None = None
+        self._aside_failures = 0
 
     async def run(self) -> None:
+        """Until cancelled."""
+        try:
+            await self._run()
+        finally:
+            if self._aside is not None:
+                self._aside.cancel()
+                await asyncio.wait({self._aside})
+
+    async def _run(self) -> None:
         failures = 0
         while True:
             self._on_step()
@@ -131,10 +142,26 @@ class ShardLoop:
         pods = tuple(self._state.pods_of(self.key))
         outlook = await self._observe(state, pods)
         acted = await self._act(outlook)
-        await self._writer.keep_callbacks(pods)
         self._note_owners(outlook)
-        await self._report_on(state, pods)
+        self._write_aside(state, pods)
         return acted
+
+    def _write_aside(self, state: ConfigState, pods: tuple[Pod, ...]) -> None:
+        """Labels and statuses, beside the steps: one that hangs holds up no fence and no map."""
+        if self._aside is None or self._aside.done():
+            self._aside = asyncio.create_task(self._aside_of(state, pods), name=f"labels and statuses of {self.key}")
+
+    async def _aside_of(self, state: ConfigState, pods: tuple[Pod, ...]) -> None:
+        try:
+            await self._writer.keep_callbacks(pods)
+            await self._report_on(state, pods)
+            self._aside_failures = 0
+        except KubeError as error:
+            self._aside_failures += 1
+            if self._aside_failures == 1 or self._aside_failures % 30 == 0:
+                log.warning("report_failed", config=str(self.key), error=str(error), failures=self._aside_failures)
+        except Exception:
+            log.exception("report_failed", config=str(self.key))
 
     # -- observing
 

@@ -10,6 +10,7 @@ from mailpush import names
 from mailpush.api.conditions import timestamp
 from mailpush.controller import metrics
 from mailpush.controller.owner import Manifest, Owner
+from mailpush.controller.shards.watch import DEADLINE
 from mailpush.kube import resources
 from mailpush.kube.client import Kube
 from mailpush.kube.errors import ConflictError, NotFoundError
@@ -72,10 +73,8 @@ class ShardMaps:
             raise
 
     async def _read(self) -> None:
-        try:
-            body: Manifest | None = await self._kube.get(resources.SHARD_MAP, self._owner.namespace, self._owner.name)
-        except NotFoundError:
-            body = None
+        namespace, name = self._owner.namespace, self._owner.name
+        body = await self._kube.find(resources.SHARD_MAP, namespace, name, answer_seconds=DEADLINE)
         if body is not None and not _owned(body, self._owner):
             # Of a former MailPushConfig of this name; the garbage collector takes it away.
             body = None
@@ -111,10 +110,14 @@ class ShardMaps:
                     "metadata": self._owner.metadata(self._owner.name),
                     "spec": next_map.to_spec(),
                 }
-                self._body = await self._kube.create(resources.SHARD_MAP, self._owner.namespace, manifest)
+                self._body = await self._kube.create(
+                    resources.SHARD_MAP, self._owner.namespace, manifest, answer_seconds=DEADLINE
+                )
             else:
                 manifest = {**self._body, "spec": next_map.to_spec()}
-                self._body = await self._kube.replace(resources.SHARD_MAP, self._owner.namespace, manifest)
+                self._body = await self._kube.replace(
+                    resources.SHARD_MAP, self._owner.namespace, manifest, answer_seconds=DEADLINE
+                )
         except (ConflictError, NotFoundError):
             metrics.MAP_WRITES.labels("conflict").inc()
             self.surprise()

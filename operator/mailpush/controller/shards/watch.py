@@ -4,6 +4,7 @@ Reflectors of our own rather than kopf's watching: they report what vanished bet
 resourceVersions, and the standby, which runs no kopf, needs them too (P11).
 """
 
+import asyncio
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ from mailpush.kube.reflector import Change, Reflector
 from mailpush.sharding.leases import LeaseState, parse_lease
 from mailpush.sharding.planning.death import LeaseObserver
 
+DEADLINE: Final = 2.5
+"""Seconds that a read or a write of a Lease, a fence or a map may take: a takeover has 20 in all."""
 QUIET: Final = 3.6
 """Seconds without news of a Lease after which it is read by itself: a pod renews every 3 s, so the watch may lag."""
 SELECTOR: Final = f"{names.MANAGED_BY_LABEL}={names.MANAGED_BY},{names.CONFIG_LABEL}"
@@ -122,7 +125,7 @@ class PodWatch:
             KubeError: it could not be read; that time does not count.
         """
         try:
-            body = await self._kube.find(resources.LEASE, namespace, name)
+            body = await self._kube.find(resources.LEASE, namespace, name, answer_seconds=DEADLINE)
         except KubeError as error:
             self.sighting(namespace, name)
             self._blind(namespace, error)  # nor can the others be read, whether their watch has noticed or not
@@ -135,10 +138,16 @@ class PodWatch:
         Raises:
             KubeError: as `look`.
         """
-        for name in sorted(wanted):
-            sighting = self._leases.get((namespace, name))
-            if sighting is None or self._clock() - sighting.looked >= QUIET:
-                await self.look(namespace, name)
+        quiet = [
+            name
+            for name in sorted(wanted)
+            if (sighting := self._leases.get((namespace, name))) is None or self._clock() - sighting.looked >= QUIET
+        ]
+        # Together, so that one that hangs holds up no other; after all have come back, so that none is left running.
+        looks = await asyncio.gather(*(self.look(namespace, name) for name in quiet), return_exceptions=True)
+        for found in looks:
+            if isinstance(found, BaseException):
+                raise found
 
     def _new(self, namespace: str, name: str) -> Sighting:
         sighting = self._leases[namespace, name] = Sighting(LeaseObserver(name))

@@ -1,16 +1,17 @@
 """Fences: only what was judged dead is fenced, never what the watch has brought since (P9)."""
 
+import asyncio
 from typing import Any
 
 import pytest
 
 from mailpush import names
 from mailpush.controller.shards.leases import LeaseWriter
-from mailpush.controller.shards.watch import PodWatch
+from mailpush.controller.shards.watch import DEADLINE, PodWatch
 from mailpush.controller.state import OperatorState
 from mailpush.controller.wakes import Wakes
 from mailpush.kube.client import Object
-from mailpush.kube.errors import ConflictError
+from mailpush.kube.errors import ConflictError, UnreachableError
 from mailpush.sharding.leases import parse_lease
 from mailpush.sharding.planning.observed import Fence
 from tests.sites.fakekube import Finds
@@ -31,14 +32,14 @@ class Api(Finds):
         self.labels[name] = body["metadata"]["labels"][names.CALLBACK_LABEL]
         return body
 
-    async def replace(self, _resource: Any, _namespace: str, body: Object) -> Object:
+    async def replace(self, _resource: Any, _namespace: str, body: Object, **_: Any) -> Object:
         if body["metadata"]["resourceVersion"] != self.lease["metadata"]["resourceVersion"]:
             raise ConflictError(409, "Conflict", "another wrote first")
         self.written.append(body)
         self.lease = {**body, "metadata": {**body["metadata"], "resourceVersion": "100"}}
         return self.lease
 
-    async def get(self, *_: Any) -> Object:
+    async def get(self, *_: Any, **__: Any) -> Object:
         return self.lease
 
 
@@ -127,3 +128,25 @@ async def test_pods_that_fall_silent_one_after_the_other_all_get_callbacks_again
     assert await kept() == [True, True]
     await kept()
     assert not api.labels, "what is right is not written again"
+
+
+async def test_a_read_that_hangs_has_a_deadline_and_holds_up_no_other() -> None:
+    """One hung GET of a Lease held the shard loop for 30.5 s, and the takeover with it."""
+    asked: dict[str, float] = {}
+
+    class Hangs(Api):
+        async def get(self, *arguments: Any, answer_seconds: float = 30.0, **_: Any) -> Object:
+            name = arguments[-1]
+            asked[name] = answer_seconds
+            if name.endswith("-0"):
+                await asyncio.sleep(0.01)
+                raise UnreachableError("no answer in time")
+            return lease(7, name)
+
+    pods = PodWatch(Hangs(), (OWNER.namespace,), OperatorState(), Wakes(), lambda: 100.0)  # type: ignore[arg-type]
+    names_ = frozenset(f"mail-push-main-{ordinal}" for ordinal in range(4))
+    with pytest.raises(UnreachableError):
+        await pods.look_at_quiet(OWNER.namespace, names_)
+    assert asked == dict.fromkeys(names_, DEADLINE)
+    for name in names_ - {POD}:
+        assert pods.sighting(OWNER.namespace, name).observer.resource_version == "7"
