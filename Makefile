@@ -2,6 +2,8 @@
 .DEFAULT_GOAL := help
 BIN := .venv/bin
 PYTEST_ARGS ?=
+BUSY ?= 0
+FAULTS ?=
 # The Python of the image (Dockerfile); the tests run on Debian's.
 IMAGE_PYTHON := 3.13
 # `make test COVERAGE=` does without.
@@ -14,7 +16,7 @@ LOCAL := 127.0.0.1,localhost,::1,172.29.0.1,172.29.0.0/24,10.244.0.0/16,10.96.0.
 export NO_PROXY := $(patsubst %,%$(comma),$(or $(NO_PROXY),$(no_proxy)))$(LOCAL)
 export no_proxy := $(NO_PROXY)
 
-.PHONY: help setup demo demo-down binaries test unit image-python cluster nodes check lint types layers drift crds schema docs golden \
+.PHONY: help setup demo demo-down chaos binaries test unit image-python cluster nodes check lint types layers drift crds schema docs golden \
 	changelog format locks clean
 
 help: ## this list
@@ -28,6 +30,9 @@ demo: setup ## the main job on a real Kubernetes on this machine (Debian 12, roo
 
 demo-down: setup ## take all of it away
 	@$(BIN)/python -m dev down
+
+chaos: setup ## a steady stream of mail through one fault after another (root); BUSY=2: beside two busy loops
+	@$(BIN)/python -m dev.chaos --busy $(BUSY) $(FAULTS)
 
 # Before the tests, which would show nothing of the minutes that the first build of Kubernetes takes.
 binaries: setup ## fetch or build Kubernetes and the other programs that the tests run

@@ -75,6 +75,10 @@ def images(node: int) -> list[str]:
     return run.quiet("ctr", "-a", socket(node), "-n", "k8s.io", "images", "list", "-q").stdout.split()
 
 
+def pod_logs(node: int) -> Path:
+    return folder(node) / "logs"
+
+
 def cni_config(node: int) -> str:
     """A bridge in the node's namespace with the node's pod range; no masquerading, the network is routed."""
     bridge = {
@@ -147,7 +151,7 @@ def kubelet_config(node: int, keys: Keys) -> str:
             "healthzBindAddress": "127.0.0.1",
             "imageGCHighThresholdPercent": 100,  # images cannot be pulled again
             "evictionHard": {"memory.available": "50Mi", "nodefs.available": "1%", "imagefs.available": "1%"},
-            "podLogsDir": str(place / "logs"),
+            "podLogsDir": str(pod_logs(node)),
             "volumePluginDir": str(place / "volume-plugins"),
             "maxPods": 110,
             "syncFrequency": "10s",

@@ -107,6 +107,10 @@ class Cluster(Closing):
         """The processes of a node's pods, as the machine sees them."""
         return cgroups.pids(self._number(name))
 
+    def pod_logs(self, name: str) -> Path:
+        """The folder with the logs of a node's pods, as long as its kubelet keeps them."""
+        return node.pod_logs(self._number(name))
+
     def ready_nodes(self) -> list[str]:
         done = self.kubectl("get", "nodes", "--output=json")
         if done.returncode:

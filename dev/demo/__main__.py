@@ -11,7 +11,7 @@ from dev.cluster import nodes
 from dev.demo import users
 from dev.demo.mail import Delivered, Mails, percentile
 from dev.demo.show import chapter, table, text
-from dev.demo.site import Site, listening, settled, wait_for
+from dev.demo.site import Site, as_expected, listening, pod_of, settled, wait_for
 from dev.demo.users import DemoUser
 from dev.images import image as images
 from dev.images import project
@@ -278,21 +278,6 @@ class Demo:
             ],
         )
         text(f"{sum(bool(one.notifications) for one in delivered)} of {len(delivered)} notified")
-
-
-def pod_of(user: dict[str, Any]) -> str | None:
-    """The pod that listens for a PushUser, or did."""
-    pod: str | None = user.get("status", {}).get("pod")
-    return pod
-
-
-def as_expected(found: dict[str, dict[str, Any]]) -> bool:
-    """Whether just those are listened for who should be, and the others say why not."""
-    return all(
-        listening(found[user.name]) is user.listens
-        and (user.listens or found[user.name].get("status", {}).get("reason") == user.reason)
-        for user in users.USERS
-    )
 
 
 if __name__ == "__main__":

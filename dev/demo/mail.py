@@ -28,6 +28,33 @@ class Delivered:
         return (self.notifications[0]["arrived"] - self.sent) * 1000 if self.notifications else None
 
 
+def deliver(lmtp: tuple[str, int], user: DemoUser, subject: str) -> None:
+    """Hands one mail to Dovecot as an MTA does; returns once Dovecot has it.
+
+    Raises:
+        OSError: Dovecot cannot be reached, refuses the mail (`smtplib.SMTPException`), or takes longer than 30 s.
+    """
+    message = email.message.EmailMessage()
+    message["From"] = "Alice Ä <alice@example.org>"
+    message["To"] = f"{user.login}@example.org"
+    message["Subject"] = subject
+    message["Date"] = email.utils.localtime()
+    message["Message-ID"] = email.utils.make_msgid(domain="example.org")
+    message.set_content("Grüße aus dem Demo.\n")
+    with smtplib.LMTP(*lmtp, local_hostname="localhost", timeout=30) as client:
+        client.send_message(message, "alice@example.org", [user.login])
+
+
+def received(receiver: str) -> dict[str, list[dict[str, Any]]]:
+    """The receiver's notifications by their mail's subject, in the order of arrival."""
+    with urllib.request.urlopen(receiver + "received", timeout=30) as answer:
+        entries = json.load(answer)
+    by_subject: dict[str, list[dict[str, Any]]] = {}
+    for entry in entries:
+        by_subject.setdefault(entry["body"]["data"].get("subject", "?"), []).append(entry)
+    return by_subject
+
+
 class Mails:
     """What was delivered at `lmtp` (host, port) and what arrived at the receiver (a URL)."""
 
@@ -38,27 +65,15 @@ class Mails:
 
     def deliver(self, user: DemoUser) -> Delivered:
         """Hands one mail to Dovecot as an MTA does; returns once Dovecot has it."""
-        message = email.message.EmailMessage()
         subject = f"mail {len(self.sent) + 1}"
-        message["From"] = "Alice Ä <alice@example.org>"
-        message["To"] = f"{user.login}@example.org"
-        message["Subject"] = subject
-        message["Date"] = email.utils.localtime()
-        message["Message-ID"] = email.utils.make_msgid(domain="example.org")
-        message.set_content("Grüße aus dem Demo.\n")
         delivered = Delivered(user, subject, time.time())
-        with smtplib.LMTP(*self._lmtp, local_hostname="localhost", timeout=30) as client:
-            client.send_message(message, "alice@example.org", [user.login])
+        deliver(self._lmtp, user, subject)
         self.sent.append(delivered)
         return delivered
 
     def collect(self) -> None:
         """Reads the receiver and sorts its notifications to the mails."""
-        with urllib.request.urlopen(self._receiver + "received", timeout=30) as answer:
-            entries = json.load(answer)
-        by_subject: dict[str, list[dict[str, Any]]] = {}
-        for entry in entries:
-            by_subject.setdefault(entry["body"]["data"].get("subject", "?"), []).append(entry)
+        by_subject = received(self._receiver)
         for delivered in self.sent:
             delivered.notifications = by_subject.get(delivered.subject, [])
 

@@ -133,9 +133,9 @@ class Site:
         done = run.quiet(command, *arguments, check=False, env=self._environment())
         return done.returncode, done.stdout + done.stderr
 
-    def change(self, spec: dict[str, Any]) -> None:
-        """Changes fields of the MailPushConfig `main`."""
-        self.kubectl("patch", "mailpushconfig", "main", "--type=merge", "-p", json.dumps({"spec": spec}))
+    def change(self, spec: dict[str, Any], config: str = "main") -> None:
+        """Changes fields of a MailPushConfig."""
+        self.kubectl("patch", "mailpushconfig", config, "--type=merge", "-p", json.dumps({"spec": spec}))
 
     def ready(self, deployment: str) -> None:
         self.kubectl("rollout", "status", f"deployment/{deployment}", f"--timeout={PATIENCE:.0f}s")
@@ -183,6 +183,21 @@ def secret(name: str, data: dict[str, str], use: str = "", user: str = "") -> di
 def listening(user: dict[str, Any]) -> bool:
     conditions = user.get("status", {}).get("conditions", [])
     return any(c["type"] == "Listening" and c["status"] == "True" for c in conditions)
+
+
+def pod_of(user: dict[str, Any]) -> str | None:
+    """The pod that listens for a PushUser, or did."""
+    pod: str | None = user.get("status", {}).get("pod")
+    return pod
+
+
+def as_expected(found: dict[str, dict[str, Any]]) -> bool:
+    """Whether just those are listened for who should be, and the others say why not."""
+    return all(
+        listening(found[user.name]) is user.listens
+        and (user.listens or found[user.name].get("status", {}).get("reason") == user.reason)
+        for user in users.USERS
+    )
 
 
 def wait_for(what: str, condition: Callable[[], bool], seconds: float = PATIENCE) -> float:
