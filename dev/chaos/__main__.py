@@ -29,6 +29,10 @@ BEFORE = 3.0
 """Seconds of mail before each fault, which count as the fault's: some are on their way when it happens."""
 AFTER = 25.0
 """Seconds that are watched after a fault even if all looks well: a dead pod is noticed only when its Lease ends."""
+SOON = 5.0
+"""Seconds that a fault's last notifications have before its row is printed for the first time."""
+BETWEEN = "between"
+"""The label of the mails that are sent meanwhile."""
 PATIENCE = 60.0
 """Seconds that the last notifications have at the end of the run."""
 HEAD = ("FAULT", "MECHANISM", "SENT", "REFUSED", "LOST", "DOUBLED", "REPEATED", "LONGEST LMTP", "MOVED", "WELL AFTER")
@@ -92,7 +96,6 @@ class Chaos:
             started = time.monotonic()
             for fault in self._faults:
                 self._one(Scene(cluster, site), fault)
-            self._stream.fault = "afterwards"
             self._stream.stop()
             chapter(f"All mails are sent; the last notifications have {PATIENCE:.0f} s")
             self._stream.wait(None, PATIENCE)
@@ -143,7 +146,8 @@ class Chaos:
         except DevError as error:
             self._unwell.append(f"{fault.name}: {error}")
         self._moved[fault.name] = scene.moves.counts
-        self._stream.collect()
+        self._stream.fault = BETWEEN
+        self._stream.wait(fault.name, SOON)
         table(HEAD, self._rows(fault))
         text(f"{time.monotonic() - started:.0f} s")
 
@@ -180,9 +184,9 @@ class Chaos:
         return [
             *self._unwell,
             *(
-                f"{fault.name}: {tally.lost} mails of dovecot users lost, {tally.doubled} doubled"
-                for fault in self._faults
-                if (tally := self._tallies(fault.name)["dovecot"]).lost or tally.doubled
+                f"{label}: {tally.lost} mails of dovecot users lost, {tally.doubled} doubled"
+                for label in (*(fault.name for fault in self._faults), BETWEEN)
+                if (tally := self._tallies(label)["dovecot"]).lost or tally.doubled
             ),
         ]
 
