@@ -65,10 +65,12 @@ class RepeatingListener(ABC):
 
     async def stop(self) -> None:
         """Ends it. After it has returned, nothing notifies and no mail server is contacted."""
-        task, self._task = self._task, None
-        if task is not None:
-            task.cancel()
+        if (task := self._task) is not None:
+            if not task.cancelling():  # else it is ending already, and a second one would cut its own clearing up short
+                task.cancel()
             await asyncio.wait([task])
+            # Only now: whoever was interrupted calls this again, and must not go on while the task runs.
+            self._task = None if self._task is task else self._task
         self._say(Health(State.STOPPED, "Stopped", "not listening any more"))
 
     @abstractmethod
