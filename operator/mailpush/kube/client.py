@@ -14,6 +14,7 @@ import msgspec
 from kubernetes.aio import config as kube_config
 from kubernetes.aio.client import ApiClient, ApiException, Configuration
 
+from mailpush.kube.connections import Connections
 from mailpush.kube.errors import GoneError, KubeError, NotFoundError, UnreachableError, error_for
 from mailpush.kube.resources import Resource
 
@@ -57,7 +58,9 @@ class Kube:
                 client_configuration=configuration,
             )
         configuration.retries = None
-        return cls(ApiClient(configuration=configuration))
+        api = ApiClient(configuration=configuration)
+        api.rest_client = Connections(configuration)
+        return cls(api)
 
     async def close(self) -> None:
         await self._api.close()

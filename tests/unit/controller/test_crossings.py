@@ -11,7 +11,9 @@ from mailpush.controller.configs.reconcile import Reconciler
 from mailpush.controller.owner import ConfigKey
 from mailpush.controller.shards.maps import ShardMaps
 from mailpush.controller.shards.report import ShardReport
-from mailpush.controller.state import OperatorState
+from mailpush.controller.state import ConfigState, OperatorState
+from mailpush.controller.status.config import config_status
+from mailpush.controller.status.shard_map import MapView
 from mailpush.controller.triggers import Triggers
 from mailpush.controller.users.reconcile import UserReconciler
 from mailpush.controller.users.store import UserName, UserStore
@@ -24,7 +26,7 @@ from mailpush.sharding.shardmap import PodRef, ShardMap
 from mailpush.sharding.slots import SLOTS
 from mailpush.work.queue import WorkQueue
 from tests.sites.fakekube import Finds
-from tests.unit.controller.builders import OPERATOR, OWNER, Keys, Others, spec
+from tests.unit.controller.builders import OPERATOR, OWNER, Keys, Others, spec, view
 
 MAIN = ConfigKey("mail", "main")
 USES = "master-password.redis.user-password"
@@ -365,3 +367,29 @@ async def test_a_fault_of_ours_in_an_evaluation_does_not_keep_the_shards_from_be
     state = site.world.configs[MAIN]
     assert state.fault is not None
     assert state.wanted_replicas is None, "unknown is not zero: no pod is one too many"
+
+
+@pytest.mark.parametrize(("uid", "epoch", "kept"), [("m", 6, 6), ("backup", 4, 5), ("backup", 5, 5), ("backup", 6, 6)])
+async def test_a_backup_that_is_put_in_place_of_the_map_does_not_replace_the_newest_copy(
+    uid: str, epoch: int, kept: int
+) -> None:
+    """The copy is what P10 makes the map from again: the backup would give slots back to their former owners."""
+    api = Api(shard_map(5, 5))
+    found = maps(api)
+    await found.load()
+    other = shard_map(epoch, 9)
+    other["metadata"]["uid"] = uid
+    api.objects["ShardMap", "main"] = other
+    found.seen("9")
+    await found.load()
+    assert (found.uid, found.map and found.map.epoch) == (uid, epoch)
+    assert found.copy is not None
+    assert found.copy.epoch == kept
+
+
+async def test_how_many_pods_are_wanted_is_unknown_before_it_was_evaluated_and_not_none() -> None:
+    status = config_status(
+        ConfigState(OWNER, 1, {}, fault="refused"), (view(0),), MapView(), {}, "2026-01-01T00:00:00Z"
+    )
+    available = next(one for one in status["conditions"] if one["type"] == "ListenersAvailable")
+    assert (available["status"], available["reason"]) == ("Unknown", "NotRead")

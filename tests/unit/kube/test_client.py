@@ -1,8 +1,10 @@
 """What is between us and the API server may answer in its place."""
 
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -77,3 +79,35 @@ async def test_what_a_start_asks_is_one_request_however_many_users_there_are(tmp
         items, version = await kube.list(PUSH_USER, "ns")
         assert ([item["number"] for item in items], version) == (list(range(USERS)), "9")
         assert requests == 1 + USERS / 500
+
+
+async def test_a_connection_whose_other_end_is_gone_without_a_word_is_noticed_within_the_time_of_a_takeover(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A half-open watch was noticed after 100 s; each of its options is one that the kernel has taken."""
+    made: list[socket.socket] = []
+
+    class Kept(socket.socket):
+        def connect(self, address: Any) -> None:
+            made.append(self)
+            super().connect(address)
+
+    async def answer(_: web.Request) -> web.Response:
+        return web.json_response({"metadata": {}})
+
+    monkeypatch.setattr("mailpush.kube.connections.socket.socket", Kept)
+    async with client_of(answer, tmp_path) as kube:
+        await kube.get(LEASE, "mail", "it")
+        (used,) = made
+        assert used.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        idle, every, probes, unanswered = (
+            used.getsockopt(socket.IPPROTO_TCP, option)
+            for option in (
+                socket.TCP_KEEPIDLE,
+                socket.TCP_KEEPINTVL,
+                socket.TCP_KEEPCNT,
+                socket.TCP_USER_TIMEOUT,
+            )
+        )
+        assert idle + every * probes <= 10
+        assert unanswered <= 10_000

@@ -172,17 +172,18 @@ class ShardLoop:
         known = frozenset({pod.ref.name for pod in pods} | {ref.name for ref in remembered})
         others = self._pods.lease_names(self.key) - known
         settled = shard_map is not None and not shard_map.restoring
-        # Leases of pods that are long gone matter only where a map is made again (P10).
+        # Leases of pods that are long gone show whether the map is a successor; a close look is needed only where it is
+        # made again (P10).
         await self._pods.look_at_quiet(namespace, known if settled else known | others)
         now = self._clock()
         revision = self._state.revisions.get(self.key)
         observations = [self._observation(pod, revision, now) for pod in pods]
         observations += [self._remembered(ref, now) for ref in remembered]
-        orphans = () if settled else tuple(self._orphans(others, now))
+        orphans = self._orphans(others, now)
         return Outlook(
             map_version=self.maps.version,
             pods=tuple(observations),
-            orphans=orphans,
+            orphans=tuple(orphans),
             weights_version=self._users.version(self.key),
             replicas=state.wanted_replicas,
             lease_versions={

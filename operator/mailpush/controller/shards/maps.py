@@ -35,7 +35,8 @@ class ShardMaps:
         self.map: ShardMap | None = None
         """The map as the API server has it; None where there is none."""
         self.copy: ShardMap | None = None
-        """The last map that was good, also after it was deleted (P10)."""
+        """The last map that was good, also after it was deleted, or an older one put in its place (P10)."""
+        self._copied_from: str | None = None
 
     @property
     def uid(self) -> str | None:
@@ -97,7 +98,9 @@ class ShardMaps:
             return
         if not self._changes:  # of a former leader, the newest first
             self._changes.extend((body.get("status") or {}).get("changes") or ())
-        self._body, self.map, self.copy = body, seen, seen
+        if self.copy is None or body["metadata"]["uid"] == self._copied_from or seen.epoch > self.copy.epoch:
+            self.copy, self._copied_from = seen, body["metadata"]["uid"]
+        self._body, self.map = body, seen
         await self._mend_metadata(body)
 
     async def write(self, next_map: ShardMap, changes: Iterable[Change]) -> bool:
@@ -127,6 +130,7 @@ class ShardMaps:
             raise
         metrics.MAP_WRITES.labels("written").inc()
         self.map = self.copy = next_map
+        self._copied_from = self.uid
         now = timestamp()
         for change in changes:
             entry = {"epoch": next_map.epoch, "time": now, "reason": change.reason, "message": change.text[:1024]}

@@ -64,8 +64,11 @@ def _valid(state: ConfigState) -> Verdict:
 
 
 def _available(state: ConfigState, pods: tuple[PodView, ...]) -> Verdict:
-    wanted = (state.wanted_replicas or 0) - len(_excluded(state))
     capable = sum(view.capable for view in pods)
+    if state.wanted_replicas is None:
+        text = f"{capable} of {len(pods)} pods take users; how many are wanted has not been evaluated yet"
+        return Verdict("ListenersAvailable", "Unknown", "NotRead", text)
+    wanted = state.wanted_replicas - len(_excluded(state))
     if wanted <= 0:
         blocked = state.evaluation is None or state.evaluation.blocked
         text = (

@@ -123,9 +123,10 @@ def missing_leases(observed: Observed) -> tuple[NewLease, ...]:
 
     A pod that the map names gets it back only after its 15 s, above the map's epoch: else a process that nobody
     watches any more could still act. Another pod gets it at once, not below the map's epoch: with its old Lease it has
-    lost what kept it from starting by an old map out of a stale cache.
+    lost what kept it from starting by an old map out of a stale cache, or by a backup that was restored.
     """
-    epoch = 0 if observed.map is None else observed.map.epoch
+    applied = [pod.lease.applied_epoch for pod in observed.pods if pod.lease is not None]
+    epoch = 0 if observed.map is None else max([observed.map.epoch, *applied])
     named = frozenset() if observed.map is None else observed.map.named()
     by_name: dict[str, list[PodObservation]] = {}
     for pod in observed.pods:

@@ -42,6 +42,8 @@ MAX_IN_FLIGHT: Final = 2_048
 """How many slots may be on their way at one time (P2)."""
 MAX_MOVES: Final = 512
 """How many pairs of giver and receiver may be (P2): after some restarts of 100 pods a plan has well over 1,000."""
+MAX_PODS: Final = 1_024
+"""How many pods a map may name, by its definition."""
 NAMED: Final = 8
 """Pods that a sentence names."""
 OVERWEIGHT: Final = 1.05
@@ -54,10 +56,10 @@ def plan(observed: Observed, max_in_flight: int = MAX_IN_FLIGHT) -> Plan:
     shard_map = observed.map
     if shard_map is None:
         return plan_without_map(observed)
-    if shard_map.restoring:
-        return plan_restoring(observed, shard_map)
     if overtaken(observed, shard_map):
         return plan_again(observed, shard_map)
+    if shard_map.restoring:
+        return plan_restoring(observed, shard_map)
     standing = Membership(observed, shard_map)
     if fences := standing.fences():
         return Plan(fences=fences, recheck_after=SOON, new_overweight_since=observed.overweight_since)
@@ -129,7 +131,8 @@ def _place(
     frozen = owners - stays - gone - leaving.keys()
     # Nothing is taken from a pod that is not known to live: it could not release, and blocks the flight for others.
     fixed.update(slot for slot, owner in enumerate(draft.owners) if owner in frozen)
-    wanted = place(current, weights, standing.targets, donors=standing.donors, fixed=fixed, rebalance=even_out)
+    targets = _with_a_place(standing.targets, draft)
+    wanted = place(current, weights, targets, donors=standing.donors, fixed=fixed, rebalance=even_out)
     given: dict[PodRef | None, Counter[PodRef]] = defaultdict(Counter)
     to_move: list[tuple[bool, int, int]] = []
     for slot, target in enumerate(wanted):
@@ -167,6 +170,13 @@ def _place(
         reason = "Leaving" if giver in leaving else "Rebalanced"
         changes.append(Change(reason, f"{len(slots)} slots from {giver.name} to {receiver.name}: {why}"))
     return changes
+
+
+def _with_a_place(targets: Sequence[PodRef], draft: NextMap) -> list[PodRef]:
+    """Those that the map has room to name: who is dead or leaving is named beside the successor until it is out."""
+    named = draft.base.named()
+    new = [target for target in targets if target not in named][: max(0, MAX_PODS - len(named))]
+    return [target for target in targets if target in named or target in new]
 
 
 def _listed(counts: Counter[PodRef]) -> str:

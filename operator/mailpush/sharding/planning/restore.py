@@ -1,6 +1,5 @@
 """Maps that are not the successor of a map: the first one, and one that was deleted (protocol P10)."""
 
-from dataclasses import replace
 from typing import Final
 
 from mailpush.sharding.leases import LeaseState
@@ -37,7 +36,8 @@ def plan_without_map(observed: Observed) -> Plan:
 def overtaken(observed: Observed, shard_map: ShardMap) -> bool:
     """Whether the map is not the successor of the one that the Leases speak of (P10): a restored backup, say.
 
-    Our own fences raise a floor to the map's epoch + 1 and no further.
+    Our own fences raise a floor to the map's epoch + 1 and no further. A map that restores may itself be no successor:
+    a backup of one, or one that was deleted and made again before all had seen it.
     """
     return any(
         lease.floor > shard_map.epoch + 1
@@ -51,7 +51,7 @@ def overtaken(observed: Observed, shard_map: ShardMap) -> bool:
 def plan_again(observed: Observed, shard_map: ShardMap) -> Plan:
     """The first write after a map that is no successor: above everything, and `restoring` until all have seen it."""
     leases = [lease for _, _, lease, _ in _lives(observed) if lease is not None]
-    copy = observed.copy if observed.copy is not None and observed.copy.epoch > shard_map.epoch else shard_map
+    copy = observed.copy if observed.copy is not None and observed.copy.epoch >= shard_map.epoch else shard_map
     highest = max([shard_map.epoch, copy.epoch, *(lease.threshold for lease in leases)])
     again = ShardMap(highest + JUMP, restoring=True, pods=copy.pods, owners=copy.owners)
     whose = "the map itself" if copy is shard_map else f"the copy of epoch {copy.epoch}"
@@ -62,26 +62,23 @@ def plan_again(observed: Observed, shard_map: ShardMap) -> Plan:
 def plan_restoring(observed: Observed, shard_map: ShardMap) -> Plan:
     """The way out of `restoring`: each Lease has acked this map, or is fenced. Until then nothing starts or moves."""
     fences: set[str] = set()
-    waiting = same_epoch = False
+    waiting = False
     for name, uid, lease, life in _lives(observed):
         if lease is None:
             waiting = True  # it is made again, with a floor, after its 15 s
         elif lease.held_by(uid):
             if lease.map_uid != observed.map_uid or lease.applied_epoch < shard_map.epoch:
                 waiting = True
-                same_epoch |= lease.map_uid != observed.map_uid and lease.applied_epoch >= shard_map.epoch
                 fences.update({name} if life.permits_fence else ())
         elif not life.permits_fence:
             waiting = True
         elif lease.holder is None and lease.floor <= shard_map.epoch:
             waiting = True
             fences.add(name)
-    if fences and any(pod.life is PodLife.ALIVE for pod in observed.pods):
+    # As everywhere (P9): only where a pod that lives could take what the fenced one has.
+    capable = any(pod.life is PodLife.ALIVE and pod.lease is not None and pod.lease.capable for pod in observed.pods)
+    if fences and capable:
         return Plan(fences=tuple(Fence(name, shard_map.epoch + 1) for name in sorted(fences)), recheck_after=SOON)
-    if same_epoch:
-        # This map was deleted and made again before anybody had acked it, so two have one epoch: nobody can ack it.
-        again = replace(shard_map, epoch=shard_map.epoch + 1)
-        return Plan(next_map=again, changes=(Change("EpochRaised", "another deleted map had the same epoch"),))
     if waiting:
         return Plan(recheck_after=SOON)
     done = ShardMap(shard_map.epoch + 1, restoring=False, pods=shard_map.pods, owners=shard_map.owners)

@@ -2,16 +2,25 @@
 
 import random
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
 
-from mailpush.api.shardmap import ShardMapSpec
 from mailpush.sharding.leases import Holder, LeaseState
 from mailpush.sharding.planning.death import PodLife
 from mailpush.sharding.planning.planner import MAX_IN_FLIGHT, MAX_MOVES, Observed, Plan, PodObservation, plan
 from mailpush.sharding.shardmap import PodRef, ShardMap
 from mailpush.sharding.slots import SLOTS
 
+CRD = yaml.safe_load((Path(__file__).parents[4] / "crds/shardmaps.yaml").read_text())
+SCHEMA = CRD["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
+DEFINITION = Draft202012Validator(SCHEMA)
+"""What the API server takes, as it is installed."""
 PODS = 100
 UID = "map"
 MOST_CHANGE = 1024
@@ -21,17 +30,17 @@ MOST_CHANGE = 1024
 class Cluster:
     """A hundred pods that do at once what the map says; `weights` are 100,000 users."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, pods: int = PODS, users: int = 100_000) -> None:
         chance = random.Random(seed)
-        self.refs = [PodRef(f"l-{ordinal}", f"u{ordinal}") for ordinal in range(PODS)]
+        self.refs = [PodRef(f"l-{ordinal}", f"u{ordinal}") for ordinal in range(pods)]
         self.weights = [0] * SLOTS
-        for _ in range(100_000):
+        for _ in range(users):
             self.weights[chance.randrange(SLOTS)] += 1
         # Aged: each pod's slots lie anywhere, and have had to go to every other pod at some time.
-        owners = [slot % PODS for slot in range(SLOTS)]
+        owners = [slot % pods for slot in range(SLOTS)]
         chance.shuffle(owners)
         self.map = ShardMap(5, False, tuple(self.refs), tuple(owners))
-        self.replicas: int | None = PODS
+        self.replicas: int | None = pods
         self.draining: set[int] = set()
         self.dead: set[int] = set()
         self.fenced: set[str] = set()
@@ -40,7 +49,7 @@ class Cluster:
         return Observed(
             map=self.map,
             map_uid=UID,
-            pods=tuple(self._pod(ordinal) for ordinal in range(PODS)),
+            pods=tuple(self._pod(ordinal) for ordinal in range(len(self.refs))),
             weights=self.weights,
             replicas=self.replicas,
             now=1000.0,
@@ -72,7 +81,8 @@ class Cluster:
 def fits(todo: Plan) -> None:
     assert all(len(change.text) <= MOST_CHANGE for change in todo.changes)
     if todo.next_map is not None:
-        ShardMapSpec.model_validate(todo.next_map.to_spec())
+        spec = todo.next_map.to_spec()
+        assert [error.message[:200] for error in DEFINITION.iter_errors(spec)] == []
         assert len(todo.next_map.moves) <= MAX_MOVES
         assert todo.next_map.epoch > 0
         assert sum(len(move.slots) for move in todo.next_map.moves) <= MAX_IN_FLIGHT
@@ -177,3 +187,33 @@ def test_a_map_that_is_no_successor_is_made_again_above_everything(lease: LeaseS
     assert todo.next_map.moves == ()
     assert todo.next_map.epoch == max(lease.threshold, cluster.map.epoch) + 1_000_000
     assert [change.reason for change in todo.changes] == ["MapRestored"]
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    seed=st.integers(0, 2**32),
+    fates=st.lists(st.sampled_from(["lives", "lives", "lives", "drains", "dies"]), min_size=2, max_size=100),
+    users=st.sampled_from([0, 50, 5_000, 100_000]),
+    replicas=st.none() | st.integers(1, 100),
+)
+def test_whatever_pods_do_each_plan_fits(seed: int, fates: list[str], users: int, replicas: int | None) -> None:
+    cluster = Cluster(seed, len(fates), users)
+    cluster.replicas = replicas
+    cluster.draining = {ordinal for ordinal, fate in enumerate(fates) if fate == "drains"}
+    cluster.dead = {ordinal for ordinal, fate in enumerate(fates) if fate == "dies"}
+    for _ in range(5):
+        todo = plan(cluster.observed())
+        fits(todo)
+        cluster.follow(todo)
+
+
+def test_a_map_names_no_more_pods_than_its_definition_allows() -> None:
+    """A thousand pods that are replaced are two thousand for a while."""
+    cluster = Cluster(7, 2_000, 1_000)
+    cluster.map = replace(cluster.map, pods=tuple(cluster.refs[:1_000]), owners=tuple(n % 1_000 for n in range(SLOTS)))
+    cluster.draining = set(range(1_000))
+    for _ in range(3):
+        todo = plan(cluster.observed())
+        assert todo.next_map is not None
+        fits(todo)
+        cluster.follow(todo)

@@ -193,6 +193,11 @@ def test_a_missing_lease_is_made_at_once_except_for_a_pod_that_the_map_names(
     assert list(missing_leases(see(make_map(owners), *pods))) == wanted
 
 
+def test_a_new_lease_begins_above_what_others_have_applied_when_a_backup_was_restored() -> None:
+    pods = [pod(A, lease_applied_epoch=9), pod(B, PodLife.UNCERTAIN, lease=None)]
+    assert missing_leases(see(make_map("a"), *pods)) == (NewLease("l-1", 9),)
+
+
 def test_before_the_first_map_leases_begin_at_zero() -> None:
     observed = replace(see(make_map("-"), pod(A, PodLife.UNCERTAIN, lease=None)), map=None, map_uid=None)
     assert missing_leases(observed) == (NewLease("l-0", 0),)

@@ -103,7 +103,23 @@ def test_an_orphaned_lease_is_fenced_or_acked_too() -> None:
     assert plan(dead).fences == (Fence("l-7", 1_000_010),)
 
 
-def test_two_deleted_maps_of_one_epoch_do_not_block_for_ever() -> None:
-    twin: dict[str, Any] = {"map_uid": "deleted before anybody else knew it", "applied_epoch": 1_000_009}
+@pytest.mark.parametrize("applied", [1_000_009, 1_000_050])
+def test_a_map_that_restores_and_is_itself_no_successor_is_made_again_at_once(applied: int) -> None:
+    """Deleted before anybody else knew it, or restored from a backup: raised by one each step it never arrives."""
+    twin: dict[str, Any] = {"map_uid": "another", "applied_epoch": applied}
     todo = plan(see(RESTORING, pod(A, **ACKED), pod(B, **twin)))
-    assert todo.next_map == replace(RESTORING, epoch=1_000_010)
+    assert todo.next_map == replace(RESTORING, epoch=applied + 1_000_000)
+
+
+def test_the_lease_of_a_pod_that_is_long_gone_shows_a_restored_backup_too() -> None:
+    orphan = OrphanLease("l-7", LeaseState(map_uid="old", applied_epoch=9), PodLife.RELEASED)
+    todo = plan(see(replace(COPY, epoch=8), pod(A), pod(B), orphans=(orphan,)))
+    assert todo.next_map is not None
+    assert (todo.next_map.epoch, todo.next_map.restoring) == (1_000_009, True)
+
+
+def test_no_pod_that_is_silent_is_fenced_while_restoring_where_none_could_take_over() -> None:
+    silent = pod(B, PodLife.EXPIRED, **OLD)
+    assert plan(see(RESTORING, silent)).fences == ()
+    assert plan(see(RESTORING, replace(pod(A, **ACKED, capable=False)), silent)).fences == ()
+    assert plan(see(RESTORING, pod(A, **ACKED), silent)).fences == (Fence("l-1", 1_000_010),)
