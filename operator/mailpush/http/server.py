@@ -45,6 +45,28 @@ async def read_body(request: web.Request, limit: int) -> bytes:
         raise MalformedBodyError from None
 
 
+async def read_beginning(request: web.Request, limit: int, most: int) -> bytes:
+    """The first `limit` bytes of the body. The rest is read as well and dropped, so that the sender has its answer.
+
+    Raises:
+        web.HTTPRequestEntityTooLarge: more than `most` bytes.
+        TimeoutError: the body did not come within BODY_SECONDS. MalformedBodyError.
+    """
+    if (request.content_length or 0) > most:
+        raise web.HTTPRequestEntityTooLarge(most, request.content_length or 0)
+    kept, size = bytearray(), 0
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            async for chunk in request.content.iter_any():
+                size += len(chunk)
+                if size > most:
+                    raise web.HTTPRequestEntityTooLarge(most, size)
+                kept += chunk[: limit - len(kept)]
+    except (web.RequestPayloadError, ConnectionError):
+        raise MalformedBodyError from None
+    return bytes(kept)
+
+
 class WebServer:
     """Serves `app` from `start` to `close`.
 

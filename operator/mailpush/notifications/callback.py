@@ -10,10 +10,20 @@ from typing import Any, Final, TypeAlias, TypeGuard
 from mailpush.notifications.headers import clean
 from mailpush.notifications.notification import NewMail, new_mail
 
-MAX_BODY: Final = 64 * 1024  # bytes; a subject may be long, Dovecot's snippet is not
+MAX_BODY: Final = 256 * 1024
+"""Bytes that are read of a callback. Of a longer one the beginning counts: Dovecot sends the mail's identity first."""
+MAX_SENT: Final = 16 * 1024 * 1024
+"""Bytes that a callback may have. Dovecot sends a header field whole, and a sender chooses its length."""
 MAX_ID: Final = 2**31 - 1
 MAX_UID: Final = 2**32 - 1
 
+_MOST_FIELDS: Final = 64
+_CUT: Final = frozenset({"from", "subject", "snippet"})
+_OPENING = re.compile(r"\s*\{")
+_KEY = re.compile(r'\s*("(?:[^"\\]|\\.){0,64}")\s*:\s*')
+_COMMA = re.compile(r"\s*,")
+_BROKEN_ESCAPE = re.compile(r"(?<!\\)((?:\\\\)*)\\(?:u[0-9a-fA-F]{0,3})?\Z")
+_DECODER: Final = json.JSONDecoder()
 _USER = re.compile(r"([0-9]{1,10})@([0-9]{1,10})\Z")
 
 
@@ -42,8 +52,9 @@ def parse_callback(body: bytes) -> Callback:
     """The event of one callback.
 
     Raises:
-        CallbackError: not JSON, not an object, too long, or a new mail without `user`, `folder`, `imap-uid` or
+        CallbackError: not JSON, not an object, or a new mail without `user`, `folder`, `imap-uid` or
             `imap-uidvalidity`, or with one that is none.
+    Of a body of more than MAX_BODY bytes the text that ends there is cut, and what follows is not known.
     Other fields may be missing, as Dovecot leaves them out; `from` and `subject` come raw and are decoded here
     (RFC 2047). Both spellings of the event are accepted: Dovecot's page documents `MessageNew`, Dovecot 2.3 sends
     `messageNew`; and both names of the badge: Dovecot sends `unseen`, OX reads `unread`.
@@ -75,10 +86,10 @@ def parse_callback(body: bytes) -> Callback:
 
 
 def _json_object(body: bytes) -> dict[str, Any]:
-    if len(body) > MAX_BODY:
-        raise CallbackError(f"the callback has more than {MAX_BODY} bytes")
     if not body.strip():
         raise CallbackError("the callback has no body")
+    if len(body) > MAX_BODY:
+        return _cut_object(body[:MAX_BODY].decode("utf-8", "replace"))
     try:
         value = json.loads(body.decode("utf-8", "replace"))  # a mail may hold any bytes, and notifies all the same
     except (ValueError, RecursionError):
@@ -86,6 +97,37 @@ def _json_object(body: bytes) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise CallbackError("the callback is not a JSON object")
     return value
+
+
+def _cut_object(text: str) -> dict[str, Any]:
+    """The fields of a JSON object that breaks off; of a sender, a subject or a snippet that does, the beginning."""
+    fields: dict[str, Any] = {}
+    at = _OPENING.match(text)
+    if at is None:
+        raise CallbackError("the callback is not a JSON object")
+    end = at.end()
+    try:
+        for _ in range(_MOST_FIELDS):
+            key = _KEY.match(text, end)
+            if key is None:
+                break
+            name = json.loads(key[1])
+            try:
+                value, end = _DECODER.raw_decode(text, key.end())
+            except ValueError:
+                if name in _CUT and text.startswith('"', key.end()):
+                    fields[name] = json.loads(_BROKEN_ESCAPE.sub(r"\1", text[key.end() :]) + '"')
+                break
+            following = _COMMA.match(text, end)
+            if following is None and not isinstance(value, str):  # a number may be cut as well
+                break
+            fields[name] = value
+            if following is None:
+                break
+            end = following.end()
+    except (ValueError, RecursionError):
+        raise CallbackError("the callback is not JSON") from None
+    return fields
 
 
 def _is_number(value: object) -> TypeGuard[int]:

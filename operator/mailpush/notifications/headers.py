@@ -1,44 +1,50 @@
-"""Header fields of a mail to the text that a person reads: RFC 2047 decoded, unfolded, of bounded length."""
+"""Header fields of a mail as the text that a person reads: decoded, unfolded, of bounded length.
+
+A sender writes what he likes, and this runs before Dovecot has its answer. So each field is cut before it is decoded,
+and no step looks at a character more than a fixed number of times.
+"""
 
 from __future__ import annotations
 
 import re
-from binascii import a2b_base64, a2b_qp
-from email.utils import getaddresses
 from typing import Final
 
-MAX_SUBJECT: Final = 998  # characters, the longest line of RFC 5322
-MAX_NAME: Final = 256
-MAX_ADDRESS: Final = 320  # 64 + @ + 255 (RFC 3696 errata 1690)
-MAX_TEASER: Final = 1000  # Dovecot 2.3 cuts its snippet at 200
+from mailpush.notifications.encoded_words import decode_words
+from mailpush.notifications.sender import split_sender
 
-_MAX_RAW: Final = 16 * 1024
+MAX_SUBJECT: Final = 998
+"""Characters: the longest line of RFC 5322."""
+MAX_NAME: Final = 256
+MAX_ADDRESS: Final = 320
+"""Characters: 64 + @ + 255 (RFC 3696 errata 1690)."""
+MAX_TEASER: Final = 1000
+"""Characters; Dovecot 2.3 cuts its snippet at 200."""
+MAX_RAW_SUBJECT: Final = 16 * 1024
+"""Characters that are decoded: 998 emoji as quoted words have 14,000."""
+
 _SPACE = re.compile(r"\s+")
-_UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff]")
-_WORD = re.compile(r"=\?([^?\s]{1,64})\?([BbQq])\?([^?]*)\?=")
-_ANY_WORD = r"=\?[^?\s]{1,64}\?[BbQq]\?[^?]*\?="
-_RUN = re.compile(rf"{_ANY_WORD}(?: ?{_ANY_WORD})*")
+_UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff]")
 _FIELD = re.compile(rb"^([!-9;-~]+)[ \t]*:[ \t]*((?:[^\n]|\n[ \t])*)", re.MULTILINE)
 
 
 def decode_subject(raw: str) -> str:
-    """Never raises: what is not valid is shown as it came."""
-    return clean(_decode_words(raw[:_MAX_RAW]), MAX_SUBJECT)
+    """The subject in one line of at most MAX_SUBJECT characters. Never raises: what is not valid stays as it is."""
+    unfolded = _SPACE.sub(" ", raw[:MAX_RAW_SUBJECT])
+    return clean(decode_words(unfolded), MAX_SUBJECT)
 
 
 def decode_sender(raw: str) -> tuple[str | None, str | None]:
-    """The first address of a From field and its display name; None for what is not there. Never raises.
+    """Address and display name of a From field; None for what is not there. Never raises.
 
-    The field is taken apart before its words are decoded: an encoded name may hold a comma or an angle bracket.
+    The field is split before its words are decoded: an encoded name may hold a comma or an angle bracket. An address
+    of more than MAX_ADDRESS characters counts as none, since a cut one is another address.
     """
-    unfolded = _SPACE.sub(" ", raw[:_MAX_RAW]).strip()
-    try:
-        name, address = next((pair for pair in getaddresses([unfolded]) if pair[1]), ("", ""))
-    except (ValueError, IndexError, RecursionError):  # the standard library's parser on hostile fields
-        name, address = "", ""
-    if "@" not in address:
-        return None, clean(_decode_words(unfolded), MAX_NAME) or None
-    return clean(address, MAX_ADDRESS) or None, clean(_decode_words(name), MAX_NAME) or None
+    address, name = split_sender(raw)
+    if address is not None:
+        address = clean(address, MAX_ADDRESS + 1)
+        if "@" not in address or len(address) > MAX_ADDRESS:
+            address = None
+    return address, clean(decode_words(name), MAX_NAME) or None
 
 
 def header_fields(block: bytes) -> dict[str, str]:
@@ -50,49 +56,11 @@ def header_fields(block: bytes) -> dict[str, str]:
 
 
 def clean(text: str, limit: int) -> str:
-    """One line of at most `limit` characters without controls, direction overrides or lone surrogates."""
-    return _UNSEEN.sub("", _SPACE.sub(" ", without_surrogates(text))).strip()[:limit]
+    """One line of at most `limit` characters without controls, direction marks or lone surrogates."""
+    bounded = without_surrogates(text[: 16 * limit])
+    return _UNSEEN.sub("", _SPACE.sub(" ", bounded)).strip()[:limit].rstrip()
 
 
 def without_surrogates(text: str) -> str:
     """JSON may hold half a surrogate pair, UTF-8 may not."""
     return text.encode("utf-8", "replace").decode("utf-8")
-
-
-def _decode_words(text: str) -> str:
-    """RFC 2047 of our own, since the standard library raises on broken words and confuses what stands between them."""
-    return _RUN.sub(_decode_run, _SPACE.sub(" ", text))
-
-
-def _decode_run(run: re.Match[str]) -> str:
-    """A run of adjacent encoded words: the space between them is none, and a character may be cut in two by it."""
-    decoded: list[tuple[str, bytes]] = []
-    for charset, encoding, text in _WORD.findall(run[0]):
-        try:
-            raw = _unquote(text) if encoding in "qQ" else _unbase64(text)
-        except ValueError:
-            return run[0]
-        if decoded and decoded[-1][0] == charset.lower():
-            decoded[-1] = (charset.lower(), decoded[-1][1] + raw)
-        else:
-            decoded.append((charset.lower(), raw))
-    return "".join(_to_text(raw, charset) for charset, raw in decoded)
-
-
-def _unquote(text: str) -> bytes:
-    return a2b_qp(text.encode("ascii"), header=True)
-
-
-def _unbase64(text: str) -> bytes:
-    bare = text.rstrip("=")
-    decoded = a2b_base64(bare + "=" * (-len(bare) % 4))
-    if bare and not decoded:
-        raise ValueError("nothing of it is base64")
-    return decoded
-
-
-def _to_text(raw: bytes, charset: str) -> str:
-    try:
-        return raw.decode(charset.partition("*")[0], "replace")  # RFC 2231 allows `charset*language`
-    except (LookupError, ValueError):
-        return raw.decode("utf-8", "replace")

@@ -2,8 +2,9 @@
 
 import structlog
 
-from mailpush.notifications.transports.webhook import WebhookTarget, decode_secret
+from mailpush.notifications.transports.webhook import WebhookTarget
 from mailpush.properties.settings import Settings
+from mailpush.properties.signature_key import signature_key
 
 log = structlog.get_logger(__name__)
 
@@ -16,7 +17,7 @@ def webhook_targets(settings: Settings) -> list[WebhookTarget]:
             target = WebhookTarget(
                 name=webhook.name,
                 url=webhook.url,
-                secret=None if webhook.secret is None else decode_secret(webhook.secret),
+                secret=None if webhook.secret is None else signature_key(webhook.secret),
                 matches=webhook.clients.match,
                 timeout=webhook.timeout_ms / 1000,
                 content=settings.notification.content,

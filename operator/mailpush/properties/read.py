@@ -20,6 +20,7 @@ from mailpush.properties.settings import (
     Settings,
     WebhookSettings,
 )
+from mailpush.properties.signature_key import signature_key
 
 __all__ = ["SettingsError", "read"]
 
@@ -136,6 +137,16 @@ def _webhook(lookup: Lookup, name: str) -> WebhookSettings:
         name=name,
         url=lookup.url(keys.webhook_key(name, "url"), ("http", "https")) or "",
         clients=ClientPatterns.parse(lookup.text(keys.webhook_key(name, "clients")) or ""),
-        secret=lookup.secret(keys.webhook_key(name, "secret")) or None,
+        secret=_webhook_secret(lookup, keys.webhook_key(name, "secret")),
         timeout_ms=lookup.integer(keys.webhook_key(name, "timeout"), 5000, 100, 60000),
     )
+
+
+def _webhook_secret(lookup: Lookup, key: str) -> str | None:
+    secret = lookup.secret(key)
+    if secret:
+        try:
+            signature_key(secret)
+        except ValueError as error:
+            lookup.problem(f"{keys.SECRETS_FILE}: {key} {error}")
+    return secret or None

@@ -18,7 +18,8 @@ from standardwebhooks import Webhook, WebhookVerificationError
 
 from dev.services.webhook import WebhookReceiver
 from mailpush.notifications.transports.base import Accepted, Outcome, Refused, TryLater
-from mailpush.notifications.transports.webhook import WebhookTarget, WebhookTransport, decode_secret, judge, sign
+from mailpush.notifications.transports.webhook import WebhookTarget, WebhookTransport, judge, sign
+from mailpush.properties.signature_key import signature_key
 
 SECRET = b"a webhook's secret"
 
@@ -53,7 +54,7 @@ async def test_a_message_goes_out_with_the_headers_of_standard_webhooks(receiver
 
 async def test_the_signature_is_right_for_an_independent_verifier(receiver: WebhookReceiver) -> None:
     secret = "whsec_" + base64.b64encode(b"k" * 32).decode()
-    transport = WebhookTransport(WebhookTarget("t", receiver.url, decode_secret(secret), lambda _: True))
+    transport = WebhookTransport(WebhookTarget("t", receiver.url, signature_key(secret), lambda _: True))
     assert await transport.send("ntf_1", b'{"x":1}') == Accepted()
     await transport.close()
     (request,) = receiver.received

@@ -10,11 +10,12 @@ import structlog
 from aiohttp import hdrs, web
 
 from mailpush.http import basicauth
-from mailpush.http.server import MalformedBodyError, WebServer, read_body
+from mailpush.http.server import MalformedBodyError, WebServer, read_beginning
 from mailpush.listener.mails import metrics
 from mailpush.names import CALLBACK_PATH
 from mailpush.notifications.callback import (
     MAX_BODY,
+    MAX_SENT,
     CallbackError,
     IgnoredEvent,
     UnknownUserForm,
@@ -49,7 +50,7 @@ class Ingress:
         self._login = login
         self._queue = queue
         self._draining = False
-        app = web.Application(client_max_size=MAX_BODY)
+        app = web.Application(client_max_size=MAX_SENT)
         app.router.add_put(CALLBACK_PATH, self._callback)
         app.router.add_get("/readyz", self._ready)
         app.on_response_prepare.append(self._close_when_draining)
@@ -88,9 +89,9 @@ class Ingress:
             # answered. Whoever guesses needs a connection for each try.
             return _closing(_answer("unauthorized", 401, "wrong login", challenge))
         try:
-            return self._read(await read_body(request, MAX_BODY))
+            return self._read(await read_beginning(request, MAX_BODY + 1, MAX_SENT))
         except web.HTTPRequestEntityTooLarge:
-            response = _answer("too_large", 413, f"more than {MAX_BODY} bytes")
+            response = _answer("too_large", 413, f"more than {MAX_SENT} bytes")
         except TimeoutError:
             response = _answer("too_slow", 408, "the body did not come")
         except MalformedBodyError:

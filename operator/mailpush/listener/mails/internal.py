@@ -17,7 +17,7 @@ from mailpush.sharding.slots import slot_of
 from mailpush.work.clock import Clock
 
 _MOST: Final = 2 * MAX_BODY
-"""Bytes: a mail that came as a callback may be longer in our own JSON."""
+"""Bytes: a folder's name that came in a callback may be longer in our own JSON."""
 
 _decode = msgspec.json.Decoder(NewMail, strict=True).decode
 

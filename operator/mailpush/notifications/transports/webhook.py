@@ -7,7 +7,7 @@ import hmac
 import logging
 import ssl
 import time
-from base64 import b64decode, b64encode
+from base64 import b64encode
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
@@ -62,21 +62,6 @@ class WebhookTarget:
             )
         if not (0 < self.timeout <= 60 and self.ttl > 0 and self.queue_bound > 0 and self.workers > 0):
             raise ValueError(f'target "{self.name}": timeout, ttl, queue_bound and workers must be above 0')
-
-
-def decode_secret(text: str) -> bytes:
-    """The HMAC key of a secret as Standard Webhooks writes it, `whsec_<base64>`; any other text is the key itself.
-
-    Raises:
-        ValueError: not base64 behind `whsec_`.
-    """
-    stripped = text.strip()
-    if not stripped.startswith("whsec_"):
-        return stripped.encode()
-    try:
-        return b64decode(stripped.removeprefix("whsec_"), validate=True)
-    except ValueError:
-        raise ValueError("the webhook secret begins with whsec_ but no base64 follows") from None
 
 
 def sign(secret: bytes, id: str, timestamp: int, body: bytes) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from mailpush.listener.mails import callback
 from mailpush.listener.mails.callback import Ingress, authorized
 from mailpush.names import CALLBACK_PATH
 from mailpush.notifications.notification import NewMail
@@ -155,7 +156,9 @@ async def test_only_put_is_taken(site: Site) -> None:
 
 
 @pytest.mark.parametrize("told", [True, False])
-async def test_a_body_that_is_too_long_is_refused(site: Site, told: bool) -> None:
+async def test_a_body_that_is_too_long_is_refused(site: Site, told: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(callback, "MAX_SENT", 64 * 1024)
+
     async def chunks() -> AsyncIterator[bytes]:
         for _ in range(80):
             yield b" " * 1024
@@ -165,6 +168,19 @@ async def test_a_body_that_is_too_long_is_refused(site: Site, told: bool) -> Non
     async with site.session.put(site.base + CALLBACK_PATH, data=data, headers=headers) as answer:
         assert answer.status == 413
     assert (await site.put(EVENT))[0] == 200, "and it goes on"
+
+
+@pytest.mark.parametrize("name", ["from", "subject", "snippet"])
+@pytest.mark.parametrize("size", [70_000, 2_000_000])
+async def test_a_field_of_any_length_is_cut_and_notified(site: Site, name: str, size: int) -> None:
+    status, answer, connection = await site.put(EVENT | {name: "ä" * size + " <alice@example.org>"})
+    assert (status, answer, connection) == (200, {"success": True}, None)
+    (mail,) = site.taken
+    assert (mail.user_id, mail.context_id, mail.uid, mail.uidvalidity) == (3, 1, 3, 1795414682)
+    shown = {"from": mail.displayname, "subject": mail.subject, "snippet": mail.teaser}[name]
+    assert shown is not None
+    assert set(shown) == {"ä"}
+    assert len(shown) == {"from": 256, "subject": 998, "snippet": 1000}[name]
 
 
 async def test_without_room_it_says_so_at_once(site: Site) -> None:
