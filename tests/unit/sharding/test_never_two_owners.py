@@ -90,6 +90,25 @@ class Protocol(RuleBasedStateMachine):
             process.cut_off = False
             process.step(self.world.now, read=False)
 
+    @rule(name=NAMES, seconds=st.sampled_from([1, 4, 18]))
+    def a_node_object_vanishes_while_its_processes_run_on(self, name: str, seconds: int) -> None:
+        """Pod garbage collection marks its pod Failed; the process keeps its right, and cannot be reached."""
+        if (process := self.world.alive(name)) and (pod := self.world.api.pods.get(name)):
+            pod.phase, process.cut_off = "Failed", True
+            self.world.run(seconds, restart=False)
+            process.cut_off = False
+            process.step(self.world.now, read=False)
+            self.world.create_pod(name)
+
+    @rule(seconds=st.sampled_from([9, 18, 36]))
+    def all_processes_are_cut_off_and_come_back(self, seconds: int) -> None:
+        cut = [process for process in self.world.processes if not process.cut_off]
+        for process in cut:
+            process.cut_off = True
+        self.world.run(seconds, restart=False)
+        for process in cut:
+            process.cut_off = False
+
     # -- what people do
 
     @fault(weights=st.lists(st.integers(0, 3), min_size=6, max_size=6))

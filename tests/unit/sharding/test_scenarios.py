@@ -73,6 +73,21 @@ def test_a_pod_that_is_cut_off_and_heals_never_acts_beside_the_new_owner(world: 
     assert spread(world) == {"l-0": 2, "l-1": 2, "l-2": 2}
 
 
+@pytest.mark.parametrize("pods", [1, 3])
+def test_where_all_pods_are_cut_off_each_goes_on_with_its_slots_afterwards(pods: int) -> None:
+    world = World(pods=pods, slots=6, max_in_flight=6)
+    world.run(10)
+    processes, before = list(world.processes), spread(world)
+    for process in processes:
+        process.cut_off = True
+    world.run(60, restart=False)
+    for process in processes:
+        process.cut_off = False
+    world.run(10, restart=False)
+    assert spread(world) == before
+    assert not any(process.dead for process in processes)
+
+
 def test_a_forced_delete_is_no_proof_of_death(world: World) -> None:
     old = process_of(world, "l-1")
     old.cut_off = True

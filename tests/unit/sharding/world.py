@@ -10,7 +10,7 @@ from functools import partial
 
 from mailpush.sharding.leases import Holder, LeaseState
 from mailpush.sharding.ownership import Ownership
-from mailpush.sharding.planning.death import LeaseObserver
+from mailpush.sharding.planning.death import LeaseObserver, PodLife
 from mailpush.sharding.planning.planner import Observed, PodObservation, missing_leases, named_only_by_map, plan
 from mailpush.sharding.rights import Right
 from mailpush.sharding.shardmap import PodRef, ShardMap
@@ -177,6 +177,9 @@ class Operator:
             self._write(partial(self.api.create_lease, wanted.name, LeaseState(floor=wanted.floor)))
         todo = plan(observed, max_in_flight)
         self.overweight_since = todo.new_overweight_since
+        if todo.fences:
+            capable = [pod for pod in observed.pods if pod.life is PodLife.ALIVE and pod.lease and pod.lease.capable]
+            assert capable, "S2: a pod is fenced although nobody can take its slots"
         for fence in todo.fences:
             observer = self.observers[fence.lease_name]
             assert observer.lease is not None
