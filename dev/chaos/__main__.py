@@ -33,6 +33,8 @@ SOON = 5.0
 """Seconds that a fault's last notifications have before its row is printed for the first time."""
 BETWEEN = "between"
 """The label of the mails that are sent meanwhile."""
+SLOW = 1.0
+"""Seconds of a delivery from which on it is listed at the end."""
 PATIENCE = 60.0
 """Seconds that the last notifications have at the end of the run."""
 HEAD = ("FAULT", "MECHANISM", "SENT", "REFUSED", "LOST", "DOUBLED", "REPEATED", "LONGEST LMTP", "MOVED", "WELL AFTER")
@@ -101,7 +103,7 @@ class Chaos:
             self._stream.wait(None, PATIENCE)
             self._seconds = time.monotonic() - started
             table(HEAD, [row for fault in self._faults for row in self._rows(fault)])
-            self._show_losses()
+            self._show_bad()
             if self._logs:
                 self._logs.mkdir(parents=True, exist_ok=True)
                 for name in cluster.nodes:
@@ -168,16 +170,18 @@ class Chaos:
         mails = self._stream.mails(fault)
         return {name: Tally.of(one for one in mails if one.mechanism == name) for name in MECHANISMS.values()}
 
-    def _show_losses(self) -> None:
-        """Which mails were lost, doubled or refused."""
-        bad = [one for one in self._stream.mails() if one.lost or len(set(one.ids)) > 1]
-        for one in bad:
+    def _show_bad(self) -> None:
+        """Which mails were lost, doubled, refused or slow."""
+        for one in self._stream.mails():
+            what = {
+                "lost": one.lost,
+                f"doubled ({', '.join(one.ids)})": len(set(one.ids)) > 1,
+                f"refused: {one.refusal}": one.refusal is not None,
+                f"taken only after {one.waited or 0:.1f} s": one.taken and (one.waited or 0) > SLOW,
+            }
             clock = time.strftime("%H:%M:%S", time.gmtime(one.began))
-            what = "lost" if one.lost else f"doubled ({', '.join(one.ids)})"
-            text(f"{clock} {one.fault}: {one.subject} to {one.user.name} ({one.mechanism}) {what}")
-        for mail in self._stream.mails():
-            if mail.refusal:
-                text(f"{mail.fault}: {mail.subject} to {mail.user.name} refused: {mail.refusal}")
+            for words in (words for words, true in what.items() if true):
+                text(f"{clock} {one.fault}: {one.subject} to {one.user.name} ({one.mechanism}) {words}")
 
     def wrong(self) -> list[str]:
         """What must not be: mails of Dovecot's users lost or doubled, and faults that the site did not get over."""
