@@ -13,7 +13,7 @@ from typing import Any
 from dev.chaos.faults import FAULTS, Fault
 from dev.chaos.scene import Scene
 from dev.chaos.stream import Stream
-from dev.chaos.tally import MECHANISMS, Tally
+from dev.chaos.tally import MECHANISMS, Sent, Tally
 from dev.cluster import nodes
 from dev.demo import users
 from dev.demo.show import chapter, table, text
@@ -34,7 +34,8 @@ SOON = 5.0
 BETWEEN = "between"
 """The label of the mails that are sent meanwhile."""
 SLOW = 1.0
-"""Seconds of a delivery from which on it is listed at the end."""
+"""Seconds of a delivery from which on it is listed at the end, among the `SHOWN` slowest of its fault."""
+SHOWN = 3
 PATIENCE = 60.0
 """Seconds that the last notifications have at the end of the run."""
 HEAD = ("FAULT", "MECHANISM", "SENT", "REFUSED", "LOST", "DOUBLED", "REPEATED", "LONGEST LMTP", "MOVED", "WELL AFTER")
@@ -171,17 +172,19 @@ class Chaos:
         return {name: Tally.of(one for one in mails if one.mechanism == name) for name in MECHANISMS.values()}
 
     def _show_bad(self) -> None:
-        """Which mails were lost, doubled, refused or slow."""
+        """Which mails were lost, doubled or refused, and the slowest of each fault."""
         for one in self._stream.mails():
-            what = {
-                "lost": one.lost,
-                f"doubled ({', '.join(one.ids)})": len(set(one.ids)) > 1,
-                f"refused: {one.refusal}": one.refusal is not None,
-                f"taken only after {one.waited or 0:.1f} s": one.taken and (one.waited or 0) > SLOW,
-            }
-            clock = time.strftime("%H:%M:%S", time.gmtime(one.began))
-            for words in (words for words, true in what.items() if true):
-                text(f"{clock} {one.fault}: {one.subject} to {one.user.name} ({one.mechanism}) {words}")
+            for words, true in (
+                ("lost", one.lost),
+                (f"doubled ({', '.join(one.ids)})", len(set(one.ids)) > 1),
+                (f"refused: {one.refusal}", one.refusal is not None),
+            ):
+                if true:
+                    show(one, words)
+        for fault in self._faults:
+            slow = [one for one in self._stream.mails(fault.name) if one.taken and (one.waited or 0) > SLOW]
+            for one in sorted(slow, key=lambda one: -(one.waited or 0))[:SHOWN]:
+                show(one, f"taken only after {one.waited:.1f} s (one of {len(slow)} above {SLOW:.0f} s)")
 
     def wrong(self) -> list[str]:
         """What must not be: mails of Dovecot's users lost or doubled, and faults that the site did not get over."""
@@ -216,6 +219,11 @@ class Chaos:
                 for name in MECHANISMS.values()
             },
         }
+
+
+def show(mail: Sent, words: str) -> None:
+    clock = time.strftime("%H:%M:%S", time.gmtime(mail.began))
+    text(f"{clock} {mail.fault}: {mail.subject} to {mail.user.name} ({mail.mechanism}) {words}")
 
 
 if __name__ == "__main__":
