@@ -145,7 +145,7 @@ async def test_three_pods_with_one_redis_tell_each_mail_once(
     assert sorted(ids(webhook)) == sorted(notification_id(config_uid, mail(uid), "t") for uid in range(1, 61))
     assert {json.loads(request.body)["data"]["uid"] for request in webhook.received} == set(range(1, 61))
     for pod, store in zip(pods, stores, strict=True):
-        assert await pod.close(0) == []
+        await pod.close()
         await store.close()
 
 
@@ -162,7 +162,7 @@ async def test_while_redis_is_away_mails_wait_and_are_told_once_when_it_is_back(
     await asyncio.to_thread(own_redis.start)
     await until(lambda: not pod.pending_for(lambda *_: True))
     assert len(ids(webhook)) == len(set(ids(webhook))) == 5
-    await pod.close(0)
+    await pod.close()
     await store.close()
 
 
@@ -183,5 +183,23 @@ async def test_what_a_pod_hands_over_the_next_one_tells(
     await until(lambda: not receiver.pending_for(lambda *_: True))
     assert set(ids(webhook)[:3]) == set(ids(webhook)[3:])  # the same ids again: the hung ones had never been answered
     for pod, store in zip((giver, receiver), stores, strict=True):
-        await pod.close(0)
+        await pod.close()
+        await store.close()
+
+
+async def test_a_move_away_from_a_slow_target_notifies_once(
+    redis: Redis, config_uid: str, webhook: WebhookReceiver
+) -> None:
+    webhook.behave(delay=1.5)
+    stores = [RedisClaims.from_url(redis.url, config_uid) for _ in range(2)]
+    giver, receiver = (open_dispatcher(store, webhook, config_uid) for store in stores)
+    for uid in range(1, 4):
+        giver.dispatch(mail(uid), ["c"])
+    await until(lambda: len(ids(webhook)) == 3)
+    for each in await giver.settle(lambda *_: True, 0.01):
+        receiver.dispatch(each.mail, each.clients, age=each.age)
+    await until(lambda: not receiver.pending_for(lambda *_: True))
+    assert len(ids(webhook)) == 3
+    for pod, store in zip((giver, receiver), stores, strict=True):
+        await pod.close()
         await store.close()

@@ -312,7 +312,7 @@ async def test_a_webhook_that_hangs_does_not_delay_a_delivery(
         await mail.deliver("second")
         await until(lambda: len(here.taken) == 2)
         assert len(Journal(tmp_path / "0").replay()) == 2, "kept until they have been told"
-        await dispatcher.close(0)
+        await dispatcher.close()
 
 
 async def test_an_owner_that_hangs_does_not_delay_a_delivery(mail: Mail, tmp_path: Path) -> None:

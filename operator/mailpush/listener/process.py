@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Coroutine, Mapping
+from contextlib import suppress
 from typing import Any, Final
 
 import structlog
@@ -21,6 +22,7 @@ LINGER_SECONDS: Final = 4.0
 CLOSE_SECONDS: Final = 3.0
 FLUSH_SECONDS: Final = 6.0
 RELEASE_SECONDS: Final = 4.0
+UNDER_WAY_SECONDS: Final = 15.0
 STALLED_SECONDS: Final = 30.0
 
 LEASE_RIGHT: Final = Gauge(
@@ -110,7 +112,7 @@ class ListenerProcess:
         await asyncio.sleep(LINGER_SECONDS)
         await parts.ingress.close()
         await parts.inbox.flush(FLUSH_SECONDS if successors else CLOSE_SECONDS)
-        for rest in await parts.dispatcher.close(CLOSE_SECONDS):
+        for rest in await parts.dispatcher.stop(CLOSE_SECONDS):
             parts.inbox.give_back(rest)
         stopped = moved or released or await parts.shards.retire(RETIRE_SECONDS)
         await parts.inbox.flush(CLOSE_SECONDS if successors else 0.0)
@@ -139,7 +141,7 @@ class ListenerProcess:
         try:
             async with asyncio.timeout(RETIRE_SECONDS):
                 await parts.supervisor.close()
-                for rest in await parts.dispatcher.close(0.0):
+                for rest in await parts.dispatcher.stop(0.0):
                     parts.inbox.give_back(rest)
         except TimeoutError:
             log.warning("listeners_hang")
@@ -152,5 +154,8 @@ class ListenerProcess:
         await parts.internal.close()
         await parts.admin.close()
         await parts.peers.close()
+        with suppress(TimeoutError):  # the claims of what is still on its way then expire
+            async with asyncio.timeout(UNDER_WAY_SECONDS):
+                await parts.dispatcher.close()
         await parts.claims.close()
         parts.journal.close()

@@ -126,20 +126,27 @@ class Dispatcher:
         return sum(len(target.queue.pending(_of(wanted))) for target in self._targets.values())
 
     async def settle(self, wanted: UserFilter, grace: float) -> list[Undelivered]:
-        """Before users are released (P13): finish what can be finished in `grace` seconds, withdraw the other claims.
+        """Before users are released (P13): finish what can be finished in `grace` seconds, and begin nothing more.
 
-        Returns what is left, each mail once; nothing of it is sent by this dispatcher any more.
+        Returns what is left, each mail once. A request that is on its way then goes on under its claim, since the
+        target may have it already: until it has ended, the next owner finds the mail's claim held.
         """
         queues = [target.queue for target in self._targets.values()]
         return _undelivered(await asyncio.gather(*(queue.settle(_of(wanted), grace) for queue in queues)))
 
-    async def close(self, grace: float) -> list[Undelivered]:
-        """The end: as `settle` for all users. The claims' store is not closed; it is the caller's."""
+    async def stop(self, grace: float) -> list[Undelivered]:
+        """As `settle` for all users, and nothing is taken any more. May be called again."""
         self._closed = True
-        targets = list(self._targets.values())
-        rest = await asyncio.gather(*(target.queue.close(grace) for target in targets))
-        await asyncio.gather(*(target.transport.close() for target in targets))
-        return _undelivered(rest)
+        return _undelivered(await asyncio.gather(*(target.queue.stop(grace) for target in self._targets.values())))
+
+    async def close(self) -> None:
+        """The end, after the requests on their way: they last at most their target's timeout and their record.
+
+        Cancelled, it leaves them to end with the process; their claims expire. The store of claims stays open; it is
+        the caller's.
+        """
+        await self.stop(0.0)
+        await asyncio.gather(*(_close(target) for target in self._targets.values()))
 
     async def replace_targets(self, targets: Sequence[WebhookTarget]) -> list[Undelivered]:
         """Take a new configuration in one step: what waits for a target that stays is sent as the new one says.
@@ -151,9 +158,9 @@ class Dispatcher:
         gone = [target for name, target in old.items() if name not in self._targets]
         kept = [old[name].transport for name in old if name in self._targets]
         used = {id(target.transport) for target in self._targets.values()}
-        rest = await asyncio.gather(*(target.queue.close(0.0) for target in gone))
-        unused = [target.transport for target in gone] + [each for each in kept if id(each) not in used]
-        await asyncio.gather(*(transport.close() for transport in unused))
+        rest = await asyncio.gather(*(target.queue.stop(0.0) for target in gone))
+        unused = [each for each in kept if id(each) not in used]
+        await asyncio.gather(*(_close(target) for target in gone), *(transport.close() for transport in unused))
         return _undelivered(rest)
 
     def health(self) -> dict[str, TargetHealth]:
@@ -202,7 +209,7 @@ class Dispatcher:
         outcome: Outcome = TryLater("cancelled", of_target=False)
         try:
             # Asking the store may have taken long, or this process was paused: then the claim is too short by now.
-            if not self._may_send():
+            if delivery.released or not self._may_send():
                 outcome = TryLater("not_permitted", of_target=False)
             elif claim.left() <= target.config.timeout + RECORD_SECONDS / 2:
                 outcome = TryLater("claim_too_short", of_target=False)
@@ -247,6 +254,11 @@ class Dispatcher:
         self._recent[id] = None
         if len(self._recent) > RECENT:
             self._recent.popitem(last=False)
+
+
+async def _close(target: _Target) -> None:
+    await target.queue.under_way_ended()
+    await target.transport.close()
 
 
 def _of(wanted: UserFilter) -> Callable[[Delivery], bool]:

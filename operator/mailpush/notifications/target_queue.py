@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
 from functools import partial
@@ -49,7 +49,7 @@ class Delivery:
     arrived: float
     failures: int = 0
     due: float = 0.0
-    over: bool = False
+    released: bool = False  # given to another owner: no request is to begin any more
     task: asyncio.Task[TryResult] | None = field(default=None, repr=False)
 
 
@@ -127,25 +127,26 @@ class TargetQueue:
         return TargetHealth(len(self._open), age, self._breaker.circuit, self._trouble)
 
     async def settle(self, wanted: Callable[[Delivery], bool], grace: float) -> list[Delivery]:
-        """Finish the wanted deliveries, for at most `grace` seconds; the rest is taken out and returned, its claims
-        withdrawn. Does not wait for what cannot be tried now, such as behind an open circuit.
+        """Finish the wanted deliveries, for at most `grace` seconds; the rest is taken out and returned.
+
+        A try on its way is not cut off: the target may have it already. It goes on under its claim, `released`, and
+        is returned too; whoever takes it over waits for that claim. Does not wait for what cannot be tried now, such
+        as behind an open circuit.
         """
         deadline = self._clock() + grace
-        while self._hopeful(wanted) and (left := deadline - self._clock()) > 0:
+        first = deque(self.pending(wanted))  # chosen once: choosing costs a hash each, and there may be thousands
+        while self._hopeful(first) and (left := deadline - self._clock()) > 0:
             self._ended.clear()
             await set_within(self._ended, left)
         rest = self.pending(wanted)
         for delivery in rest:
+            delivery.released = True
             del self._open[delivery.id]
-        tasks = [delivery.task for delivery in rest if delivery.task is not None]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
         self._gauge()
-        return [delivery for delivery in rest if not delivery.over]
+        return rest
 
-    async def close(self, grace: float) -> list[Delivery]:
-        """`settle` for all, and the end."""
+    async def stop(self, grace: float) -> list[Delivery]:
+        """`settle` for all, and no new tries."""
         self._closed = True
         rest = await self.settle(lambda _: True, grace)
         if self._loop is not None:
@@ -154,15 +155,27 @@ class TargetQueue:
             self._loop = None
         return rest
 
-    def _hopeful(self, wanted: Callable[[Delivery], bool]) -> bool:
+    async def under_way_ended(self) -> None:
+        """Returns when no try is on its way."""
+        while self._busy:
+            self._ended.clear()
+            await self._ended.wait()
+
+    def _hopeful(self, wanted: deque[Delivery]) -> bool:
         """Whether waiting helps: a wanted one is on its way, or is due and may be tried."""
+        while wanted and not self._is_open(wanted[0]):
+            wanted.popleft()
         now = self._clock()
         blocked = self._breaker.wait(now) != 0
         return any(
             delivery.task is not None or (delivery.due <= now and not blocked)
-            for delivery in self._open.values()
-            if wanted(delivery)
+            for delivery in wanted
+            if self._is_open(delivery)
         )
+
+    def _is_open(self, delivery: Delivery) -> bool:
+        """Not settled, over or expired; its id may be here again as another delivery."""
+        return self._open.get(delivery.id) is delivery
 
     async def _run(self) -> None:
         while True:
@@ -176,7 +189,7 @@ class TargetQueue:
         """Start what may start; the seconds until there is more to do, None for not before something happens."""
         while self._waiting:
             due, _, delivery = self._waiting[0]
-            if self._open.get(delivery.id) is not delivery:
+            if not self._is_open(delivery):
                 heappop(self._waiting)  # settled or expired meanwhile
                 continue
             now = self._clock()
@@ -214,11 +227,10 @@ class TargetQueue:
         delivery.task = None
         self._learn(result, now)
         if isinstance(result, TryLater):
-            if self._open.get(delivery.id) is delivery:
+            if self._is_open(delivery):
                 self._wait_until(now + self._pause(delivery, result), delivery)
         else:
-            delivery.over = True
-            if self._open.get(delivery.id) is delivery:
+            if self._is_open(delivery):
                 del self._open[delivery.id]
             self._count(delivery, result, now)
         self._wake.set()

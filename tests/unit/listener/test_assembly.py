@@ -53,7 +53,7 @@ async def parts(tmp_path: Path) -> AsyncIterator[Parts]:
         task.cancel()
     await asyncio.wait(tasks)
     await parts.supervisor.close()
-    await parts.dispatcher.close(0.0)
+    await parts.dispatcher.close()
     await parts.peers.close()
     parts.journal.close()
 

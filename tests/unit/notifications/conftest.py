@@ -29,4 +29,4 @@ def site(impatient: None) -> Site:
 async def dispatcher(site: Site) -> AsyncIterator[Dispatcher]:
     dispatcher = site.open()
     yield dispatcher
-    await dispatcher.close(0)
+    await dispatcher.close()

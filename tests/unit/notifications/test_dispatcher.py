@@ -44,7 +44,7 @@ async def test_what_another_pod_has_told_is_not_told_again(site: Site) -> None:
     second.dispatch(mail(7), CLIENTS)
     await idle(second)
     assert len(site.recorder.ids) == 1
-    assert await first.close(0) == await second.close(0) == []
+    assert await first.stop(0) == await second.stop(0) == []
 
 
 async def test_a_target_is_told_only_of_the_clients_that_it_wants(site: Site) -> None:
@@ -58,7 +58,7 @@ async def test_a_target_is_told_only_of_the_clients_that_it_wants(site: Site) ->
     await idle(dispatcher)
     assert json.loads(apps.bodies[0])["clients"] == ["app-1", "app-2"]
     assert none.ids == []
-    await dispatcher.close(0)
+    await dispatcher.close()
 
 
 async def test_a_failed_try_is_repeated_with_the_same_id(site: Site, dispatcher: Dispatcher) -> None:
@@ -81,7 +81,7 @@ async def test_a_refused_mail_is_dropped_counted_and_never_tried_again(site: Sit
     assert len(site.recorder.ids) == 1
     assert site.count("mailpush_notification_drops_total", reason="refused") == 1
     assert dispatcher.health()["t"].trouble == "refused"
-    await other.close(0)
+    await other.close()
 
 
 async def test_a_dead_target_opens_its_circuit_and_delays_no_other(site: Site) -> None:
@@ -92,7 +92,7 @@ async def test_a_dead_target_opens_its_circuit_and_delays_no_other(site: Site) -
     await until(lambda: len(site.recorder.ids) == 200)
     await until(lambda: dispatcher.health()["dead"].circuit is not Circuit.CLOSED)
     assert len(dead.ids) < 200
-    left = await dispatcher.close(0)
+    left = await dispatcher.stop(0)
     assert {each.mail.uid for each in left} == set(range(1, 201))
 
 
@@ -105,7 +105,7 @@ async def test_offering_never_waits_and_a_full_queue_drops_with_a_count(site: Si
     site.recorder.gate.set()
     await idle(dispatcher)
     assert len(site.recorder.ids) == 10
-    await dispatcher.close(0)
+    await dispatcher.close()
 
 
 async def test_no_more_tries_than_workers_are_under_way(site: Site) -> None:
@@ -118,7 +118,7 @@ async def test_no_more_tries_than_workers_are_under_way(site: Site) -> None:
     await idle(dispatcher)
     assert site.recorder.most_under_way == 3
     assert len(set(site.recorder.ids)) == 20
-    await dispatcher.close(0)
+    await dispatcher.close()
 
 
 async def test_what_is_too_old_is_dropped(site: Site) -> None:
@@ -128,7 +128,7 @@ async def test_what_is_too_old_is_dropped(site: Site) -> None:
     dispatcher.dispatch(mail(8), CLIENTS, age=100)
     await idle(dispatcher)
     assert site.count("mailpush_notification_drops_total", reason="expired") == 2
-    await dispatcher.close(0)
+    await dispatcher.close()
 
 
 async def test_nothing_is_sent_without_the_right_and_all_of_it_after(site: Site, dispatcher: Dispatcher) -> None:
@@ -161,7 +161,7 @@ async def test_the_right_is_asked_again_after_the_claim_and_the_claim_is_withdra
     await until(lambda: not site.permitted and site.count("mailpush_notification_tries_total", result="not_permitted"))
     assert site.recorder.ids == []
     assert isinstance(await site.claims.claim(notification_id("config-uid", mail(7), "t"), "x", 9), Claim)
-    await dispatcher.close(0)
+    await dispatcher.close()
 
 
 class Stale(MemoryClaims):
@@ -176,7 +176,7 @@ async def test_nothing_is_sent_on_a_claim_that_has_run_out(site: Site) -> None:
     dispatcher.dispatch(mail(7), CLIENTS)
     await until(lambda: site.count("mailpush_notification_tries_total", result="claim_too_short") >= 2)
     assert site.recorder.ids == []
-    await dispatcher.close(0)
+    await dispatcher.close()
 
 
 class Shaky(MemoryClaims):
@@ -200,7 +200,7 @@ async def test_nothing_is_sent_while_the_store_is_away(site: Site) -> None:
     store.away = False
     await idle(dispatcher)
     assert len(site.recorder.ids) == 1
-    await dispatcher.close(0)
+    await dispatcher.close()
 
 
 async def test_anothers_open_claim_is_waited_for(site: Site) -> None:
@@ -215,7 +215,7 @@ async def test_anothers_open_claim_is_waited_for(site: Site) -> None:
     later = 1000.0
     await idle(dispatcher)
     assert len(site.recorder.ids) == 1
-    await dispatcher.close(0)
+    await dispatcher.close()
 
 
 async def test_an_acceptance_that_the_store_does_not_record_is_counted(
@@ -231,7 +231,7 @@ async def test_an_acceptance_that_the_store_does_not_record_is_counted(
     dispatcher.dispatch(mail(7), CLIENTS)
     assert site.count("mailpush_notification_claims_total", event="unrecorded") == 1
     assert len(site.recorder.ids) == 1
-    await dispatcher.close(0)
+    await dispatcher.close()
 
 
 async def test_a_fault_of_ours_does_not_end_the_queue(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -249,7 +249,7 @@ async def test_a_fault_of_ours_does_not_end_the_queue(site: Site, monkeypatch: p
     dispatcher.dispatch(mail(7), CLIENTS)
     await idle(dispatcher)
     assert len(site.recorder.ids) == 1
-    await dispatcher.close(0)
+    await dispatcher.close()
 
 
 async def test_two_pods_with_one_store_tell_each_mail_once(site: Site) -> None:
@@ -259,5 +259,5 @@ async def test_two_pods_with_one_store_tell_each_mail_once(site: Site) -> None:
             pod.dispatch(mail(uid), CLIENTS)
     for pod in pods:
         await idle(pod)
-        assert await pod.close(0) == []
+        assert await pod.stop(0) == []
     assert sorted(site.recorder.ids) == sorted({notification_id("config-uid", mail(u), "t") for u in range(1, 101)})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from mailpush.notifications.claims.store import AlreadyDone, Claim, MemoryClaims
+from mailpush.notifications.claims.store import AlreadyDone, Claim, Held, MemoryClaims
 from mailpush.notifications.dispatcher import Dispatcher
 from mailpush.notifications.notification import notification_id
 from mailpush.notifications.transports.base import Transport, TryLater
@@ -23,19 +23,83 @@ async def test_settling_finishes_what_is_under_way(site: Site, dispatcher: Dispa
     assert site.count("mailpush_notifications_total", outcome="accepted") == 1
 
 
-async def test_settling_withdraws_what_does_not_end_in_time_and_hands_it_back(
-    site: Site, dispatcher: Dispatcher
-) -> None:
+async def test_a_request_on_its_way_goes_on_after_a_release_and_the_next_owner_does_not_repeat_it(site: Site) -> None:
     site.recorder.gate.clear()
+    giver, receiver = site.open(), site.open()
     for uid, user in ((7, 3), (8, 4), (9, 3)):
-        dispatcher.dispatch(mail(uid, user), CLIENTS)
+        giver.dispatch(mail(uid, user), CLIENTS)
     await until(lambda: site.recorder.under_way == 3)
-    left = await dispatcher.settle(lambda _, user_id: user_id == 3, 0.01)
+    left = await giver.settle(lambda _, user_id: user_id == 3, 0.01)
     assert [(each.mail.uid, each.clients) for each in left] == [(7, CLIENTS), (9, CLIENTS)]
-    assert dispatcher.pending_for(everybody) == 1
-    for uid in (7, 9):
-        id = notification_id("config-uid", mail(uid), "t")
-        assert isinstance(await site.claims.claim(id, "pod-1", 9), Claim)
+    assert giver.pending_for(everybody) == 1
+    for each in left:
+        receiver.dispatch(each.mail, each.clients, age=each.age)
+    held = [await site.claims.claim(notification_id("config-uid", each.mail, "t"), "x", 9) for each in left]
+    assert all(isinstance(claim, Held) for claim in held)
+    site.recorder.gate.set()
+    await idle(receiver)
+    await giver.close()
+    await receiver.close()
+    assert len(site.recorder.ids) == len(set(site.recorder.ids)) == 3
+    assert site.count("mailpush_notifications_total", outcome="told") == 2
+
+
+async def test_what_fails_after_a_release_is_the_next_owners(site: Site) -> None:
+    site.recorder.gate.clear()
+    site.recorder.outcomes = [TryLater("connection")]
+    giver, receiver = site.open(), site.open()
+    giver.dispatch(mail(7), CLIENTS)
+    await until(lambda: site.recorder.under_way)
+    (left,) = await giver.settle(everybody, 0)
+    receiver.dispatch(left.mail, left.clients, age=left.age)
+    site.recorder.gate.set()
+    await idle(receiver)
+    assert len(site.recorder.ids) == 2
+    assert giver.pending_for(everybody) == 0
+    for dispatcher in (giver, receiver):
+        await dispatcher.close()
+
+
+async def test_no_request_begins_after_a_release(site: Site) -> None:
+    class Slow(MemoryClaims):
+        gate = asyncio.Event()
+        asked = 0
+
+        async def claim(self, id: str, holder: str, ttl: float) -> Claim | AlreadyDone | Held:
+            self.asked += 1
+            await self.gate.wait()
+            return await super().claim(id, holder, ttl)
+
+    site.claims = store = Slow()
+    dispatcher = site.open()
+    dispatcher.dispatch(mail(7), CLIENTS)
+    await until(lambda: store.asked)
+    assert [each.mail.uid for each in await dispatcher.settle(everybody, 0)] == [7]
+    store.gate.set()
+    await dispatcher.close()
+    assert site.recorder.ids == []
+    assert isinstance(await store.claim(notification_id("config-uid", mail(7), "t"), "x", 9), Claim)
+
+
+async def test_settling_asks_whose_a_mail_is_once_and_not_for_each_that_ends(site: Site) -> None:
+    site.recorder.gate.clear()
+    dispatcher = site.open()
+    for uid in range(1, 301):
+        dispatcher.dispatch(mail(uid), CLIENTS)
+    await until(lambda: site.recorder.under_way)
+    asked = 0
+
+    def wanted(context_id: int, user_id: int) -> bool:
+        nonlocal asked
+        asked += 1
+        return True
+
+    settling = asyncio.create_task(dispatcher.settle(wanted, 30))
+    await asyncio.sleep(0)
+    site.recorder.gate.set()
+    assert await settling == []
+    assert asked == 300
+    await dispatcher.close()
 
 
 async def test_settling_does_not_wait_for_a_target_that_is_down(site: Site, dispatcher: Dispatcher) -> None:
@@ -61,23 +125,25 @@ class Gated(MemoryClaims):
         return await super().done(claim)
 
 
-async def test_a_release_between_acceptance_and_record_waits_for_the_record(site: Site) -> None:
+async def test_the_end_waits_for_the_record_of_what_was_accepted(site: Site) -> None:
     site.claims = store = Gated()
     dispatcher = site.open()
     dispatcher.dispatch(mail(7), CLIENTS)
     await store.recording.wait()
-    settling = asyncio.create_task(dispatcher.settle(everybody, 0))
+    assert [each.mail.uid for each in await dispatcher.settle(everybody, 0)] == [7]
+    closing = asyncio.create_task(dispatcher.close())
     await asyncio.sleep(0.01)
+    assert not closing.done()
     store.gate.set()
-    assert await settling == []
+    await closing
     assert await store.claim(notification_id("config-uid", mail(7), "t"), "x", 9) == AlreadyDone()
-    await dispatcher.close(0)
 
 
 async def test_a_closed_dispatcher_takes_nothing_and_closes_its_transports(site: Site) -> None:
     dispatcher = site.open()
     dispatcher.dispatch(mail(7), CLIENTS)
-    assert await dispatcher.close(30) == []
+    assert await dispatcher.stop(30) == []
+    await dispatcher.close()
     assert dispatcher.dispatch(mail(8), CLIENTS) == (0, 1)
     assert site.recorder.closed
 
@@ -94,4 +160,4 @@ async def test_new_targets_take_over_what_waits_for_the_old(site: Site) -> None:
     await idle(dispatcher)
     assert len(new.ids) == 1
     assert old.closed
-    await dispatcher.close(0)
+    await dispatcher.close()
