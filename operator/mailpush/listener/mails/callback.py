@@ -95,16 +95,21 @@ class Ingress:
         except TimeoutError:
             response = _answer("too_slow", 408, "the body did not come")
         except MalformedBodyError:
-            response = _answer("malformed", 400, "the body broke off")
+            response = self._malformed("the body broke off")
         return _closing(response)  # what is left of the body is not read
 
     def _read(self, body: bytes) -> web.Response:
         if not body.strip():
-            return _answer("malformed", 400, "missing request body")
+            return self._malformed("missing request body")
         try:
             return self._take(parse_callback(body))
         except CallbackError as error:
-            return _answer("malformed", 400, str(error))
+            return self._malformed(str(error))
+
+    def _malformed(self, error: str) -> web.Response:
+        """Logged, since Dovecot does not repeat it: whatever mail it was, nobody is notified of it."""
+        log.warning("callback_malformed", error=error, draining=self._draining)
+        return _answer("malformed", 400, error)
 
     def _take(self, event: NewMail | IgnoredEvent | UnknownUserForm) -> web.Response:
         match event:

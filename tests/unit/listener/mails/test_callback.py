@@ -7,6 +7,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+from structlog.testing import capture_logs
 
 from mailpush.listener.mails import callback
 from mailpush.listener.mails.callback import Ingress, authorized
@@ -118,9 +119,11 @@ async def test_other_events_and_users_are_answered_with_success_and_nothing_happ
     ],
 )
 async def test_a_body_that_is_no_callback_is_a_bad_request(site: Site, body: bytes, words: str) -> None:
-    status, answer, _ = await site.put(body)
+    with capture_logs() as logs:
+        status, answer, _ = await site.put(body)
     assert status == 400
     assert words in answer["error"]
+    assert [each["error"] for each in logs if each["event"] == "callback_malformed"] == [answer["error"]]
     assert site.taken == []
 
 
