@@ -190,3 +190,31 @@ async def test_the_ox_drivers_callback_is_understood(dovecot: Dovecot, callbacks
         unread=1,
         teaser="Erste Zeile.",
     )
+
+
+@pytest.mark.parametrize("size", [70_000, 400_000])
+@pytest.mark.parametrize("long", ["From", "Subject"])
+async def test_a_long_field_of_a_real_mail_is_cut_and_keeps_its_identity(
+    dovecot: Dovecot, callbacks: WebhookReceiver, user: str, long: str, size: int
+) -> None:
+    context = 1_000_000 + size + len(long)
+
+    def mine(callback: Received) -> bool:
+        return f"2147483647@{context}".encode() in callback.body
+
+    name, subject = ("x" * size if long == each else "short" for each in ("From", "Subject"))
+    async with connect(server(dovecot), TIMEOUT) as client:
+        await client.login(login(dovecot, user, master=True))
+        await client.set_metadata(ENTRY, f"user=2147483647@{context}".encode())
+        content = f"From: {name} <j@example.org>\r\nSubject: {subject}\r\n\r\nErste Zeile.\r\n".encode()
+        await asyncio.to_thread(dovecot.deliver_raw, user, content=content)
+    received = await asyncio.to_thread(callbacks.wait, lambda all_of_them: any(map(mine, all_of_them)))
+    request = next(filter(mine, received))
+    assert len(request.body) > size, "Dovecot sends it whole"
+    mail = parse_callback(request.body)
+    assert isinstance(mail, NewMail)
+    assert (mail.context_id, mail.user_id, mail.folder, mail.uid) == (context, 2147483647, "INBOX", 1)
+    assert mail.displayname == name[:256]
+    if long == "Subject" or size == 70_000:
+        assert mail.email == "j@example.org"
+        assert mail.subject == subject[:998]

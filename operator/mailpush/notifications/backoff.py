@@ -1,4 +1,4 @@
-"""When to try again: for one message, and for a whole target. Pure: time and chance are given."""
+"""When to retry one notification and a whole target. Pure: the caller gives time and chance."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Circuit(Enum):
 
 
 class Breaker:
-    """A target's circuit breaker: after five failures in a row nothing is tried for a while, then one alone."""
+    """A target's circuit breaker: after five failures in a row it pauses all tries, then allows a single one."""
 
     def __init__(self, random: Random) -> None:
         self._random = random
@@ -35,7 +35,7 @@ class Breaker:
         return max(0.0, self._not_before - now)
 
     def starting(self) -> None:
-        """A try starts. Only where `wait` has said 0."""
+        """A try starts. Call it only after `wait` has returned 0."""
         if self.circuit is Circuit.OPEN:
             self.circuit = Circuit.PROBING
 
@@ -55,10 +55,10 @@ class Breaker:
             self._not_before = max(self._not_before, now + RETRY.after(self._openings + 1, self._random.random))
 
     def inconclusive(self) -> None:
-        """The try ended before the target was asked."""
+        """The try ended before it reached the target."""
         if self.circuit is Circuit.PROBING:
             self.circuit = Circuit.OPEN
 
     def hold(self, until: float) -> None:
-        """The target asked to be left alone (Retry-After)."""
+        """The target wants no try before `until` (Retry-After)."""
         self._not_before = max(self._not_before, until)

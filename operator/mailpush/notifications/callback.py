@@ -1,4 +1,4 @@
-"""What Dovecot's OX driver sends for a delivered mail, read as OX's own endpoint reads it."""
+"""Reads the callback of Dovecot's OX driver for a delivered mail, as OX's own endpoint does."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class CallbackError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class IgnoredEvent:
-    """Another event than a new mail: answered with success, nothing to do."""
+    """An event that is no new mail. The answer is success, and nothing else happens."""
 
     event: str
 

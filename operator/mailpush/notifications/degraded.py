@@ -1,4 +1,4 @@
-"""Which targets of notifications this pod does not get through to: its Lease reports them to the operator."""
+"""The targets that this pod cannot notify. The pod's Lease reports them to the operator."""
 
 from collections.abc import Iterable, Mapping
 from typing import Final
@@ -7,7 +7,7 @@ from mailpush.notifications.backoff import Circuit
 from mailpush.notifications.target_queue import TargetHealth
 
 LATE_SECONDS: Final = 30.0
-"""How old a notification may get before its target counts as degraded, whatever a single try has said."""
+"""Age of the oldest open notification from which on a target with a failed try counts as degraded."""
 UNUSABLE: Final = "unusable"
 
 

@@ -33,9 +33,10 @@ UserFilter: TypeAlias = Callable[[int, int], bool]
 
 @dataclass(frozen=True, slots=True)
 class Undelivered:
-    """What is left of a mail that not every target has taken: to be handed to the user's new owner.
+    """A mail that some target has not taken yet. The user's new owner sends it.
 
-    `clients` are all that it was dispatched with; targets that have it are known by its id. `age`: seconds.
+    `clients`: all clients of the dispatch; a target that has the mail already is recognised by the notification's id.
+    `age`: seconds.
     """
 
     mail: NewMail
@@ -44,7 +45,7 @@ class Undelivered:
 
 
 class Dispatched(NamedTuple):
-    """For how many targets a mail was queued, and how many could not take it now."""
+    """How many targets have queued a mail, and how many had no room."""
 
     taken: int
     refused: int
@@ -58,10 +59,10 @@ class _Target:
 
 
 class Dispatcher:
-    """Tells each new mail to each target that wants one of the user's clients.
+    """Notifies each target that wants one of the user's clients of each new mail.
 
-    `holder`: who we are, for people who look into Redis. `may_send`: whether this pod has its right now (P5); it is
-    asked before the claim and again before the send. Where it says no, deliveries wait, and go out when it says yes.
+    `holder`: this pod's name, for people who look into Redis. `may_send`: whether this pod has the right to send now
+    (P5). The dispatcher checks it before the claim and again before the send. Deliveries wait while it is False.
     """
 
     def __init__(
@@ -90,8 +91,8 @@ class Dispatcher:
     def dispatch(self, mail: NewMail, clients: Sequence[str], *, age: float = 0.0) -> Dispatched:
         """Queues the mail for each target that matches one of `clients`. Never waits.
 
-        Where a queue has no room, or this dispatcher is closed, the mail can be dispatched again later, here or
-        elsewhere: no target is notified twice for that.
+        If a queue has no room or this dispatcher is closed, dispatch the mail again later, here or elsewhere. No target
+        is notified twice for that.
 
         `age`: seconds since it arrived, for one that another pod has handed over.
         """
@@ -114,7 +115,7 @@ class Dispatcher:
         return Dispatched(taken, refused)
 
     def open_users(self) -> Set[tuple[int, int]]:
-        """Context and user of those who have open deliveries, over all targets."""
+        """Context and user ids with open deliveries, over all targets."""
         return {
             (delivery.mail.context_id, delivery.mail.user_id)
             for target in self._targets.values()
@@ -122,7 +123,7 @@ class Dispatcher:
         }
 
     def pending_for(self, wanted: UserFilter) -> int:
-        """How many deliveries to such users are open, over all targets."""
+        """The number of open deliveries for the wanted users, over all targets."""
         return sum(len(target.queue.pending(_of(wanted))) for target in self._targets.values())
 
     async def settle(self, wanted: UserFilter, grace: float) -> list[Undelivered]:
@@ -149,9 +150,9 @@ class Dispatcher:
         await asyncio.gather(*(_close(target) for target in self._targets.values()))
 
     async def replace_targets(self, targets: Sequence[WebhookTarget]) -> list[Undelivered]:
-        """Take a new configuration in one step: what waits for a target that stays is sent as the new one says.
+        """Applies new targets in one step. Waiting deliveries to a target that stays follow its new settings.
 
-        Returns what waited for targets that are gone; nobody is going to want it.
+        Returns the mails that waited for removed targets.
         """
         old = self._targets
         self._targets = {config.name: self._changed(old.get(config.name), config) for config in targets}
@@ -164,7 +165,7 @@ class Dispatcher:
         return _undelivered(rest)
 
     def health(self) -> dict[str, TargetHealth]:
-        """By target."""
+        """The health of each target by its name."""
         return {name: target.queue.health() for name, target in self._targets.items()}
 
     def _open_target(self, config: WebhookTarget) -> _Target:
@@ -201,7 +202,7 @@ class Dispatcher:
             self._remember(delivery.id)
             return AlreadyTold()
         if isinstance(claim, Held):
-            # Looked at again before it expires: it may be withdrawn, and most often it is done in a moment.
+            # Retried before the claim expires: it may be withdrawn, and most often it is done in a moment.
             return TryLater("held", after=min(claim.expires_in, HELD_SECONDS), of_target=False)
         return await self._send(target, delivery, claim)
 
@@ -231,7 +232,7 @@ class Dispatcher:
             pass  # it expires by itself
 
     async def _recorded(self, name: str, claim: Claim) -> None:
-        """A release that cancels the try comes too late here: the target has answered, so the record is made."""
+        """Records the target's answer, even if a release cancels the try."""
         record = asyncio.create_task(self._record(name, claim))
         try:
             await asyncio.shield(record)
@@ -239,7 +240,7 @@ class Dispatcher:
             await asyncio.wait({record}, timeout=RECORD_SECONDS / 2)
 
     async def _record(self, name: str, claim: Claim) -> None:
-        """Also for a refusal: the target has given its answer, and nobody is to ask it again."""
+        """Records an acceptance or a refusal. Both are final, so no pod sends the notification again."""
         self._remember(claim.id)
         for _ in range(RECORD_TRIES):
             try:

@@ -1,4 +1,4 @@
-"""What is counted about notifications. No label names a user, a mail or an address."""
+"""Metrics of notifications. No label names a user, a mail or an address."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ _SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 
 class NotificationMetrics:
     """One set per process (`registry` is for tests).
 
-    `notifications` by outcome: `accepted`; `told` (another pod or an earlier try had sent it); `repeated` (the same
+    `notifications` by outcome: `accepted`; `told` (another pod or an earlier try has sent it); `repeated` (the same
     mail came again while the first was open, or after). `drops` by reason: `queue_full`, `expired`, `refused`, `gone`.
-    `tries` by result, `accepted` and the reasons of every try that did not get so far.
+    `tries` by result: `accepted`, or the reason why a try failed.
     `claims` by event: `late` (accepted after the claim had run out), `unrecorded` (accepted, but the store took no
     record: another pod may send it again).
     """

@@ -1,4 +1,4 @@
-"""The bounded queue of one target: what waits, what is on its way, and when it is tried again."""
+"""The bounded queue of one target: waiting deliveries, running tries, and the time of the next try."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _PAUSE: Final = 0.5  # seconds before a try that failed for a reason of ours, su
 
 @dataclass(frozen=True, slots=True)
 class AlreadyTold:
-    """The claim says that the target has it."""
+    """The claim's record says that the target has the notification."""
 
 
 TryResult: TypeAlias = Accepted | AlreadyTold | TryLater | Refused
@@ -55,7 +55,7 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class TargetHealth:
-    """For the condition TransportDegraded: how a target does. `trouble` is the reason of the last try that failed."""
+    """The state of a target, for the condition TransportDegraded. `trouble`: the reason of the last failed try."""
 
     open: int
     oldest_seconds: float
@@ -99,7 +99,10 @@ class TargetQueue:
         return len(self._open)
 
     def offer(self, delivery: Delivery) -> bool:
-        """Take it, or say no where the queue is full. What is here already is not taken twice. Needs a running loop."""
+        """Queues the delivery; False if the queue is full or closed. One that is open already is not queued twice.
+
+        Needs a running event loop.
+        """
         if delivery.id in self._open:
             self._metrics.notifications.labels(self._name, "repeated").inc()
             return True
@@ -115,7 +118,7 @@ class TargetQueue:
 
     @property
     def open(self) -> Collection[Delivery]:
-        """What is queued or on its way."""
+        """Deliveries that wait or are being tried."""
         return self._open.values()
 
     def pending(self, wanted: Callable[[Delivery], bool]) -> list[Delivery]:
@@ -186,7 +189,7 @@ class TargetQueue:
             await set_within(self._wake, wait)
 
     def _start_due(self) -> float | None:
-        """Start what may start; the seconds until there is more to do, None for not before something happens."""
+        """Starts each delivery that is due. Returns the seconds until the next one, None if nothing waits."""
         while self._waiting:
             due, _, delivery = self._waiting[0]
             if not self._is_open(delivery):
@@ -246,7 +249,7 @@ class TargetQueue:
             self._metrics.drops.labels(self._name, result.reason).inc()
 
     def _learn(self, result: TryResult, now: float) -> None:
-        """What the try says about the target."""
+        """Updates breaker and trouble from the result of a try."""
         if isinstance(result, AlreadyTold):
             self._breaker.inconclusive()
             return

@@ -1,1 +1,1 @@
-"""Who may send a notification: claims, in Redis or in process memory."""
+"""Claims: the right to send a notification, kept in Redis or in process memory."""

@@ -1,4 +1,4 @@
-"""The store of claims that the settings name, exchanged when they change."""
+"""The store of claims that the settings name. It is replaced when they change."""
 
 import structlog
 
@@ -18,7 +18,7 @@ class CurrentClaims:
         self._store = _claims_of(settings, config_uid)
 
     async def use(self, settings: Settings) -> None:
-        """Claims of before stay good: they stand in the same Redis (whose address takes a restart to change)."""
+        """Replaces the store. Earlier claims stay valid: only a restart changes the address of Redis."""
         if settings.redis != self._settings:
             old, self._store = self._store, _claims_of(settings, self._config_uid)
             self._settings = settings.redis

@@ -13,11 +13,11 @@ DONE_SECONDS: Final = 24 * 3600.0  # longer than any target's time to live, so t
 
 
 class ClaimsUnavailable(Exception):  # noqa: N818 - a state of the store, not of the caller
-    """The store cannot be asked now, or holds nothing but open claims up to its bound. Nothing may be sent."""
+    """The store does not answer, or is full of open claims. Nothing may be sent."""
 
 
 def boottime() -> float:
-    """Seconds that go on while the machine or the process sleeps (P5)."""
+    """Seconds of a clock that goes on while the machine or the process sleeps (P5)."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
@@ -25,7 +25,7 @@ def boottime() -> float:
 class Claim:
     """The right to send `id` until `expires_at` (CLOCK_BOOTTIME, counted from before the store was asked).
 
-    `token` is of this one claim, not only of its holder: a holder's own late answer cannot end its next claim.
+    `token` belongs to this claim, not to its holder: a late answer to one claim cannot end the holder's next one.
     """
 
     id: str
@@ -33,13 +33,13 @@ class Claim:
     expires_at: float
 
     def left(self) -> float:
-        """Seconds for which the claim still holds; nothing is sent on one that has none left."""
+        """Seconds until the claim expires. Nothing may be sent after that."""
         return self.expires_at - boottime()
 
 
 @dataclass(frozen=True, slots=True)
 class AlreadyDone:
-    """It was sent before."""
+    """The notification was sent before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,16 +53,16 @@ ClaimResult: TypeAlias = Claim | AlreadyDone | Held
 
 
 class Claims(Protocol):
-    """A store of claims. Each method raises ClaimsUnavailable where the store does not answer."""
+    """A store of claims. Each method raises ClaimsUnavailable if the store does not answer."""
 
     async def claim(self, id: str, holder: str, ttl: float) -> ClaimResult:
-        """Claim `id` for `ttl` seconds. `holder` says in the store whose it is; it is no proof of anything."""
+        """Claims `id` for `ttl` seconds. `holder` is for people who look into the store, and proves nothing."""
 
     async def done(self, claim: Claim) -> bool:
-        """The target has accepted. Kept for 24 hours, also where the claim had expired; False says that it had."""
+        """Records the target's answer for 24 hours. False if the claim had expired; the record is made all the same."""
 
     async def withdraw(self, claim: Claim) -> None:
-        """Nothing was accepted: the next one may claim at once. Does nothing to another's claim."""
+        """Ends the claim without a record, so that another may claim at once. Leaves any other claim alone."""
 
     async def close(self) -> None: ...
 

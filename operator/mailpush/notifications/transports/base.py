@@ -1,4 +1,4 @@
-"""What every transport has in common: one try, and how it ended."""
+"""The interface of every transport: one try and its outcome."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import Protocol, TypeAlias
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """The target has taken it."""
+    """The target has accepted the notification."""
 
 
 @dataclass(frozen=True, slots=True)
 class TryLater:
-    """Not now. `reason` is a word of a small fixed set, fit for a metric's label.
+    """The try failed and may be repeated. `reason`: a word of a small fixed set, for a metric's label.
 
-    `after`: seconds to wait at least, where that is known. `of_target`: the target failed, so its circuit breaker
-    counts it; else it was for a reason of ours, such as a claim that another has.
+    `after`: the least seconds to wait, if known. `of_target`: the target failed, so its circuit breaker counts it.
+    Otherwise the reason is ours, such as a claim that another pod holds.
     """
 
     reason: str
@@ -26,7 +26,7 @@ class TryLater:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """Never: the target does not want this message, and would not want it again."""
+    """The target has refused the notification for good."""
 
     reason: str
 
@@ -35,9 +35,9 @@ Outcome: TypeAlias = Accepted | TryLater | Refused
 
 
 class Transport(Protocol):
-    """One target's way out. Retries, claims, bounds and the circuit breaker are not its business."""
+    """Sends to one target. The queue and the dispatcher do retries, claims, bounds and the circuit breaker."""
 
     async def send(self, id: str, body: bytes) -> Outcome:
-        """One try, done within the target's timeout. Raises nothing but CancelledError."""
+        """Makes one try within the target's timeout. Raises only CancelledError."""
 
     async def close(self) -> None: ...

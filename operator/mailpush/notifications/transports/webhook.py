@@ -71,7 +71,7 @@ def sign(secret: bytes, id: str, timestamp: int, body: bytes) -> str:
 
 
 class WebhookTransport:
-    """Posts to one target: no redirects, no proxy from the environment, and no more read than needed."""
+    """Posts to one target. It follows no redirect, uses no proxy from the environment and reads little."""
 
     def __init__(self, target: WebhookTarget, now: Callable[[], float] = time.time) -> None:
         self._target = target
@@ -123,7 +123,7 @@ class WebhookTransport:
         return failure if answer is None else judge(answer.status_code, answer.headers.get("retry-after"), self._now())
 
     async def close(self) -> None:
-        """Ends after the tries that are under way, at most the target's timeout: one cut off might notify twice."""
+        """Waits for running tries, at most the target's timeout: a try that is cut off might notify twice."""
         while self._under_way:
             self._idle.clear()
             await self._idle.wait()
@@ -131,10 +131,10 @@ class WebhookTransport:
 
 
 def judge(status: int, retry_after: str | None, now: float) -> Outcome:
-    """What a status means: 2xx has taken it, 4xx never will, and all the rest may be better later.
+    """The outcome of a status: 2xx is accepted, most of 4xx is refused, and the rest is retried.
 
-    A redirect is not followed, since it would take the message where nobody configured it to go; it is tried again
-    for as long as the message lives, since a redirect is put right by whoever runs the target.
+    A redirect is not followed: it would take the message where nobody has configured it to go. It is retried until
+    the message expires, since the target's administrator can mend it.
     """
     if 200 <= status < 300:
         return Accepted()
