@@ -22,7 +22,7 @@ _CUT: Final = frozenset({"from", "subject", "snippet"})
 _OPENING = re.compile(r"\s*\{")
 _KEY = re.compile(r'\s*("(?:[^"\\]|\\.){0,64}")\s*:\s*')
 _COMMA = re.compile(r"\s*,")
-_BROKEN_ESCAPE = re.compile(r"(?<!\\)((?:\\\\)*)\\(?:u[0-9a-fA-F]{0,3})?\Z")
+_MAYBE_BROKEN = re.compile(r"\\(?:u[0-9a-fA-F]{0,3})?\Z")
 _DECODER: Final = json.JSONDecoder()
 _USER = re.compile(r"([0-9]{1,10})@([0-9]{1,10})\Z")
 
@@ -116,7 +116,7 @@ def _cut_object(text: str) -> dict[str, Any]:
                 value, end = _DECODER.raw_decode(text, key.end())
             except ValueError:
                 if name in _CUT and text.startswith('"', key.end()):
-                    fields[name] = json.loads(_BROKEN_ESCAPE.sub(r"\1", text[key.end() :]) + '"')
+                    fields[name] = json.loads(_whole_escapes(text[key.end() :]) + '"')
                 break
             following = _COMMA.match(text, end)
             if following is None and not isinstance(value, str):  # a number may be cut as well
@@ -128,6 +128,16 @@ def _cut_object(text: str) -> dict[str, Any]:
     except (ValueError, RecursionError):
         raise CallbackError("the callback is not JSON") from None
     return fields
+
+
+def _whole_escapes(text: str) -> str:
+    """`text` without the escape that it breaks off in. Only its end is searched."""
+    broken = _MAYBE_BROKEN.search(text[-5:])
+    if broken is None:
+        return text
+    before = text[: len(text) - len(broken[0])]
+    backslashes = len(before) - len(before.rstrip("\\"))
+    return text if backslashes % 2 else before
 
 
 def _is_number(value: object) -> TypeGuard[int]:

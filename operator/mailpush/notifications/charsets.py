@@ -14,7 +14,8 @@ import webencodings
 
 _ESCAPE = re.compile(rb"\x1b(\([BJI]|\$[@B]|\$\(D)")
 _EUC_PAIR = re.compile(rb"[\xa1-\xfe]{2}")
-_EUC_JP = re.compile(rb"(\x8f[\xa1-\xfe]{2})|((?:[\xa1-\xfe]{2})+)|(?:\x8e[\xa1-\xdf])+")
+_EUC_0212 = re.compile(rb"(\x8f[\xa1-\xfe]{2})")
+_EUC_OTHER = re.compile(rb"[\xa1-\xfe]{2}|\x8e[\xa1-\xdf]|[\x80-\xff]")
 
 _BEYOND_THE_WEB: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -93,35 +94,36 @@ def _iso_2022_jp(raw: bytes) -> str:
 
 
 def _euc_jp(raw: bytes) -> str:
-    """By cp932 as well, for the same rows."""
-    text, end = [], 0
-    for match in _EUC_JP.finditer(raw):
-        text.append(raw[end : match.start()].decode("ascii", "replace"))
-        end = match.end()
-        if match[1]:
-            text.append(match[1].decode("euc_jp", "replace"))
-        elif match[2]:
-            text.append(_jis_0208(bytes(byte & 0x7F for byte in match[2])))
-        else:
-            text.append(match[0].replace(b"\x8e", b"").decode("cp932", "replace"))
-    text.append(raw[end:].decode("ascii", "replace"))
+    """By cp932 as well, for the same rows. Signs of JIS X 0212, which cp932 lacks, stand between what it decodes."""
+    parts = _EUC_0212.split(raw)
+    text = [_EUC_OTHER.sub(_shifted_euc, part).decode("cp932", "replace") for part in parts[::2]]
+    text[1:] = [sign.decode("euc_jp", "replace") + rest for sign, rest in zip(parts[1::2], text[1:], strict=True)]
     return "".join(text)
 
 
+def _shifted_euc(match: re.Match[bytes]) -> bytes:
+    found = match[0]
+    if len(found) == 1:
+        return b"?"  # half a pair, which cp932 would take for a sign of its own
+    return found[1:] if found[0] == 0x8E else _SHIFTED.get(bytes((found[0] & 0x7F, found[1] & 0x7F)), b"?")
+
+
 def _jis_0208(pairs: bytes) -> str:
-    """Seven-bit pairs of JIS X 0208: a row and a cell from 0x21 to 0x7e, which Shift_JIS packs otherwise."""
-    shifted = bytearray()
-    for row, cell in zip(pairs[::2], pairs[1::2], strict=False):
-        if not (0x21 <= row <= 0x7E and 0x21 <= cell <= 0x7E):
-            shifted += b"?"
-            continue
-        half = (row - 0x21) // 2
-        shifted.append(half + (0x81 if half < 0x1F else 0xC1))
-        if row % 2:
-            shifted.append(cell + (0x1F if cell < 0x60 else 0x20))
-        else:
-            shifted.append(cell + 0x7E)
+    """Seven-bit pairs of JIS X 0208: a row and a cell from 0x21 to 0x7e."""
+    shifted = b"".join(_SHIFTED.get(pairs[at : at + 2], b"?") for at in range(0, len(pairs) - 1, 2))
     return shifted.decode("cp932", "replace")
+
+
+def _shift(row: int, cell: int) -> bytes:
+    """A pair of JIS X 0208 as Shift_JIS packs it."""
+    half = (row - 0x21) // 2
+    lead = half + (0x81 if half < 0x1F else 0xC1)
+    return bytes((lead, cell + (0x1F if cell < 0x60 else 0x20) if row % 2 else cell + 0x7E))
+
+
+_SHIFTED: Final[Mapping[bytes, bytes]] = MappingProxyType(
+    {bytes((row, cell)): _shift(row, cell) for row in range(0x21, 0x7F) for cell in range(0x21, 0x7F)}
+)
 
 
 def _jis_0212(pairs: bytes) -> str:

@@ -232,7 +232,7 @@ class Dispatcher:
             pass  # it expires by itself
 
     async def _recorded(self, name: str, claim: Claim) -> None:
-        """Records the target's answer, even if a release cancels the try."""
+        """Records the target's answer, even if the try is cancelled meanwhile."""
         record = asyncio.create_task(self._record(name, claim))
         try:
             await asyncio.shield(record)
