@@ -20,7 +20,7 @@ export no_proxy := $(NO_PROXY)
 	changelog format locks clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+( [a-z-]+)*:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: ## the Python environment in .venv, from the hashed lock
 	@dev/setup.sh

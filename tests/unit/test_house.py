@@ -81,5 +81,5 @@ def test_each_fragment_of_the_changelog_has_a_kind_and_is_one_sentence_or_a_few(
 def test_the_help_of_make_names_every_target() -> None:
     text = (ROOT / "Makefile").read_text()
     targets = set(re.findall(r"^([a-z-]+)(?: [a-z]+)*:(?!=)", text, re.MULTILINE))
-    told = set(re.findall(r"^([a-z-]+)(?: [a-z]+)*:.* ## ", text, re.MULTILINE))
-    assert targets == told
+    listed = subprocess.run(["make", "-s", "help"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    assert targets == set(re.findall(r"^make ([a-z-]+)", listed, re.MULTILINE))

@@ -33,16 +33,10 @@ async def read_body(request: web.Request, limit: int) -> bytes:
     """The whole body.
 
     Raises:
-        web.HTTPRequestEntityTooLarge: more than `limit` bytes; the application's `client_max_size` has to be the same.
+        web.HTTPRequestEntityTooLarge: more than `limit` bytes.
         TimeoutError: it did not come within BODY_SECONDS. MalformedBodyError.
     """
-    if (request.content_length or 0) > limit:
-        raise web.HTTPRequestEntityTooLarge(limit, request.content_length or 0)
-    try:
-        async with asyncio.timeout(BODY_SECONDS):
-            return await request.read()
-    except (web.RequestPayloadError, ConnectionError):
-        raise MalformedBodyError from None
+    return await read_beginning(request, limit, limit)
 
 
 async def read_beginning(request: web.Request, limit: int, most: int) -> bytes:
