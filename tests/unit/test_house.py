@@ -39,12 +39,29 @@ def test_locks_are_hashed_and_name_no_index() -> None:
         assert "://" not in text, f"{lock.name} names an address"
 
 
-HOME = re.compile(r"(?<![\w.}-])/(?:home|Users)/[\w.-]+|(?<![\w.}-])/root/[\w.-]|[A-Z]:\\\\Users\\\\\w")
+HOME = re.compile(
+    r"""(?: (?<![\w.}-]) | (?<=\s-[A-Za-z]) | (?<=^-[A-Za-z]) )   # not within a path, but after an option
+    (?: /(?:home|Users)/[\w.-]+ | /root/[\w.-] )
+    | [A-Za-z]:(?:\\{1,2}|/)Users(?:\\{1,2}|/)\w""",
+    re.VERBOSE,
+)
 """A home folder, somebody's or root's."""
 
 
 @pytest.mark.parametrize(
-    "text", ["/home/anton/mail", "see /Users/berta.", "'/root/.cache'", "path=/root/x", "C:\\\\Users\\\\anton"]
+    "text",
+    [
+        "/home/anton/mail",
+        "see /Users/berta.",
+        "'/root/.cache'",
+        "path=/root/x",
+        r"C:\\Users\\anton",
+        r"C:\Users\anton",
+        "c:/Users/anton",
+        "cc -I/home/anton/include",
+        "-v/root/x",
+        "PATH=/bin:/home/anton/bin",
+    ],
 )
 def test_a_path_of_somebody_s_machine_is_found(text: str) -> None:
     assert HOME.search(text)
