@@ -80,6 +80,8 @@ def test_a_target_that_refuses_redirects_or_asks_for_patience_delays_no_delivery
     subjects = []
     for status, headers in (
         (500, {}),
+        (401, {}),
+        (404, {}),
         (302, {"location": f"{site.receiver.url}/elsewhere"}),
         (429, {"retry-after": "1"}),
     ):

@@ -32,7 +32,9 @@ BURST: Final = 50.0
 WAITING: Final = 200
 SAME_SECONDS: Final = 600.0
 REMEMBERED: Final = 4096
-TOLD: Final = ("ConfigurationValid", "Ready")
+TROUBLES: Final = frozenset({"TransportDegraded"})
+"""Conditions that are bad news where they are True."""
+TOLD: Final = frozenset({"ConfigurationValid", "Ready", *TROUBLES})
 """Conditions of a MailPushConfig whose changes become Events; the others only show progress."""
 
 log = structlog.get_logger(__name__)
@@ -173,17 +175,19 @@ def condition_changes(
     known = {condition["type"]: condition for condition in before}
     events = []
     for condition in after:
-        old = known.get(condition["type"])
-        if condition["type"] not in TOLD or condition["status"] == "Unknown":
+        old, type_ = known.get(condition["type"]), condition["type"]
+        if type_ not in TOLD or condition["status"] == "Unknown":
             continue
         if old is not None and (old["status"], old["reason"]) == (condition["status"], condition["reason"]):
             continue
-        good = condition["status"] == "True"
-        if old is None and not good and condition["type"] == "Ready":
+        good = (condition["status"] == "True") != (type_ in TROUBLES)
+        if old is None and type_ == "Ready" and not good:
             continue  # it has only just begun
-        type_ = NORMAL if good or condition["reason"] in PROGRESS else WARNING
-        reason = condition["reason"] if not good else GOOD[condition["type"]]
-        events.append(Event(subject, type_, reason, condition["type"], condition["message"]))
+        if type_ in TROUBLES and good and (old is None or old["status"] != "True"):
+            continue  # there was no trouble before
+        kind = NORMAL if good or condition["reason"] in PROGRESS else WARNING
+        reason = GOOD.get(type_, condition["reason"]) if good else condition["reason"]
+        events.append(Event(subject, kind, reason, type_, condition["message"]))
     # What keeps it from being Ready is most often what is wrong with it: once is enough.
     written: dict[tuple[str, str], Event] = {}
     for event in events:

@@ -16,9 +16,11 @@ from mailpush.listener.users.watch import Users
 from mailpush.notifications.claims.current import CurrentClaims
 from mailpush.notifications.degraded import degraded
 from mailpush.notifications.dispatcher import Dispatcher
+from mailpush.notifications.target_health import TroubleLog
 from mailpush.notifications.targets import webhook_targets
 from mailpush.properties.settings import CallbackSettings
 from mailpush.sharding.shardmap import FORMAT_VERSION
+from mailpush.work.clock import boottime
 
 LOOK_SECONDS: Final = 2.0
 STARTING: Final = "UsersNotListed"
@@ -82,10 +84,13 @@ class AppliedSettings:
         return self._loaded.settings.callback
 
     async def report_targets(self) -> None:
-        """Reports on the Lease which targets are in trouble, until cancelled."""
+        """Reports on the Lease, and in the log, which targets are in trouble, until cancelled."""
+        log = TroubleLog()
         while True:
             names = [webhook.name for webhook in self._loaded.settings.webhooks]
-            self._keeper.update(urgent=False, degraded=degraded(names, self._dispatcher.health()))
+            troubles = degraded(names, self._dispatcher.health())
+            log.look(troubles, boottime())
+            self._keeper.update(urgent=False, degraded=troubles)
             await asyncio.sleep(LOOK_SECONDS)
 
     async def close(self) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from mailpush.notifications.backoff import Circuit
-from mailpush.notifications.target_queue import TargetHealth
+from mailpush.notifications.target_health import TargetHealth
 
 LATE_SECONDS: Final = 30.0
 """Age of the oldest open notification from which on a target with a failed try counts as degraded."""
@@ -12,7 +12,10 @@ UNUSABLE: Final = "unusable"
 
 
 def degraded(configured: Iterable[str], health: Mapping[str, TargetHealth]) -> dict[str, str]:
-    """By target, the reason of the last try that failed; `configured` are the names that the settings have."""
+    """By target, why it is not notified: the reason of the last failed try, or of the refusals that go on.
+
+    `configured` are the names that the settings have.
+    """
     found = {}
     for name in configured:
         target = health.get(name)
@@ -20,4 +23,6 @@ def degraded(configured: Iterable[str], health: Mapping[str, TargetHealth]) -> d
             found[name] = UNUSABLE  # its secret or its URL cannot be used; the log says why
         elif target.circuit is not Circuit.CLOSED or (target.trouble and target.oldest_seconds >= LATE_SECONDS):
             found[name] = target.trouble or "failing"
+        elif target.losing is not None:
+            found[name] = target.losing
     return found

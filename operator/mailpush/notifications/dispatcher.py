@@ -15,7 +15,8 @@ import structlog
 from mailpush.notifications.claims.store import AlreadyDone, Claim, Claims, ClaimsUnavailable, Held, boottime
 from mailpush.notifications.metrics import NotificationMetrics
 from mailpush.notifications.notification import NewMail, body, notification_id
-from mailpush.notifications.target_queue import AlreadyTold, Delivery, TargetHealth, TargetQueue, TryResult
+from mailpush.notifications.target_health import TargetHealth
+from mailpush.notifications.target_queue import AlreadyTold, Delivery, TargetQueue, TryResult
 from mailpush.notifications.transports.base import Outcome, Transport, TryLater
 from mailpush.notifications.transports.webhook import WebhookTarget, WebhookTransport
 
@@ -186,6 +187,8 @@ class Dispatcher:
         if old.config == config:
             return old
         old.queue.bound, old.queue.ttl, old.queue.workers = config.queue_bound, config.ttl, config.workers
+        if (old.config.url, old.config.secret, old.config.ca_pem) != (config.url, config.secret, config.ca_pem):
+            old.queue.begin_anew()
         return _Target(config, self._transport(config), old.queue)
 
     async def _attempt(self, name: str, delivery: Delivery) -> TryResult:

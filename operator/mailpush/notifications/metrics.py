@@ -13,7 +13,8 @@ class NotificationMetrics:
     """One set per process (`registry` is for tests).
 
     `notifications` by outcome: `accepted`; `told` (another pod or an earlier try has sent it); `repeated` (the same
-    mail came again while the first was open, or after). `drops` by reason: `queue_full`, `expired`, `refused`, `gone`.
+    mail came again while the first was open, or after). `drops` by reason: `queue_full`, `expired`, `refused`,
+    `closed`.
     `tries` by result: `accepted`, or the reason why a try failed.
     `claims` by event: `late` (accepted after the claim had run out), `unrecorded` (accepted, but the store took no
     record: another pod may send it again).

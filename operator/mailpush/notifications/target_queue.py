@@ -19,6 +19,7 @@ from mailpush.notifications.backoff import Breaker, Circuit
 from mailpush.notifications.claims.store import boottime
 from mailpush.notifications.metrics import NotificationMetrics
 from mailpush.notifications.notification import NewMail
+from mailpush.notifications.target_health import Endings, TargetHealth
 from mailpush.notifications.transports.base import Accepted, Refused, TryLater
 from mailpush.work.pace import set_within
 
@@ -53,16 +54,6 @@ class Delivery:
     task: asyncio.Task[TryResult] | None = field(default=None, repr=False)
 
 
-@dataclass(frozen=True, slots=True)
-class TargetHealth:
-    """The state of a target, for the condition TransportDegraded. `trouble`: the reason of the last failed try."""
-
-    open: int
-    oldest_seconds: float
-    circuit: Circuit
-    trouble: str | None
-
-
 class TargetQueue:
     """Tries each delivery until it is accepted, refused or too old. `offer` never waits for the target."""
 
@@ -86,6 +77,7 @@ class TargetQueue:
         self._clock = clock
         self._breaker = Breaker(random)
         self._trouble: str | None = None
+        self._endings = Endings(name)
         self._open: OrderedDict[str, Delivery] = OrderedDict()  # in order of arrival; also those on their way
         self._waiting: list[tuple[float, int, Delivery]] = []  # heap by the time of the next try
         self._serial = count()
@@ -125,9 +117,21 @@ class TargetQueue:
         return [delivery for delivery in self._open.values() if wanted(delivery)]
 
     def health(self) -> TargetHealth:
-        oldest = next(iter(self._open.values()), None)
-        age = 0.0 if oldest is None else max(0.0, self._clock() - oldest.arrived)
-        return TargetHealth(len(self._open), age, self._breaker.circuit, self._trouble)
+        now, oldest = self._clock(), next(iter(self._open.values()), None)
+        age = 0.0 if oldest is None else max(0.0, now - oldest.arrived)
+        self._endings.log(now)
+        return TargetHealth(len(self._open), age, self._breaker.circuit, self._trouble, self._endings.losing)
+
+    def begin_anew(self) -> None:
+        """The target has another address or secret: what waits is tried at once, whatever the former one has done."""
+        self._breaker = Breaker(self._random)
+        self._trouble = None
+        self._endings.forget()
+        self._waiting.clear()
+        for delivery in self._open.values():
+            if delivery.task is None:
+                delivery.failures = 0
+                self._wait_until(self._clock(), delivery)
 
     async def settle(self, wanted: Callable[[Delivery], bool], grace: float) -> list[Delivery]:
         """Finish the wanted deliveries, for at most `grace` seconds; the rest is taken out and returned.
@@ -212,8 +216,8 @@ class TargetQueue:
         return None
 
     def _until_expiry(self, now: float) -> float:
-        oldest = next((delivery for delivery in self._open.values() if delivery.task is None), None)
-        return self.ttl if oldest is None else max(oldest.arrived + self.ttl - now, 0.0)
+        oldest = next((each.arrived for each in self._open.values() if each.task is None), now)
+        return max(oldest + self.ttl - now, 0.0)
 
     async def _try(self, delivery: Delivery) -> TryResult:
         try:
@@ -243,10 +247,12 @@ class TargetQueue:
         if isinstance(result, Accepted):
             self._metrics.notifications.labels(self._name, "accepted").inc()
             self._metrics.latency.labels(self._name).observe(max(0.0, now - delivery.arrived))
+            self._endings.told()
         elif isinstance(result, AlreadyTold):
             self._metrics.notifications.labels(self._name, "told").inc()
         else:
-            self._metrics.drops.labels(self._name, result.reason).inc()
+            self._metrics.drops.labels(self._name, "refused").inc()
+            self._endings.lost(result.reason, now)
 
     def _learn(self, result: TryResult, now: float) -> None:
         """Updates breaker and trouble from the result of a try."""
@@ -288,6 +294,7 @@ class TargetQueue:
     def _expire(self, delivery: Delivery) -> None:
         del self._open[delivery.id]
         self._metrics.drops.labels(self._name, "expired").inc()
+        self._endings.lost(self._trouble or "expired", self._clock())
 
     def _gauge(self) -> None:
         self._metrics.open.labels(self._name).set(len(self._open))

@@ -116,6 +116,8 @@ def condition(type_: str, status: str, reason: str, message: str = "m") -> dict[
 
 
 VALID, READY = condition("ConfigurationValid", "True", "Valid"), condition("Ready", "True", "Listening")
+WELL = condition("TransportDegraded", "False", "Delivering")
+ILL = condition("TransportDegraded", "True", "TargetsFailing")
 
 
 @pytest.mark.parametrize(
@@ -134,6 +136,12 @@ VALID, READY = condition("ConfigurationValid", "True", "Valid"), condition("Read
         ([READY], [condition("Ready", "False", "Assigning")], [("Normal", "Assigning")]),
         ([], [condition("Balanced", "False", "Moving")], []),
         ([VALID], [condition("ConfigurationValid", "Unknown", "NotRead")], []),
+        ([], [condition("ConfigurationValid", "False", "SecretNotFound")], [("Warning", "SecretNotFound")]),
+        ([], [WELL], []),
+        ([WELL], [ILL], [("Warning", "TargetsFailing")]),
+        ([], [ILL], [("Warning", "TargetsFailing")]),
+        ([ILL], [{**ILL, "message": "by other pods"}], []),
+        ([ILL], [WELL], [("Normal", "Delivering")]),
     ],
 )
 def test_a_configuration_that_changes_its_word_is_told(

@@ -4,7 +4,7 @@ import pytest
 
 from mailpush.notifications.backoff import Circuit
 from mailpush.notifications.degraded import degraded
-from mailpush.notifications.target_queue import TargetHealth
+from mailpush.notifications.target_health import TargetHealth
 
 ROWS: tuple[tuple[str, TargetHealth | None, str | None], ...] = (
     ("nothing to do", TargetHealth(0, 0.0, Circuit.CLOSED, None), None),
@@ -13,6 +13,8 @@ ROWS: tuple[tuple[str, TargetHealth | None, str | None], ...] = (
     ("a probe is on its way", TargetHealth(5, 9.0, Circuit.PROBING, "http_5xx"), "http_5xx"),
     ("Redis has been away for long", TargetHealth(1, 31.0, Circuit.CLOSED, "claims_unavailable"), "claims_unavailable"),
     ("busy, and nothing fails", TargetHealth(900, 31.0, Circuit.CLOSED, None), None),
+    ("it refuses what it gets", TargetHealth(0, 0.0, Circuit.CLOSED, "http_400", losing="http_400"), "http_400"),
+    ("it refused one mail", TargetHealth(0, 0.0, Circuit.CLOSED, "http_400"), None),
     ("its secret is no base64", None, "unusable"),
 )
 

@@ -6,9 +6,11 @@ import json
 from dataclasses import replace
 
 import pytest
+from structlog.testing import capture_logs
 
 from mailpush.notifications.backoff import Circuit
 from mailpush.notifications.claims.store import Claim, ClaimResult, ClaimsUnavailable, MemoryClaims, boottime
+from mailpush.notifications.degraded import degraded
 from mailpush.notifications.dispatcher import Dispatcher
 from mailpush.notifications.notification import notification_id
 from mailpush.notifications.transports.base import Outcome, Refused, TryLater
@@ -72,7 +74,7 @@ async def test_a_failed_try_is_repeated_with_the_same_id(site: Site, dispatcher:
 
 
 async def test_a_refused_mail_is_dropped_counted_and_never_tried_again(site: Site, dispatcher: Dispatcher) -> None:
-    site.recorder.outcomes = [Refused("refused")]
+    site.recorder.outcomes = [Refused("http_422")]
     dispatcher.dispatch(mail(7), CLIENTS)
     await idle(dispatcher)
     other = site.open()
@@ -80,8 +82,45 @@ async def test_a_refused_mail_is_dropped_counted_and_never_tried_again(site: Sit
     await idle(other)
     assert len(site.recorder.ids) == 1
     assert site.count("mailpush_notification_drops_total", reason="refused") == 1
-    assert dispatcher.health()["t"].trouble == "refused"
+    assert (dispatcher.health()["t"].trouble, dispatcher.health()["t"].losing) == ("http_422", None)
     await other.close()
+
+
+async def test_a_target_that_refuses_everything_is_in_trouble_until_it_takes_again(
+    site: Site, dispatcher: Dispatcher
+) -> None:
+    site.recorder.outcomes = [Refused("http_400")] * 30
+    with capture_logs() as logs:
+        for uid in range(1, 31):
+            dispatcher.dispatch(mail(uid), CLIENTS)
+        await idle(dispatcher)
+    assert dispatcher.health()["t"].losing == "http_400"
+    dropped = [line for line in logs if line["event"] == "notifications_dropped"]
+    assert [(line["log_level"], line["target"]) for line in dropped] == [("warning", "t")], "one line a minute"
+    for uid in range(31, 36):
+        dispatcher.dispatch(mail(uid), CLIENTS)
+    await idle(dispatcher)
+    assert dispatcher.health()["t"].losing is None
+
+
+@pytest.mark.parametrize("reason", ["http_401", "http_403", "http_404", "gone", "certificate"])
+async def test_what_an_administrator_can_mend_waits_and_is_told_once_when_the_settings_are_mended(
+    site: Site, dispatcher: Dispatcher, reason: str
+) -> None:
+    site.recorder.outcomes = [TryLater(reason)] * 10_000
+    for uid in range(1, 91):
+        dispatcher.dispatch(mail(uid), CLIENTS)
+    await until(lambda: dispatcher.health()["t"].circuit is not Circuit.CLOSED)
+    assert len(dispatcher.open_users()) == 1
+    assert dispatcher.pending_for(lambda *_: True) == 90
+    assert degraded(["t"], dispatcher.health()) == {"t": reason}
+    tried = len(site.recorder.ids)
+    site.recorder.outcomes.clear()
+    await dispatcher.replace_targets([target(secret=b"the right one")])
+    await idle(dispatcher)  # at once, not when the circuit would have closed again
+    told = site.recorder.ids[tried:]
+    assert sorted(told) == sorted({notification_id("config-uid", mail(uid), "t") for uid in range(1, 91)})
+    assert degraded(["t"], dispatcher.health()) == {}
 
 
 async def test_a_dead_target_opens_its_circuit_and_delays_no_other(site: Site) -> None:

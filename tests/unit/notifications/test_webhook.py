@@ -7,6 +7,7 @@ import base64
 import logging
 import re
 import socket
+import ssl
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
@@ -14,6 +15,7 @@ from email.utils import format_datetime
 from typing import Any
 
 import pytest
+import trustme
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from dev.services.webhook import WebhookReceiver
@@ -88,7 +90,19 @@ async def test_a_receiver_that_hangs_up_or_is_away_is_tried_later(
 
     # What the machine's own resolver makes of such a name, and how long it takes for it, is its own business.
     monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", unknown)
-    assert await send("http://name.invalid/") == TryLater("connection")
+    assert await send("http://name.invalid/") == TryLater("dns")
+
+
+async def test_what_is_wrong_with_tls_is_told_from_what_is_no_connection(receiver: WebhookReceiver) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    certificate = trustme.CA().issue_cert("127.0.0.1")
+    certificate.configure_cert(context)
+    server = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0, ssl=context)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        assert await send(f"https://127.0.0.1:{port}/") == TryLater("certificate")
+        assert await send(f"http://127.0.0.1:{port}/") == TryLater("connection")
+    assert await send(receiver.url.replace("http://", "https://")) == TryLater("tls")
 
 
 async def test_closing_waits_for_the_try_that_is_under_way(receiver: WebhookReceiver) -> None:
@@ -123,8 +137,10 @@ async def test_an_answer_whose_body_never_ends_is_an_answer() -> None:
 @pytest.mark.parametrize(
     ("status", "outcome"),
     [(503, TryLater("http_5xx")), (200, Accepted()), (204, Accepted()), (299, Accepted())]
-    + [(status, Refused("refused")) for status in (400, 401, 403, 404, 413, 422, 499)]
-    + [(410, Refused("gone")), (429, TryLater("throttled")), (301, TryLater("redirect"))]
+    + [(status, Refused(f"http_{status}")) for status in (400, 409, 413, 415, 422)]
+    + [(status, TryLater(f"http_{status}")) for status in (401, 403, 404, 405, 407)]
+    + [(status, TryLater("http_4xx")) for status in (402, 406, 421, 451, 499)]
+    + [(410, TryLater("gone")), (429, TryLater("throttled")), (301, TryLater("redirect"))]
     + [
         (408, TryLater("http_4xx")),
         (425, TryLater("http_4xx")),

@@ -26,7 +26,7 @@ class TryLater:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """The target has refused the notification for good."""
+    """The target has refused this notification, and would refuse it again. `reason`: as in `TryLater`."""
 
     reason: str
 

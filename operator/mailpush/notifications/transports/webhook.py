@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import logging
+import socket
 import ssl
 import time
 from base64 import b64encode
@@ -23,7 +24,10 @@ from mailpush.notifications.transports.base import Accepted, Outcome, Refused, T
 MAX_ANSWER: Final = 64 * 1024  # bytes of an answer's body read to keep the connection; more, and it is closed
 MAX_RETRY_AFTER: Final = 3600.0
 
-_RETRIED_4XX: Final = frozenset({408, 425, 429})
+_OF_THE_MAIL: Final = frozenset({400, 409, 413, 415, 422})
+"""What a receiver says of the message; any other refusal is of the address, the login or the moment."""
+_NAMED: Final = _OF_THE_MAIL | {401, 403, 404, 405, 407}
+_WORDS: Final = {410: "gone", 429: "throttled"}
 
 for _name in ("httpx", "httpcore"):  # they log whole URLs, and a webhook's URL often is a secret
     logging.getLogger(_name).setLevel(logging.WARNING)
@@ -108,7 +112,7 @@ class WebhookTransport:
         if self._target.secret is not None:
             headers["webhook-signature"] = sign(self._target.secret, id, timestamp, body)
         answer: httpx.Response | None = None
-        failure = TryLater("timeout")
+        failed = TryLater("timeout")
         try:
             async with (
                 asyncio.timeout(self._target.timeout),
@@ -117,10 +121,10 @@ class WebhookTransport:
                 await _drain(answer)
         except TimeoutError:
             pass
-        except (httpx.HTTPError, httpx.InvalidURL, ssl.SSLError, OSError, ValueError):
-            failure = TryLater("connection")
+        except (httpx.HTTPError, httpx.InvalidURL, ssl.SSLError, OSError, ValueError) as error:
+            failed = TryLater(failure(error))
         # An answer whose body broke off is an answer all the same: sending again would notify twice.
-        return failure if answer is None else judge(answer.status_code, answer.headers.get("retry-after"), self._now())
+        return failed if answer is None else judge(answer.status_code, answer.headers.get("retry-after"), self._now())
 
     async def close(self) -> None:
         """Waits for running tries, at most the target's timeout: a try that is cut off might notify twice."""
@@ -131,17 +135,36 @@ class WebhookTransport:
 
 
 def judge(status: int, retry_after: str | None, now: float) -> Outcome:
-    """The outcome of a status: 2xx is accepted, most of 4xx is refused, and the rest is retried.
+    """The outcome of a status: 2xx is accepted, what a receiver says of the message itself is a refusal.
 
-    A redirect is not followed: it would take the message where nobody has configured it to go. It is retried until
-    the message expires, since the target's administrator can mend it.
+    All else is retried until the message expires, since an administrator can mend it: a wrong secret (401, 403), a
+    wrong address (404, 405, 410), a redirect. That is not followed: it would take the message where nobody has
+    configured it to go. A retry has the same id, so a receiver that has taken the message in spite of its answer can
+    tell.
     """
     if 200 <= status < 300:
         return Accepted()
-    if 400 <= status < 500 and status not in _RETRIED_4XX:
-        return Refused("gone" if status == 410 else "refused")
-    reason = "redirect" if status < 400 else "throttled" if status == 429 else f"http_{status // 100}xx"
+    if status in _OF_THE_MAIL:
+        return Refused(f"http_{status}")
+    if status < 400:
+        reason = "redirect"
+    else:
+        reason = _WORDS.get(status, f"http_{status}" if status in _NAMED else f"http_{status // 100}xx")
     return TryLater(reason, after=_seconds(retry_after, now))
+
+
+def failure(error: BaseException) -> str:
+    """What has kept a request from its answer, in a word: the cause of an error of the HTTP client."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return "certificate"
+        if isinstance(cause, ssl.SSLError):
+            return "tls"
+        if isinstance(cause, socket.gaierror):
+            return "dns"
+        cause = cause.__cause__ or cause.__context__
+    return "connection"
 
 
 def _seconds(retry_after: str | None, now: float) -> float | None:
