@@ -25,8 +25,24 @@ MOST_CONNECTIONS: Final = 4096
 """Open connections of one port. Dovecot keeps one for each of its LMTP processes."""
 
 
+class _Quotes(logging.Filter):
+    """Holds back errors that quote what a client has sent."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if record.exc_info else None
+        return not isinstance(error, HttpProcessingError | web.RequestPayloadError)
+
+
+_LOGGER: Final = logging.getLogger("mailpush.http")
+_LOGGER.addFilter(_Quotes())
+
+
 class MalformedBodyError(Exception):
     """The body broke off."""
+
+
+class UnansweredError(ConnectionResetError):
+    """Ends a request's connection without an answer: its sender may send it again, maybe to another server."""
 
 
 async def read_body(request: web.Request, limit: int) -> bytes:
@@ -58,6 +74,8 @@ async def read_beginning(request: web.Request, limit: int, most: int) -> bytes:
                 kept += chunk[: limit - len(kept)]
     except (web.RequestPayloadError, ConnectionError):
         raise MalformedBodyError from None
+    if request.content_length is not None and size != request.content_length:
+        raise MalformedBodyError
     return bytes(kept)
 
 
@@ -65,7 +83,9 @@ class WebServer:
     """Serves `app` from `start` to `close`.
 
     Args:
-        malformed: called for each request that is no HTTP.
+        unreadable: called for each request that is no HTTP, with the kind of the error.
+        answers_faults: whether such a request, and one that meets a fault of ours, is answered (400, 500).
+            Otherwise its connection ends without an answer.
         head_seconds: as HEAD_SECONDS.
         most: as MOST_CONNECTIONS.
     """
@@ -74,13 +94,15 @@ class WebServer:
         self,
         app: web.Application,
         *,
-        malformed: Callable[[], None] = lambda: None,
+        unreadable: Callable[[str], None] = lambda _: None,
+        answers_faults: bool = True,
         head_seconds: float = HEAD_SECONDS,
         most: int = MOST_CONNECTIONS,
     ) -> None:
         self._app = app
         self._most = most
-        self._malformed = malformed
+        self._unreadable = unreadable
+        self._answers_faults = answers_faults
         self._head_seconds = head_seconds
         self._runner: web.AppRunner | None = None
         self._site: _Site | None = None
@@ -100,16 +122,7 @@ class WebServer:
             OSError: the address cannot be had.
         """
         if self._runner is None:
-            self._runner = web.AppRunner(
-                self._app,
-                access_log=None,
-                logger=_logger(self._malformed),
-                handle_signals=False,
-                keepalive_timeout=KEEP_ALIVE_SECONDS,
-                shutdown_timeout=1.0,
-                lingering_time=1.0,
-                auto_decompress=False,
-            )
+            self._runner = web.AppRunner(self._app, handle_signals=False, shutdown_timeout=1.0)
             await self._runner.setup()
         site = _Site(self._runner, (host, port), self._connect, tls)
         await site.start()
@@ -135,7 +148,8 @@ class WebServer:
         server = self._runner.server if self._runner is not None else None
         if server is None or len(self._connections) >= self._most:
             return _Refused()
-        return _Connection(server(), self._connections, self._head_seconds)
+        handler = _Handler(server, self._unreadable, self._answers_faults)
+        return _Connection(handler, self._connections, self._head_seconds)
 
     @web.middleware
     async def _note(self, request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -152,6 +166,37 @@ class WebServer:
             return await handler(request)
         finally:
             connection.request_ends()
+
+
+class _Handler(web.RequestHandler):
+    """aiohttp's. By itself that one answers 400 to what it cannot read, and 500 to a fault of ours."""
+
+    __slots__ = ("_answers_faults", "_unreadable")
+
+    def __init__(self, server: web.Server, unreadable: Callable[[str], None], answers_faults: bool) -> None:
+        super().__init__(
+            server,
+            loop=asyncio.get_running_loop(),
+            access_log=None,  # type: ignore[arg-type]  # as aiohttp's runner passes it
+            logger=_LOGGER,
+            keepalive_timeout=KEEP_ALIVE_SECONDS,
+            lingering_time=1.0,
+            auto_decompress=False,
+        )
+        self._unreadable = unreadable
+        self._answers_faults = answers_faults
+
+    def handle_error(
+        self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
+    ) -> web.StreamResponse:
+        if isinstance(exc, UnansweredError):
+            raise exc
+        if isinstance(exc, HttpProcessingError):
+            self._unreadable(type(exc).__name__)
+        answer = super().handle_error(request, status, exc, message)
+        if not self._answers_faults:
+            raise UnansweredError
+        return answer
 
 
 class _Site(web.BaseSite):
@@ -255,21 +300,3 @@ class _Connection(asyncio.Protocol):
         self._timer = None
         if self._begun == begun and self._transport is not None:
             self._transport.close()
-
-
-def _logger(malformed: Callable[[], None]) -> logging.Logger:
-    """aiohttp's errors without those that quote what a client has sent."""
-
-    class Quotes(logging.Filter):
-        def filter(self, record: logging.LogRecord) -> bool:
-            error = record.exc_info[1] if record.exc_info else None
-            if not isinstance(error, HttpProcessingError | web.RequestPayloadError):
-                return True
-            if isinstance(error, HttpProcessingError):
-                malformed()
-            return False
-
-    logger = logging.Logger("mailpush.http")  # not of the tree: each server counts its own
-    logger.parent = logging.getLogger()
-    logger.addFilter(Quotes())
-    return logger

@@ -98,7 +98,10 @@ async def test_no_port_quotes_what_is_no_http(
     line, talk = port
     with caplog.at_level(logging.DEBUG):
         answer = await talk(f"{line} HTTP/1.1\r\n".encode() + header + b"\r\n\r\n")
-    assert b" 400 " in answer.split(b"\r\n")[0]
+    if CALLBACK_PATH in line:  # Dovecot takes any answer as final, and sends again where there is none
+        assert answer == b""
+    else:
+        assert b" 400 " in answer.split(b"\r\n")[0]
     assert "U0VDUkVU" not in caplog.text
 
 

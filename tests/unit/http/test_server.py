@@ -17,15 +17,15 @@ PATIENCE = 30.0
 
 class Site:
     def __init__(self) -> None:
-        self.malformed = 0
+        self.unreadable = 0
         self.release = asyncio.Event()
         app = web.Application(client_max_size=LIMIT)
         app.router.add_put("/", self._put)
         app.router.add_get("/long", self._long)
-        self.server = WebServer(app, malformed=self._count, head_seconds=0.1)
+        self.server = WebServer(app, unreadable=self._count, head_seconds=0.1)
 
-    def _count(self) -> None:
-        self.malformed += 1
+    def _count(self, _: str) -> None:
+        self.unreadable += 1
 
     async def _put(self, request: web.Request) -> web.Response:
         try:
@@ -103,7 +103,7 @@ async def test_a_request_that_is_no_http_is_refused_and_counted_and_nothing_of_i
 ) -> None:
     with caplog.at_level(logging.DEBUG):
         assert b" 400 " in (await site.talk(head)).split(b"\r\n")[0]
-    assert site.malformed == 1
+    assert site.unreadable == 1
     assert "U0VDUkVU" not in caplog.text
 
 

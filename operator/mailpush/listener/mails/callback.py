@@ -1,16 +1,18 @@
 """The callback endpoint: Dovecot's OX driver reports each new mail here, as it does to OX's middleware.
 
-Dovecot holds the LMTP delivery open until it has the answer, tries twice after 2 s, and never repeats what it got an
-answer to. So nothing here waits for anybody: authorise, read, journal, answer.
+Dovecot holds the LMTP delivery open until it has the answer, and never repeats what it got an answer to, whatever the
+status. So nothing here waits for anybody: authorise, read, journal, answer. A request that was not read whole has no
+answer: its connection ends, and Dovecot sends it once more, 100 ms later and on a new connection, maybe to another pod.
 """
 
-from typing import Any, Protocol
+import time
+from typing import Any, Final, Protocol
 
 import structlog
 from aiohttp import hdrs, web
 
 from mailpush.http import basicauth
-from mailpush.http.server import MalformedBodyError, WebServer, read_beginning
+from mailpush.http.server import MalformedBodyError, UnansweredError, WebServer, read_beginning
 from mailpush.listener.mails import metrics
 from mailpush.names import CALLBACK_PATH
 from mailpush.notifications.callback import (
@@ -23,6 +25,10 @@ from mailpush.notifications.callback import (
 )
 from mailpush.notifications.notification import NewMail
 from mailpush.properties.settings import CallbackSettings
+from mailpush.work.clock import Clock
+
+SILENT_SECONDS: Final = 10.0
+"""So long no second log line says that a request was no HTTP."""
 
 log = structlog.get_logger(__name__)
 
@@ -42,19 +48,21 @@ class CallbackLogin(Protocol):
 
 
 class Ingress:
-    """Answers as OX does: 200 `{"success": true}` also for users and events that it does not know; 400 for a body that
-    is no callback; 401 without the right login; 503 at once when there is no room.
+    """Answers as OX does: 200 `{"success": true}` also for users and events that it does not know; 400 for a whole body
+    that is no callback; 401 without the right login; 503 at once when there is no room.
     """
 
-    def __init__(self, login: CallbackLogin, queue: MailQueue) -> None:
+    def __init__(self, login: CallbackLogin, queue: MailQueue, clock: Clock = time.monotonic) -> None:
         self._login = login
         self._queue = queue
+        self._clock = clock
+        self._silent_until = float("-inf")
         self._draining = False
         app = web.Application(client_max_size=MAX_SENT)
         app.router.add_put(CALLBACK_PATH, self._callback)
         app.router.add_get("/readyz", self._ready)
         app.on_response_prepare.append(self._close_when_draining)
-        self._server = WebServer(app, malformed=metrics.CALLBACKS.labels("malformed").inc)
+        self._server = WebServer(app, unreadable=self._unreadable, answers_faults=False)
 
     @property
     def port(self) -> int:
@@ -91,12 +99,14 @@ class Ingress:
         try:
             return self._read(await read_beginning(request, MAX_BODY + 1, MAX_SENT))
         except web.HTTPRequestEntityTooLarge:
-            response = _answer("too_large", 413, f"more than {MAX_SENT} bytes")
+            return _closing(_answer("too_large", 413, f"more than {MAX_SENT} bytes"))  # the rest is not read
         except TimeoutError:
-            response = _answer("too_slow", 408, "the body did not come")
+            outcome = "too_slow"
         except MalformedBodyError:
-            response = self._malformed("the body broke off")
-        return _closing(response)  # what is left of the body is not read
+            outcome = "broken_off"
+        metrics.CALLBACKS.labels(outcome).inc()
+        log.warning("callback_unanswered", why=outcome, draining=self._draining)
+        raise UnansweredError
 
     def _read(self, body: bytes) -> web.Response:
         if not body.strip():
@@ -110,6 +120,12 @@ class Ingress:
         """Logged, since Dovecot does not repeat it: whatever mail it was, nobody is notified of it."""
         log.warning("callback_malformed", error=error, draining=self._draining)
         return _answer("malformed", 400, error)
+
+    def _unreadable(self, error: str) -> None:
+        metrics.CALLBACKS.labels("unreadable").inc()
+        if (now := self._clock()) >= self._silent_until:  # whoever can reach the port may cause as many as he likes
+            self._silent_until = now + SILENT_SECONDS
+            log.warning("callback_unreadable", error=error, draining=self._draining)
 
     def _take(self, event: NewMail | IgnoredEvent | UnknownUserForm) -> web.Response:
         match event:
