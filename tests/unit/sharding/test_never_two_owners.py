@@ -100,14 +100,15 @@ class Protocol(RuleBasedStateMachine):
             process.step(self.world.now, read=False)
             self.world.create_pod(name)
 
-    @rule(seconds=st.sampled_from([9, 18, 36]))
-    def all_processes_are_cut_off_and_come_back(self, seconds: int) -> None:
+    @rule(seconds=st.sampled_from([9, 12, 18, 36]), gap=st.sampled_from([0, 0.5, 2, 7]))
+    def all_processes_are_cut_off_and_come_back_one_after_the_other(self, seconds: int, gap: float) -> None:
         cut = [process for process in self.world.processes if not process.cut_off]
         for process in cut:
             process.cut_off = True
         self.world.run(seconds, restart=False)
         for process in cut:
             process.cut_off = False
+            self.world.run(gap, restart=False)
 
     # -- what people do
 

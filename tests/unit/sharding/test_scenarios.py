@@ -1,6 +1,8 @@
 """Whole stories in the small cluster: what issue and protocol promise, one fault each."""
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.unit.sharding.world import Operator, Process, World
 
@@ -86,6 +88,62 @@ def test_where_all_pods_are_cut_off_each_goes_on_with_its_slots_afterwards(pods:
     world.run(10, restart=False)
     assert spread(world) == before
     assert not any(process.dead for process in processes)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    pods=st.integers(2, 5),
+    away=st.integers(9, 60),
+    gaps=st.lists(st.sampled_from([0, 0.5, 1, 2.5, 5]), min_size=4, max_size=4),
+    new_leader=st.booleans(),
+)
+def test_pods_that_were_all_cut_off_and_come_back_one_after_the_other_are_not_fenced(
+    pods: int, away: int, gaps: list[float], new_leader: bool
+) -> None:
+    """The first one counted as a successor at once: two of three found their Leases empty, and ended."""
+    world = World(pods=pods, slots=6, max_in_flight=6)
+    world.run(10)
+    processes, before = list(world.processes), spread(world)
+    for process in processes:
+        process.cut_off = True
+    world.run(away, restart=False)
+    if new_leader:
+        world.operators = [Operator(world.api)]
+    back = sorted((min(5.0, gap), process.ref.name) for gap, process in zip([0.0, *gaps], processes, strict=False))
+    passed = 0.0
+    for at, name in back:
+        world.run(at - passed, restart=False)
+        passed = at
+        process_of(world, name).cut_off = False
+    world.run(30, restart=False)
+    assert not any(process.dead for process in processes)
+    assert spread(world) == before
+
+
+def test_pods_that_do_not_come_back_with_their_siblings_are_replaced_within_seven_seconds(world: World) -> None:
+    for process in world.processes:
+        process.cut_off = True
+    world.run(40, restart=False)
+    process_of(world, "l-0").cut_off = False
+    world.run(6, restart=False)
+    assert not process_of(world, "l-1").dead
+    world.run(3, restart=False)
+    assert spread(world) == {"l-0": 6}
+
+
+@pytest.mark.parametrize("away", [0, 4, 9])
+def test_a_dead_pod_is_replaced_within_twenty_seconds_also_where_the_others_have_hiccups(
+    world: World, away: int
+) -> None:
+    process_of(world, "l-1").exit()
+    world.run(5, restart=False)
+    for process in world.processes:
+        process.cut_off = True
+    world.run(away, restart=False)
+    for process in world.processes:
+        process.cut_off = False
+    world.run(15 - away, restart=False)
+    assert spread(world) == {"l-0": 3, "l-2": 3}
 
 
 def test_a_forced_delete_is_no_proof_of_death(world: World) -> None:

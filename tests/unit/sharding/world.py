@@ -279,9 +279,9 @@ class World:
         """Nothing happens but that time passes."""
         self.now += seconds
 
-    def run(self, seconds: int, restart: bool = True) -> None:
+    def run(self, seconds: float, restart: bool = True) -> None:
         """A world in order: everybody acts each half second, the kubelet starts what has ended."""
-        for _ in range(2 * seconds):
+        for _ in range(int(2 * seconds)):
             self.pass_time(0.5)
             for process in list(self.processes):
                 process.step(self.now)

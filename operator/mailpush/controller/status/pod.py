@@ -25,7 +25,7 @@ class PodView:
             return "is ending"
         if self.lease is None or not self.lease.held_by(self.pod.ref.uid):
             return "has not taken its Lease yet"
-        if self.life is not PodLife.ALIVE:
+        if not self.life.lives:
             return "has not renewed its Lease lately"
         if self.lease.draining:
             return "is draining"

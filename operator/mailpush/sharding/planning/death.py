@@ -14,12 +14,23 @@ EXPIRES_AFTER: Final = 15.0
 """Seconds without a change after which a fence is allowed; a pod's own right ends after 10."""
 STALE_AFTER: Final = 6.0
 """Seconds without a change (two renewals) after which nothing new goes to a pod; no proof of anything."""
+AWAY_AFTER: Final = 10.0
+"""Seconds without a change after which a pod has been away: its right has ended (P5)."""
+STEADY_AFTER: Final = 6.0
+"""Seconds for which a pod that was away renews again before others are fenced for it (P9).
+
+What cut it off has perhaps cut off all of them, and they come back one after the other: the first is no successor.
+"""
 
 
 class PodLife(Enum):
-    """What is known of one life of a pod. RELEASED and EXPIRED permit a fence, nothing else does."""
+    """What is known of one life of a pod. RELEASED and EXPIRED permit a fence, nothing else does.
+
+    RETURNED lives as ALIVE does, but was away a moment ago: nobody is fenced for it yet.
+    """
 
     ALIVE = "alive"
+    RETURNED = "returned"
     RELEASED = "released"
     EXPIRED = "expired"
     UNCERTAIN = "uncertain"
@@ -29,6 +40,11 @@ class PodLife(Enum):
     def permits_fence(self) -> bool:
         """Whether this is a proof of death."""
         return self in (PodLife.RELEASED, PodLife.EXPIRED)
+
+    @property
+    def lives(self) -> bool:
+        """Whether it has renewed its Lease lately."""
+        return self in (PodLife.ALIVE, PodLife.RETURNED)
 
 
 @dataclass(slots=True)
@@ -42,6 +58,7 @@ class LeaseObserver:
     _first: float = field(default=0.0, init=False)
     _changed: float = field(default=0.0, init=False)
     _renewed: bool = field(default=False, init=False)
+    _returned: float | None = field(default=None, init=False)
     _last_holder: str | None = field(default=None, init=False)
     _left: dict[str, float] = field(default_factory=dict, init=False)
     _blind_since: float | None = field(default=None, init=False)
@@ -56,6 +73,8 @@ class LeaseObserver:
         if not self._seen:
             self._seen, self._first, self._changed = True, clock, clock
         elif resource_version != self.resource_version or (lease is None) != (self.lease is None):
+            if _uid(self.lease) is not None and clock - self._changed >= AWAY_AFTER:
+                self._returned = clock
             self._changed = clock
             self._renewed = True
         before, after = _uid(self.lease), _uid(lease)
@@ -95,10 +114,14 @@ class LeaseObserver:
             return PodLife.UNSEEN
         shown = _uid(self.lease)
         if shown == pod.uid:
-            quiet = self._clock(now) - self._changed
+            clock = self._clock(now)
+            quiet = clock - self._changed
             if quiet >= EXPIRES_AFTER:
                 return PodLife.EXPIRED
-            return PodLife.ALIVE if self._renewed and quiet < STALE_AFTER else PodLife.UNCERTAIN
+            if not self._renewed or quiet >= STALE_AFTER:
+                return PodLife.UNCERTAIN
+            steady = self._returned is None or clock - self._returned >= STEADY_AFTER
+            return PodLife.ALIVE if steady else PodLife.RETURNED
         if self.lease is not None and self.lease.holder is None:
             only_own = self._last_holder == pod.uid or (self._last_holder is None and exists)
             if only_own:

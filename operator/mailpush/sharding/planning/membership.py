@@ -72,10 +72,11 @@ class Membership:
     def fences(self, also: Iterable[PodRef] = ()) -> tuple[Fence, ...]:
         """The fences that proofs of death allow and that a next map waits for.
 
-        None where no pod could take the slots (P9): a lone silent pod that is fenced ends its listeners for nothing.
+        None where no pod could take the slots (P9): a lone silent pod that is fenced ends its listeners for nothing,
+        and so do the siblings of one that has just come back from where they all were.
         """
         names: set[str] = set()
-        if not self.targets:
+        if not any(self._pods[target].life is PodLife.ALIVE for target in self.targets):
             return ()
         for ref in sorted(self._map.named().union(also)):
             pod = self._pods.get(ref)
@@ -103,7 +104,7 @@ class Membership:
 
     def unsure(self) -> bool:
         """Whether time alone may change what is known of a pod that the map names."""
-        waiting = (PodLife.UNCERTAIN, PodLife.UNSEEN)
+        waiting = (PodLife.UNCERTAIN, PodLife.UNSEEN, PodLife.RETURNED)
         return any((pod := self._pods.get(ref)) is None or pod.life in waiting for ref in self._map.named())
 
     def _fit(self, pod: PodObservation) -> bool:
@@ -120,4 +121,4 @@ class Membership:
 
 
 def _alive(pod: PodObservation) -> bool:
-    return pod.life is PodLife.ALIVE and pod.lease is not None and pod.lease.held_by(pod.ref.uid)
+    return pod.life.lives and pod.lease is not None and pod.lease.held_by(pod.ref.uid)

@@ -75,7 +75,7 @@ def plan_restoring(observed: Observed, shard_map: ShardMap) -> Plan:
         elif lease.holder is None and lease.floor <= shard_map.epoch:
             waiting = True
             fences.add(name)
-    # As everywhere (P9): only where a pod that lives could take what the fenced one has.
+    # As everywhere (P9): only where a pod that lives, and has for some seconds, could take what the fenced one has.
     capable = any(pod.life is PodLife.ALIVE and pod.lease is not None and pod.lease.capable for pod in observed.pods)
     if fences and capable:
         return Plan(fences=tuple(Fence(name, shard_map.epoch + 1) for name in sorted(fences)), recheck_after=SOON)

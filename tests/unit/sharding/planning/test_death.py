@@ -48,6 +48,38 @@ def test_a_change_counts_a_second_look_does_not(observer: LeaseObserver) -> None
     assert observer.state(129.0, POD, exists=True) is PodLife.UNCERTAIN
 
 
+@pytest.mark.parametrize(
+    ("silent", "renewed_for", "life"),
+    [
+        (9.9, 0.0, PodLife.ALIVE),
+        (10.0, 0.0, PodLife.RETURNED),
+        (60.0, 5.9, PodLife.RETURNED),
+        (60.0, 6.0, PodLife.ALIVE),
+    ],
+)
+def test_a_pod_that_was_away_has_returned_only_and_lives_after_six_seconds_of_renewals(
+    observer: LeaseObserver, silent: float, renewed_for: float, life: PodLife
+) -> None:
+    back = 100.0 + silent
+    observer.see(back, "3", HELD)
+    if renewed_for:
+        observer.see(back + 3.0, "4", HELD)
+    assert observer.state(back + renewed_for, POD, exists=True) is life
+
+
+def test_who_takes_a_lease_that_nobody_held_has_not_been_away() -> None:
+    observer = LeaseObserver("l-0")
+    observer.see(100.0, "1", EMPTY)
+    observer.see(200.0, "2", HELD)
+    assert observer.state(200.0, POD, exists=True) is PodLife.ALIVE
+
+
+def test_nobody_is_away_while_the_api_cannot_be_read(observer: LeaseObserver) -> None:
+    observer.unreadable(101.0)
+    observer.see(400.0, "3", HELD)
+    assert observer.state(400.0, POD, exists=True) is PodLife.ALIVE
+
+
 def test_a_new_leader_counts_anew_and_trusts_nobody_before_a_change() -> None:
     observer = LeaseObserver("l-0")
     observer.see(200.0, "2", HELD)
@@ -55,7 +87,7 @@ def test_a_new_leader_counts_anew_and_trusts_nobody_before_a_change() -> None:
     assert observer.state(214.0, POD, exists=True) is PodLife.UNCERTAIN
     assert observer.state(215.0, POD, exists=True) is PodLife.EXPIRED
     observer.see(215.5, "3", HELD)
-    assert observer.state(216.0, POD, exists=True) is PodLife.ALIVE
+    assert observer.state(216.0, POD, exists=True) is PodLife.RETURNED
 
 
 def test_an_empty_holder_is_a_clean_release(observer: LeaseObserver) -> None:
@@ -84,7 +116,7 @@ def test_another_uid_on_the_lease_starts_fifteen_seconds_from_when_it_was_seen(o
     observer.see(126.0, "4", HELD_BY_NEXT)
     assert observer.state(126.9, POD, exists=False) is PodLife.UNCERTAIN
     assert observer.state(127.0, POD, exists=False) is PodLife.EXPIRED
-    assert observer.state(127.0, NEXT, exists=True) is PodLife.ALIVE
+    assert observer.state(127.0, NEXT, exists=True).lives
 
 
 def test_a_missing_lease_starts_fifteen_seconds_from_when_it_was_missed(observer: LeaseObserver) -> None:

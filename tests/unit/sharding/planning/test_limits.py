@@ -43,6 +43,7 @@ class Cluster:
         self.replicas: int | None = pods
         self.draining: set[int] = set()
         self.dead: set[int] = set()
+        self.returned: set[int] = set()
         self.fenced: set[str] = set()
 
     def observed(self) -> Observed:
@@ -70,7 +71,7 @@ class Cluster:
             capable=True,
             draining=ordinal in self.draining,
         )
-        life = PodLife.ALIVE
+        life = PodLife.RETURNED if ordinal in self.returned else PodLife.ALIVE
         if ordinal in self.dead:
             life = PodLife.EXPIRED
             if ref.name in self.fenced:
@@ -151,6 +152,9 @@ def test_a_lone_silent_pod_and_a_cluster_of_silent_pods_are_not_fenced() -> None
     todo = plan(cluster.observed())
     assert (todo.fences, todo.next_map) == ((), None)
     cluster.dead.discard(7)
+    cluster.returned.add(7)
+    assert plan(cluster.observed()).fences == (), "it has only just come back, and the others perhaps do"
+    cluster.returned.discard(7)
     assert len(plan(cluster.observed()).fences) == PODS - 1
 
 
