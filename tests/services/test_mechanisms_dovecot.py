@@ -24,8 +24,9 @@ from mailpush.listener.mails.internal import InternalServer
 from mailpush.listener.mails.journal import Journal
 from mailpush.listener.mails.offer import TakeResult
 from mailpush.listener.mails.open_entries import OpenEntries
-from mailpush.listener.mails.peers import HandoverKeys, Peers
+from mailpush.listener.mails.peers import Peers
 from mailpush.listener.mails.router import Router
+from mailpush.listener.mails.signing import HandoverKeys
 from mailpush.listener.mechanisms.base import Health, Listener, Mailbox, State
 from mailpush.listener.mechanisms.budget import ConnectBudget
 from mailpush.listener.mechanisms.dovecot import DovecotMechanism
@@ -199,6 +200,12 @@ class OwnUsers:
     def owner_of(self, slot: int) -> str | None:
         return "pod-1"
 
+    def stands(self, pod: str) -> bool:
+        return pod in {"pod-0", "pod-1"}
+
+    def signs(self, pod: str) -> bool:
+        return True
+
     def open_users(self) -> Set[tuple[int, int]]:
         return frozenset() if self.dispatcher is None else self.dispatcher.open_users()
 
@@ -231,7 +238,7 @@ async def pod(
 ) -> AsyncIterator[Pod]:
     users = OwnUsers(dispatcher)
     key = HandoverKeys(lambda: (b"k" * 32,))
-    peers = Peers(lambda _pod: peer_url, key)
+    peers = Peers(lambda _pod: peer_url, key, users)
     folder.mkdir()  # noqa: ASYNC240 - nobody else is waiting
     journal = Journal(folder)
     open_entries = OpenEntries(journal, users)

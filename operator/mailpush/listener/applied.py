@@ -133,4 +133,5 @@ class AppliedSettings:
             reason=POD_EXCLUDED if excluded else reason if listed else STARTING,
             packages=self._loaded.settings.packages,
             formats=frozenset({FORMAT_VERSION}),
+            signs=True,
         )

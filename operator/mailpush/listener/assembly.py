@@ -23,8 +23,9 @@ from mailpush.listener.mails.inbox import Inbox
 from mailpush.listener.mails.internal import InternalServer
 from mailpush.listener.mails.journal import Journal
 from mailpush.listener.mails.open_entries import OpenEntries
-from mailpush.listener.mails.peers import HandoverKeys, Peers
+from mailpush.listener.mails.peers import Peers
 from mailpush.listener.mails.router import Router
+from mailpush.listener.mails.signing import HandoverKeys
 from mailpush.listener.permission import Permission
 from mailpush.listener.settings_watch import Loaded, SettingsWatch
 from mailpush.listener.shards.lease import LeaseKeeper
@@ -111,7 +112,7 @@ def assemble(env: Environment, kube: Kube, loaded: Loaded, boot: Mapping[str, st
         pulse=pulse,
     )
     key = HandoverKeys(env.handover_keys)
-    peers = Peers(env.peer_url, key)
+    peers = Peers(env.peer_url, key, shards)
     router = Router(
         me=env.me.name,
         inbox=inbox,

@@ -22,6 +22,7 @@ DRAINING: Final = PREFIX + "draining"
 PACKAGES: Final = PREFIX + "packages"
 COUNTS: Final = PREFIX + "counts"
 FORMATS: Final = PREFIX + "formats"
+SIGNS: Final = PREFIX + "signs"
 
 COUNTED: Final = ("assigned", "listening", "failed")
 _NUMBER: Final = re.compile(r"[0-9]{1,19}")
@@ -66,6 +67,7 @@ class LeaseState:
     """A Lease's content. `counts` has the keys `assigned`, `listening`, `failed`; `denied` counts users by reason.
 
     `degraded`: the targets of notifications that the pod does not get through to, each with the reason in a word.
+    `signs`: the holder's process signs its answers to hand-overs.
     """
 
     holder: Holder | None = None
@@ -82,6 +84,7 @@ class LeaseState:
     denied: Mapping[str, int] = field(default_factory=dict)
     degraded: Mapping[str, str] = field(default_factory=dict)
     formats: frozenset[int] = frozenset()
+    signs: bool = False
 
     @property
     def threshold(self) -> int:
@@ -148,6 +151,7 @@ def parse_lease(obj: Mapping[str, Any]) -> LeaseState:
         denied=_whole(_mapping(counts.get("denied"))),
         degraded={key: why for key, why in _mapping(counts.get("degraded")).items() if isinstance(why, str)},
         formats=frozenset(int(part) for part in text(FORMATS).split(",") if _NUMBER.fullmatch(part)),
+        signs=bool(text(SIGNS)) and text(SIGNS) == _mapping(obj.get("spec")).get("holderIdentity"),
     )
 
 
@@ -169,6 +173,8 @@ def lease_annotations(state: LeaseState) -> dict[str, str]:
         PACKAGES: ",".join(sorted(state.packages)),
         COUNTS: json.dumps(counts, separators=(",", ":")),
         FORMATS: ",".join(str(number) for number in sorted(state.formats)),
+        # The process and no mere "true": an older version that takes the Lease may leave the annotation as it is.
+        SIGNS: str(state.holder) if state.signs and state.holder is not None else "",
     }
 
 

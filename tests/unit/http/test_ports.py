@@ -15,7 +15,7 @@ from mailpush.http.health import HealthServer, Pulse
 from mailpush.listener.mails.callback import Ingress
 from mailpush.listener.mails.internal import InternalServer
 from mailpush.listener.mails.offer import TakeResult
-from mailpush.listener.mails.peers import HandoverKeys
+from mailpush.listener.mails.signing import HandoverKeys
 from mailpush.names import CALLBACK_PATH, INTERNAL_EVENTS_PATH
 from mailpush.notifications.notification import NewMail
 from mailpush.properties.settings import CallbackSettings

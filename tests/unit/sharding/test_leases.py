@@ -52,6 +52,7 @@ def test_the_annotations_have_the_protocols_names() -> None:
         counts={"assigned": 3, "listening": 2, "failed": 0},
         denied={"ClientNotAllowed": 1},
         formats=frozenset({1}),
+        signs=True,
     )
     assert lease_annotations(state) == {
         "mailpush.dev/map-uid": "m",
@@ -65,6 +66,7 @@ def test_the_annotations_have_the_protocols_names() -> None:
         "mailpush.dev/packages": "open-xchange-push-dovecot,open-xchange-push-imapidle",
         "mailpush.dev/counts": '{"assigned":3,"listening":2,"failed":0,"denied":{"ClientNotAllowed":1}}',
         "mailpush.dev/formats": "1",
+        "mailpush.dev/signs": "l-0/u/n",
     }
     assert str(state.holder) == "l-0/u/n"
 
@@ -93,11 +95,21 @@ def test_an_empty_lease_says_nothing(obj: dict[str, Any]) -> None:
         ("counts", "[" * 100_000),
         ("formats", "one,-2"),
         ("packages", ",,"),
+        ("signs", "true"),
+        ("signs", "l-0/u/another process"),
     ],
 )
 def test_a_broken_annotation_counts_as_absent(key: str, value: Any) -> None:
     holder = Holder("l-0", "u", "n")
     assert parse_lease(lease_object({f"mailpush.dev/{key}": value})) == LeaseState(holder=holder)
+
+
+def test_that_a_process_signs_its_answers_holds_for_that_process_alone() -> None:
+    """A process of an older version takes the Lease and may leave the annotation of the former one."""
+    written = lease_annotations(LeaseState(holder=Holder("l-0", "u", "1"), signs=True))
+    assert parse_lease(lease_object(written, "l-0/u/1")).signs
+    assert not parse_lease(lease_object(written, "l-0/u/2")).signs
+    assert not parse_lease(lease_object(written, None)).signs
 
 
 @pytest.mark.parametrize("identity", ["somebody", "a/b", "a//c", "a/b/c/d", "/"])

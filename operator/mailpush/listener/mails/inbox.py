@@ -38,6 +38,8 @@ class Item:
     tries: int = 0
     hint: str | None = None
     """The owner as another pod named it: good for one try."""
+    busy: bool = False
+    """Its owner had no room for this user's mails."""
 
     @property
     def mail(self) -> NewMail:

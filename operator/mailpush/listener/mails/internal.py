@@ -9,7 +9,16 @@ from aiohttp import web
 from mailpush.http.server import MalformedBodyError, WebServer, read_body
 from mailpush.listener.mails import metrics
 from mailpush.listener.mails.offer import MailTaker, SlotOwners, TakeResult
-from mailpush.listener.mails.peers import SIGNATURE_HEADER, TIMESTAMP_HEADER, HandoverKeys, KeyUnavailableError, verify
+from mailpush.listener.mails.signing import (
+    ANSWER_HEADER,
+    NONCE_HEADER,
+    SIGNATURE_HEADER,
+    TIMESTAMP_HEADER,
+    Asked,
+    HandoverKeys,
+    KeyUnavailableError,
+    signed_by,
+)
 from mailpush.names import INTERNAL_EVENTS_PATH
 from mailpush.notifications.callback import MAX_BODY
 from mailpush.notifications.notification import NewMail
@@ -24,7 +33,8 @@ _decode = msgspec.json.Decoder(NewMail, strict=True).decode
 
 class InternalServer:
     """202 taken (or silent on purpose), 409 not mine with `{"owner": pod}` where it is known, 404 unknown user, 503 no
-    room, 401 wrong signature, 400 no mail.
+    room (`{"outcome": "busy"}`: for this user's mails), 401 wrong signature, 400 no mail. Each answer to a request with
+    the right signature is signed as well.
 
     Args:
         taker: takes the mails of this pod's own users (the router).
@@ -61,13 +71,18 @@ class InternalServer:
         except KeyUnavailableError:
             return _answer("full", 503)
         headers = request.headers
-        if not verify(keys, headers.get(TIMESTAMP_HEADER), headers.get(SIGNATURE_HEADER), body, self._now()):
+        timestamp, signature = headers.get(TIMESTAMP_HEADER), headers.get(SIGNATURE_HEADER, "")
+        key = signed_by(keys, timestamp, signature, body, self._now())
+        if key is None:
             return _answer("bad_signature", 401)
         try:
-            mail = _decode(body)
+            answer = self._take(_decode(body))
         except (msgspec.DecodeError, ValueError):
-            return _answer("malformed", 400)
-        return self._take(mail)
+            answer = _answer("malformed", 400)
+        asked = Asked(key, signature, headers.get(NONCE_HEADER, ""))
+        if signed := asked.sign(answer.status, (answer.text or "").encode()):
+            answer.headers[ANSWER_HEADER] = signed
+        return answer
 
     def _take(self, mail: NewMail) -> web.Response:
         match self._taker.take(mail):
@@ -78,6 +93,8 @@ class InternalServer:
             case TakeResult.UNKNOWN:
                 return _answer("unknown_user", 404)
             case TakeResult.BUSY:
+                return _answer("busy", 503)
+            case TakeResult.FULL:
                 return _answer("full", 503)
             case TakeResult.NOT_MINE:
                 return _answer("not_mine", 409, self._owners.owner_of(slot_of(mail.context_id, mail.user_id)))

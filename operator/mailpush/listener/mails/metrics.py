@@ -20,7 +20,7 @@ HANDOVERS: Final = Counter(
 RECEIVED: Final = Counter(
     "mailpush_handover_received_total",
     "New mails that other pods handed over, by answer: taken, denied, not_mine, unknown_user, bad_signature, "
-    "malformed, full.",
+    "malformed, full, busy.",
     ["outcome"],
 )
 PENDING: Final = Gauge("mailpush_handover_pending", "New mails that are on this pod and not yet where they belong.")

@@ -6,27 +6,22 @@ it until its own listeners or the owner's have taken it, follows the user when i
 
 import asyncio
 import time
-from collections import deque
-from dataclasses import dataclass, field
 from typing import Final
 
 import structlog
 
 from mailpush.listener.mails import metrics
 from mailpush.listener.mails.inbox import Inbox, Item
+from mailpush.listener.mails.lanes import RETRY, Lane
 from mailpush.listener.mails.offer import MailTaker, SlotOwners, TakeResult
 from mailpush.listener.mails.open_entries import OpenEntries
 from mailpush.listener.mails.peers import PeerAnswer, Peers, PeerVerdict
 from mailpush.notifications.notification import NewMail
 from mailpush.sharding.slots import slot_of
 from mailpush.work.clock import Clock
-from mailpush.work.pace import Backoff
 
 log = structlog.get_logger(__name__)
 
-RETRY: Final = Backoff(0.1, 5.0)
-SENDS_TO_ONE: Final = 4
-"""Mails on their way to one pod at the same time."""
 IN_ONE_GO: Final = 50
 """Mails routed before the loop may do something else: it has callbacks to answer."""
 
@@ -35,14 +30,6 @@ _OUTCOMES: Final = {
     TakeResult.DENIED: "denied",
     TakeResult.UNKNOWN: "unknown_user",
 }
-
-
-@dataclass(slots=True)
-class _Peer:
-    sending: int = 0
-    failures: int = 0
-    rest_until: float = 0.0
-    waiting: deque[Item] = field(default_factory=deque)
 
 
 class Router:
@@ -73,7 +60,7 @@ class Router:
         self._owners = owners
         self._peers = peers
         self._clock = clock
-        self._state: dict[str, _Peer] = {}
+        self._lanes: dict[tuple[str, bool], Lane] = {}
         self._sends: set[asyncio.Task[None]] = set()
 
     def take(self, mail: NewMail) -> TakeResult:
@@ -83,7 +70,7 @@ class Router:
         """
         entry = self._inbox.record(mail)
         if entry is None:
-            return TakeResult.BUSY
+            return TakeResult.FULL
         result = self._own_users.take(mail)
         if result is TakeResult.TAKEN:
             self._inbox.keep(entry)
@@ -133,46 +120,51 @@ class Router:
         self._send_or_wait(item, owner)
 
     def _send_or_wait(self, item: Item, owner: str) -> None:
-        peer = self._state.setdefault(owner, _Peer())
-        rest = peer.rest_until - self._clock()
+        lane = self._lanes.setdefault((owner, item.busy), Lane(owner, item.busy))
+        rest = lane.rest(self._clock())
         if rest > 0:
             self._inbox.later(item, rest)  # the next try looks the owner up anew
-        elif peer.sending >= (1 if peer.failures else SENDS_TO_ONE):
-            peer.waiting.append(item)
+        elif not lane.has_room():
+            lane.waiting.append(item)
         else:
-            peer.sending += 1
-            task = asyncio.create_task(self._send(item, owner, peer))
+            lane.sending += 1
+            task = asyncio.create_task(self._send(item, lane))
             self._sends.add(task)
             task.add_done_callback(self._sends.discard)
 
-    async def _send(self, item: Item, owner: str, peer: _Peer) -> None:
+    async def _send(self, item: Item, lane: Lane) -> None:
         try:
-            self._answered(item, peer, await self._peers.post(owner, item.mail))
+            self._answered(item, lane, await self._peers.post(lane.pod, item.mail))
         finally:
-            peer.sending -= 1
-            ready = len(peer.waiting) if peer.failures else min(1, len(peer.waiting))
-            for _ in range(ready):
-                self._inbox.later(peer.waiting.popleft(), 0.0)
-            if not peer.sending and not peer.waiting and not peer.failures:
-                self._state.pop(owner, None)
+            lane.sending -= 1
+            for following in lane.next_ones():
+                self._inbox.later(following, 0.0)
+            if lane.idle:
+                self._lanes.pop((lane.pod, lane.busy), None)
 
-    def _answered(self, item: Item, peer: _Peer, answer: PeerAnswer) -> None:
-        if answer.verdict is PeerVerdict.UNREACHABLE:
-            metrics.HANDOVERS.labels("unreachable").inc()
-            if peer.rest_until <= (now := self._clock()):  # of those that were on their way together, one counts
-                peer.failures += 1
-                peer.rest_until = now + RETRY.after(peer.failures)
-            self._retry(item)
-            return
-        peer.failures, peer.rest_until = 0, 0.0
+    def _answered(self, item: Item, lane: Lane, answer: PeerAnswer) -> None:
+        match answer.verdict:
+            case PeerVerdict.UNREACHABLE | PeerVerdict.REFUSED:
+                metrics.HANDOVERS.labels(answer.verdict.value).inc()
+                lane.failed(self._clock(), answer.why or answer.verdict.value)
+                self._retry(item)
+                return
+            case PeerVerdict.BUSY if lane.busy:
+                metrics.HANDOVERS.labels("refused").inc()
+                lane.failed(self._clock(), "no room for these users")
+                self._retry(item)
+                return
+        lane.worked()
         match answer.verdict:
             case PeerVerdict.TAKEN:
                 self._inbox.finish(item, "handed_over")
             case PeerVerdict.UNKNOWN_USER:
                 self._inbox.finish(item, "unknown_user")
             case PeerVerdict.NOT_MINE:
+                item.busy = False
                 item.hint = answer.owner if answer.owner != self._me else None
                 self._retry(item)
-            case _:
+            case PeerVerdict.BUSY:
                 metrics.HANDOVERS.labels("refused").inc()
+                item.busy = True
                 self._retry(item)

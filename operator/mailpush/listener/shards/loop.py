@@ -158,6 +158,15 @@ class Shards:
         owner = self._map.owner_of(slot)
         return owner.name if owner is not None else None
 
+    def stands(self, pod: str) -> bool:
+        """Whether the map names the pod."""
+        return self._map is not None and any(ref.name == pod for ref in self._map.pods if ref is not None)
+
+    def signs(self, pod: str) -> bool:
+        """Whether the pod signs its answers: no only where its Lease says so, as that of an older version does."""
+        lease = self._leases.get(pod)
+        return lease is None or lease.holder is None or lease.signs
+
     def successors(self) -> bool:
         """Whether another pod could take this one's slots now."""
         return any(

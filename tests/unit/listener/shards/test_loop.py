@@ -257,3 +257,20 @@ async def test_a_change_of_ones_own_lease_by_another_is_looked_at_now(scene: Sce
     assert scene.keeper.looks == 0
     scene.lease(ME, LeaseState(floor=3))
     assert scene.keeper.looks == 1
+
+
+async def test_pods_of_the_map_are_known_and_a_lease_says_who_does_not_sign(scene: Scene) -> None:
+    """A pod signs unless a process of an older version holds its Lease: what is not known is not believed."""
+    assert not scene.shards.stands(OTHER.name)
+    assert scene.shards.signs(OTHER.name)
+    scene.map(1, {5: 0})
+    assert scene.shards.stands(OTHER.name)
+    assert not scene.shards.stands("listener-9")
+    holder = Holder(OTHER.name, OTHER.uid, "n")
+    for lease, signs in (
+        (LeaseState(holder=holder, signs=True), True),
+        (LeaseState(holder=holder), False),
+        (LeaseState(), True),
+    ):
+        scene.lease(OTHER, lease)
+        assert scene.shards.signs(OTHER.name) is signs
