@@ -32,10 +32,16 @@ class ConfigKey(NamedTuple):
         """
         metadata = body["metadata"]
         for owner in metadata.get("ownerReferences") or ():
-            if owner.get("kind") == "MailPushConfig" and owner.get("apiVersion", "").startswith(names.GROUP + "/"):
+            if is_config(owner):
                 return cls(metadata["namespace"], owner["name"])
         config = (metadata.get("labels") or {}).get(names.CONFIG_LABEL)
         return cls(metadata["namespace"], config) if config else None
+
+
+def is_config(reference: Mapping[str, Any]) -> bool:
+    """Whether an ownerReference names a MailPushConfig."""
+    version: str = reference.get("apiVersion", "")
+    return reference.get("kind") == "MailPushConfig" and version.startswith(names.GROUP + "/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,14 +68,15 @@ class Owner:
             "blockOwnerDeletion": False,
         }
 
-    def metadata(self, name: str, *, annotations: dict[str, str] | None = None) -> Manifest:
-        """The metadata of a child."""
+    def metadata(self, name: str, *, annotations: dict[str, str] | None = None, kept: bool = False) -> Manifest:
+        """The metadata of a child; `kept`: it stays when the MailPushConfig goes."""
         metadata: Manifest = {
             "name": name,
             "namespace": self.namespace,
             "labels": names.listener_labels(self.name),
-            "ownerReferences": [self.reference()],
         }
+        if not kept:
+            metadata["ownerReferences"] = [self.reference()]
         if annotations:
             metadata["annotations"] = annotations
         return metadata

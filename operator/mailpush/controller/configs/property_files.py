@@ -54,9 +54,12 @@ def new_internal_secret(owner: Owner) -> Manifest:
 
 
 def new_callback_secret(owner: Owner) -> Manifest:
-    """Basic authentication of Dovecot's callback, where the user names no Secret: random, made once."""
+    """Basic authentication of Dovecot's callback, where the user names no Secret: random, made once.
+
+    It outlives the MailPushConfig: Dovecot's configuration holds the password, and one that comes again needs it.
+    """
     return {
-        "metadata": owner.metadata(names.callback_secret_name(owner.name)),
+        "metadata": owner.metadata(names.callback_secret_name(owner.name), kept=True),
         "type": names.CALLBACK_SECRET_TYPE,
         # token_hex: the password stands in a URL of Dovecot's configuration, so nothing in it needs escaping.
         "data": {LOGIN_KEY: encoded(CALLBACK_LOGIN.encode()), PASSWORD_KEY: encoded(secrets.token_hex(24).encode())},

@@ -12,7 +12,7 @@ import structlog
 from mailpush import names
 from mailpush.controller import metrics
 from mailpush.controller.configs.children import Child, Desired, children
-from mailpush.controller.configs.secrets import ConfigSecrets
+from mailpush.controller.configs.secrets import ConfigSecrets, ForeignSecretError
 from mailpush.controller.environment import OperatorSettings
 from mailpush.controller.owner import ConfigKey, Manifest, Owner
 from mailpush.controller.state import ConfigState, OperatorState
@@ -106,14 +106,15 @@ class Reconciler:
         try:
             spec = parse(body)
             # Before they are read: an event of one that comes meanwhile must lead to another look.
-            state.secrets = frozenset(reference.name for _, reference in secret_references(spec))
+            made = {names.internal_secret_name(key.name), names.callback_secret_name(key.name)}
+            state.secrets = frozenset(made | {reference.name for _, reference in secret_references(spec)})
             keys = await self._secrets.internal_keys(state.owner)
             # Not only once: a timer counts no time in which the machine sleeps.
             self._queue.add_after(key, min(keys.seconds, LOOK_AGAIN_SECONDS) + 1.0)
             resolved = await self._secrets.resolve(state.owner, spec, keys.hash_key)
             evaluation = evaluate(key.name, spec, resolved, unregister=wants_unregister(body))
             await self._apply(state, evaluation)
-        except (InvalidSpecError, PackageError) as error:
+        except (InvalidSpecError, PackageError, ForeignSecretError) as error:
             state.fault, state.generation = str(error), generation
             self._shards.config_changed(key)
             return

@@ -13,7 +13,7 @@ from mailpush import names
 from mailpush.api.mailpushconfig import MailPushConfigSpec
 from mailpush.controller.configs import property_files
 from mailpush.controller.configs.handover_keys import LEAST_KEY_BYTES, next_step
-from mailpush.controller.owner import Manifest, Owner
+from mailpush.controller.owner import ConfigKey, Manifest, Owner, is_config
 from mailpush.kube import resources
 from mailpush.kube.client import Kube
 from mailpush.kube.errors import ConflictError
@@ -22,6 +22,10 @@ from mailpush.properties import secrets as references
 from mailpush.properties.secrets import ResolvedSecrets, purpose_of, secret_references
 
 log = structlog.get_logger(__name__)
+
+
+class ForeignSecretError(ValueError):
+    """Another's Secret has the name of one that the operator makes."""
 
 
 class InternalKeys(NamedTuple):
@@ -41,7 +45,11 @@ class ConfigSecrets:
         self._kube = kube
 
     async def resolve(self, owner: Owner, spec: MailPushConfigSpec, hash_key: bytes) -> ResolvedSecrets:
-        """Everything that the spec refers to, and what is made where it refers to nothing."""
+        """Everything that the spec refers to, and what is made where it refers to nothing.
+
+        Raises:
+            ForeignSecretError: a Secret cannot be made.
+        """
         values: dict[str, str] = {}
         missing: list[str] = []
         unpermitted: list[str] = []
@@ -65,7 +73,11 @@ class ConfigSecrets:
         return ResolvedSecrets(hash_key=hash_key, values=values, missing=tuple(missing), unpermitted=tuple(unpermitted))
 
     async def internal_keys(self, owner: Owner) -> InternalKeys:
-        """The keys that pods and operator share; makes the step of the rotation that is due."""
+        """The keys that pods and operator share; makes the step of the rotation that is due.
+
+        Raises:
+            ForeignSecretError: their Secret cannot be made.
+        """
         made = property_files.new_internal_secret(owner)
         secret = await self._once(owner, made, (names.INTERNAL_KEY_FILE,), LEAST_KEY_BYTES)
         step = next_step(secret, datetime.now(UTC), property_files.new_key)
@@ -84,34 +96,61 @@ class ConfigSecrets:
         return login, text_of(secret, property_files.PASSWORD_KEY) or ""
 
     async def _once(self, owner: Owner, made: Manifest, keys: tuple[str, ...], least: int) -> Manifest:
-        """The Secret as it is; made where it is missing, and mended where a key is. What is there is kept."""
+        """The Secret as it is; made where it is missing, and mended where a key is. What is there is kept.
+
+        Raises:
+            ForeignSecretError: another's Secret has the name.
+        """
         name = made["metadata"]["name"]
         secret = await self._kube.find(resources.SECRET, owner.namespace, name)
         if secret is None:
             try:
-                return await self._kube.create(resources.SECRET, owner.namespace, made)
+                secret = await self._kube.create(resources.SECRET, owner.namespace, made)
             except ConflictError:  # another was faster
                 secret = await self._kube.get(resources.SECRET, owner.namespace, name)
+            else:
+                log.info("secret_made", config=str(owner.key), name=name)
+        if not _is_ours(secret, owner, made):
+            raise ForeignSecretError(
+                f"the Secret {name} is not Mail Push's own, which makes one of this name: delete or rename it"
+            )
         broken = [key for key in keys if len(value_of(secret, key) or b"") < least]
         metadata = _missing_metadata(secret, made)
         if not broken and not metadata:
             return secret
-        patch: Manifest = {}
+        # By resourceVersion: the list of owners is written as a whole.
+        patch: Manifest = {"metadata": {**metadata, "resourceVersion": secret["metadata"]["resourceVersion"]}}
         if broken:
             patch["data"] = {key: made["data"][key] for key in broken}
-        if metadata:
-            patch["metadata"] = metadata
         return await self._kube.merge_patch(resources.SECRET, owner.namespace, name, patch)
 
 
+def _is_ours(secret: Mapping[str, Any], owner: Owner, made: Mapping[str, Any]) -> bool:
+    """Whether the operator has made the Secret for a MailPushConfig of this name, be it for a former one.
+
+    By an owner, the labels, or a type of our own: each may be all that is left.
+    """
+    metadata = secret["metadata"]
+    if any(is_config(reference) for reference in metadata.get("ownerReferences") or ()):
+        return ConfigKey.of_child(secret) == owner.key
+    labels = metadata.get("labels") or {}
+    if names.CONFIG_LABEL in labels:
+        typed = secret.get("type") == names.CALLBACK_SECRET_TYPE
+        marked = typed or labels.get(names.MANAGED_BY_LABEL) == names.MANAGED_BY
+        return bool(labels[names.CONFIG_LABEL] == owner.name and marked)
+    return bool(secret.get("type") == made["type"] == names.CALLBACK_SECRET_TYPE)
+
+
 def _missing_metadata(secret: Mapping[str, Any], made: Mapping[str, Any]) -> Manifest:
-    """Labels and owner that somebody took off."""
+    """Labels and owner that somebody took off, or the owner of a Secret that is to be kept and that has one."""
     wanted = made["metadata"]
     present = secret["metadata"]
     patch: Manifest = {}
     labels = present.get("labels") or {}
     if any(labels.get(key) != value for key, value in wanted["labels"].items()):
         patch["labels"] = wanted["labels"]
-    if not any(owner["uid"] == wanted["ownerReferences"][0]["uid"] for owner in present.get("ownerReferences") or ()):
-        patch["ownerReferences"] = wanted["ownerReferences"]
+    owners = present.get("ownerReferences") or []
+    owned = wanted.get("ownerReferences", [])
+    if [reference["uid"] for reference in owners if is_config(reference)] != [reference["uid"] for reference in owned]:
+        patch["ownerReferences"] = owned + [reference for reference in owners if not is_config(reference)]
     return patch

@@ -1,0 +1,77 @@
+"""The Secrets that the operator makes, on a real API server with a real garbage collector: what outlives a
+MailPushConfig, since something outside of the cluster knows it, and what does not."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from dev.cluster.controlplane import ControlPlane
+from mailpush import names
+from tests.sites.namespace import wait_for
+from tests.sites.operator import OperatorSite, running
+
+CALLBACK = ("secret", "mail-push-main-callback")
+
+
+@pytest.fixture(scope="module")
+def site(control_plane: ControlPlane) -> Iterator[OperatorSite]:
+    with running(control_plane, "operator-secrets") as site:
+        yield site
+
+
+def owners(secret: dict[str, Any]) -> list[str]:
+    return [reference["kind"] for reference in secret["metadata"].get("ownerReferences", [])]
+
+
+def delete_config(site: OperatorSite) -> None:
+    """Deletes it and waits until the garbage collector has taken what belongs to it."""
+    site.namespace.kubectl("delete", "mpc", "main")
+    for kind, name in (("secret", "mail-push-main-internal"), ("statefulset", "mail-push-main")):
+        wait_for(f"{kind} {name} goes", lambda: site.namespace.get(kind, name) is None)  # noqa: B023
+
+
+def test_dovecot_s_password_stays_the_same_over_deletion_and_installation_again(site: OperatorSite) -> None:
+    before = wait_for("the Secret", lambda: site.namespace.get(*CALLBACK))
+    delete_config(site)
+    left = site.namespace.get(*CALLBACK)
+    assert left is not None
+    assert left["metadata"]["uid"] == before["metadata"]["uid"]
+    site.config()
+    site.wait_condition("mpc", "main", "ConfigurationValid", status="True")
+    rendered = wait_for("its properties", lambda: site.namespace.get("secret", "mail-push-main-secrets"))
+    assert rendered["data"]
+    assert (site.namespace.get(*CALLBACK) or {})["data"] == before["data"]
+
+
+def test_a_secret_of_an_older_version_loses_its_owner_and_then_outlives_it(site: OperatorSite) -> None:
+    config = site.namespace.get("mpc", "main") or {}
+    owner = {
+        "apiVersion": names.API_VERSION,
+        "kind": "MailPushConfig",
+        "name": "main",
+        "uid": config["metadata"]["uid"],
+        "controller": True,
+    }
+    patch = json.dumps({"metadata": {"ownerReferences": [owner]}})
+    before = site.namespace.get(*CALLBACK) or {}
+    site.namespace.kubectl("patch", *CALLBACK, "--type=merge", "-p", patch)
+    wait_for("the owner is taken off", lambda: owners(site.namespace.get(*CALLBACK) or before) == [])
+    delete_config(site)
+    assert (site.namespace.get(*CALLBACK) or {})["data"] == before["data"]
+    site.config()
+    site.wait_condition("mpc", "main", "ConfigurationValid", status="True")
+
+
+def test_another_s_secret_of_the_name_is_left_alone_and_named_until_it_is_away(site: OperatorSite) -> None:
+    name = "mail-push-foreign-callback"
+    site.namespace.kubectl("create", "secret", "generic", name, "--from-literal=password=theirs")
+    before = site.namespace.get("secret", name)
+    site.config("foreign")
+    said = site.wait_condition("mpc", "foreign", "Ready", status="False")
+    assert f"the Secret {name} is not Mail Push's own" in said["message"]
+    assert site.namespace.get("secret", name) == before
+    site.namespace.kubectl("delete", "secret", name)
+    site.wait_condition("mpc", "foreign", "ConfigurationValid", status="True")
+    site.namespace.kubectl("delete", "mpc", "foreign")
