@@ -6,6 +6,7 @@ One site for all tests of this file, in their order; each leaves it as it found 
 """
 
 import json
+import socket
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
@@ -111,6 +112,27 @@ def test_the_config_says_which_target_does_not_take_notifications_until_it_does(
     site.wait_told(*subjects, seconds=120)
     deliver(site, "to a target that is well again")
     site.wait_for("all is well again", lambda: degraded()[0] == "False", 120)
+
+
+def said_of_config(site: MailSite, type_: str) -> tuple[str, str]:
+    conditions = (site.namespace.get("mpc", "main") or {})["status"]["conditions"]
+    return next(((one["status"], one["reason"]) for one in conditions if one["type"] == type_), ("", ""))
+
+
+def test_a_server_that_is_not_there_is_named_and_nobody_is_called_ready(site: MailSite) -> None:
+    access = site.manifest()["spec"]["mailAccess"]
+    site.wait_for("ready", lambda: said_of_config(site, "Ready") == ("True", "Listening"))
+    with socket.socket() as unused:
+        unused.bind((site.dovecot.host, 0))  # and nothing listens there
+        port = unused.getsockname()[1]
+        configure(site, mailAccess={**access, "servers": [{**access["servers"][0], "port": port}]})
+        site.wait_for("it says so", lambda: said_of_config(site, "MailServerDegraded") == ("True", "ServerUnreachable"))
+        site.wait_for("not ready", lambda: said_of_config(site, "Ready") == ("False", "NobodyListening"))
+    configure(site)
+    site.wait_for("ready again", lambda: said_of_config(site, "Ready") == ("True", "Listening"), 120)
+    site.wait_for("and well", lambda: said_of_config(site, "MailServerDegraded") == ("False", "Working"))
+    site.wait_listening(*USERS)
+    site.told_once(deliver(site, "from the right port"))
 
 
 def test_the_source_of_passwords_is_changed_and_changed_back_without_a_restart(site: MailSite) -> None:

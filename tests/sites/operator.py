@@ -100,6 +100,7 @@ class Pods:
             "mailpush.dev/capable": "true",
             "mailpush.dev/config-hash": self.config_hash,
             "mailpush.dev/reason": "",
+            "mailpush.dev/counts": '{"listening": 1}',
         }
         renewed = time.strftime("%Y-%m-%dT%H:%M:%S.000000Z", time.gmtime())
         spec = {"leaseDurationSeconds": 15, "holderIdentity": str(state.holder), "renewTime": renewed}

@@ -67,8 +67,8 @@ class MailPushConfigStatus(StatusModel):
     observed_generation: Annotated[int, Field(ge=0)] | None = None
     """The metadata.generation that this status was made from."""
     conditions: Annotated[list[Condition], Field(max_length=32, json_schema_extra=list_map("type"))] = []
-    """Ready, ConfigurationValid, ConfigurationRolledOut, ListenersAvailable, Balanced, TransportDegraded and
-    warnings."""
+    """Ready, ConfigurationValid, ConfigurationRolledOut, ListenersAvailable, Balanced, MailServerDegraded,
+    TransportDegraded and warnings."""
     config_hash: Text | None = None
     """Hash of the rendered configuration, without what takes a restart."""
     boot_hash: Text | None = None

@@ -32,7 +32,7 @@ BURST: Final = 50.0
 WAITING: Final = 200
 SAME_SECONDS: Final = 600.0
 REMEMBERED: Final = 4096
-TROUBLES: Final = frozenset({"TransportDegraded"})
+TROUBLES: Final = frozenset({"MailServerDegraded", "TransportDegraded"})
 """Conditions that are bad news where they are True."""
 TOLD: Final = frozenset({"ConfigurationValid", "Ready", *TROUBLES})
 """Conditions of a MailPushConfig whose changes become Events; the others only show progress."""
@@ -197,6 +197,6 @@ def condition_changes(
 
 GOOD: Final = {"ConfigurationValid": "ConfigurationValid", "Ready": "Ready"}
 PROGRESS: Final = frozenset(
-    {"NoneCapable", "Assigning", "Restoring", "NoReplicas", "ListenersScaledToZero", "Unregistering"}
+    {"NoneCapable", "Assigning", "Starting", "Restoring", "NoReplicas", "ListenersScaledToZero", "Unregistering"}
 )
 """Reasons that pass by themselves or that somebody wished for."""

@@ -14,15 +14,11 @@ from mailpush.listener.users.supervisor import Supervisor
 from mailpush.listener.users.user_listener import Site
 from mailpush.listener.users.watch import Users
 from mailpush.notifications.claims.current import CurrentClaims
-from mailpush.notifications.degraded import degraded
 from mailpush.notifications.dispatcher import Dispatcher
-from mailpush.notifications.target_health import TroubleLog
 from mailpush.notifications.targets import webhook_targets
-from mailpush.properties.settings import CallbackSettings
+from mailpush.properties.settings import CallbackSettings, Settings
 from mailpush.sharding.shardmap import FORMAT_VERSION
-from mailpush.work.clock import boottime
 
-LOOK_SECONDS: Final = 2.0
 STARTING: Final = "UsersNotListed"
 
 
@@ -56,6 +52,11 @@ class AppliedSettings:
         self._targets = asyncio.Lock()
         self._background: set[asyncio.Task[None]] = set()
 
+    @property
+    def settings(self) -> Settings:
+        """Those that count now."""
+        return self._loaded.settings
+
     def begin(self) -> None:
         """Puts the settings that the pod has booted from into force."""
         self._supervisor.apply(self._site())
@@ -82,16 +83,6 @@ class AppliedSettings:
     def callback_login(self) -> CallbackSettings:
         """The login of Dovecot's callbacks that counts now."""
         return self._loaded.settings.callback
-
-    async def report_targets(self) -> None:
-        """Reports on the Lease, and in the log, which targets are in trouble, until cancelled."""
-        log = TroubleLog()
-        while True:
-            names = [webhook.name for webhook in self._loaded.settings.webhooks]
-            troubles = degraded(names, self._dispatcher.health())
-            log.look(troubles, boottime())
-            self._keeper.update(urgent=False, degraded=troubles)
-            await asyncio.sleep(LOOK_SECONDS)
 
     async def close(self) -> None:
         for task in self._background:

@@ -30,6 +30,7 @@ from mailpush.listener.permission import Permission
 from mailpush.listener.settings_watch import Loaded, SettingsWatch
 from mailpush.listener.shards.lease import LeaseKeeper
 from mailpush.listener.shards.loop import Shards
+from mailpush.listener.troubles import Troubles
 from mailpush.listener.users.mailbox import UserSecretReader
 from mailpush.listener.users.siblings import Siblings
 from mailpush.listener.users.status import StatusWriter
@@ -61,6 +62,7 @@ class Parts:
     internal: InternalServer
     admin: PodAdmin
     applied: AppliedSettings
+    troubles: Troubles
     ingress: Ingress
     settings_watch: SettingsWatch
 
@@ -149,6 +151,7 @@ def assemble(env: Environment, kube: Kube, loaded: Loaded, boot: Mapping[str, st
         internal=InternalServer(router, shards, key),
         admin=admin,
         applied=applied,
+        troubles=Troubles(keeper, applied, dispatcher, supervisor),
         ingress=Ingress(applied, inbox),
         settings_watch=SettingsWatch(
             kube,

@@ -72,7 +72,7 @@ class ListenerProcess:
             "router": parts.router.run(),
             "map": shard_map.run(),
             "leases": leases.run(),
-            "targets": parts.applied.report_targets(),
+            "troubles": parts.troubles.run(),
         }
         tasks = {name: asyncio.create_task(loop, name=name) for name, loop in loops.items()}
         stopping = asyncio.create_task(stop.wait(), name="stop")

@@ -1,9 +1,8 @@
-"""What is known of a target from how its notifications have ended, and the log lines about it."""
+"""What is known of a target from how its notifications have ended."""
 
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -80,24 +79,3 @@ class Endings:
         _log.warning("notifications_dropped", target=self._target, reasons=dict(sorted(self._unlogged.items())))
         self._unlogged.clear()
         self._logged_at = now
-
-
-class TroubleLog:
-    """Logs which targets are in trouble when that changes, at most one line a minute for each."""
-
-    def __init__(self) -> None:
-        self._said: dict[str, tuple[str, float]] = {}
-        """By target, the trouble as it was last logged, and when."""
-
-    def look(self, troubles: Mapping[str, str], now: float) -> None:
-        """`troubles`: by target, as `degraded` has them."""
-        for target in sorted({*troubles, *self._said}):
-            why = troubles.get(target, "")
-            said, at = self._said.get(target, ("", now - LOG_SECONDS))
-            if why == said or now - at < LOG_SECONDS:
-                continue
-            if why:
-                _log.warning("target_degraded", target=target, reason=why)
-            else:
-                _log.info("target_recovered", target=target)
-            self._said[target] = (why, now)

@@ -8,7 +8,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 PREFIX: Final = "mailpush.dev/"
 MAP_UID: Final = PREFIX + "map-uid"
@@ -53,6 +53,24 @@ class Holder:
         return f"{self.pod}/{self.uid}/{self.nonce}"
 
 
+class ServerReport(NamedTuple):
+    """How a pod does with one mail server: `users` of it are to be listened for, and `failed` of them are not.
+
+    `reason`: the commonest among the failed, of `alike` users, and `text` a sentence on it, perhaps empty.
+    """
+
+    users: int
+    failed: int = 0
+    reason: str = ""
+    alike: int = 0
+    text: str = ""
+
+    @property
+    def degraded(self) -> bool:
+        """Whether so many fail that it is hardly theirs: a quarter."""
+        return self.failed > 0 and 4 * self.failed >= self.users
+
+
 @dataclass(frozen=True, slots=True)
 class Ack:
     """What a pod says of the map that it has applied: it runs nothing that a map up to here has taken from it."""
@@ -68,6 +86,7 @@ class LeaseState:
 
     `degraded`: the targets of notifications that the pod does not get through to, each with the reason in a word.
     `signs`: the holder's process signs its answers to hand-overs.
+    `servers`: by name, the mail servers of the pod's users.
     """
 
     holder: Holder | None = None
@@ -83,6 +102,7 @@ class LeaseState:
     counts: Mapping[str, int] = field(default_factory=dict)
     denied: Mapping[str, int] = field(default_factory=dict)
     degraded: Mapping[str, str] = field(default_factory=dict)
+    servers: Mapping[str, ServerReport] = field(default_factory=dict)
     formats: frozenset[int] = frozenset()
     signs: bool = False
 
@@ -150,6 +170,7 @@ def parse_lease(obj: Mapping[str, Any]) -> LeaseState:
         counts=_whole(counts),
         denied=_whole(_mapping(counts.get("denied"))),
         degraded={key: why for key, why in _mapping(counts.get("degraded")).items() if isinstance(why, str)},
+        servers=_servers(_mapping(counts.get("servers"))),
         formats=frozenset(int(part) for part in text(FORMATS).split(",") if _NUMBER.fullmatch(part)),
         signs=bool(text(SIGNS)) and text(SIGNS) == _mapping(obj.get("spec")).get("holderIdentity"),
     )
@@ -161,6 +182,8 @@ def lease_annotations(state: LeaseState) -> dict[str, str]:
     counts["denied"] = dict(sorted(state.denied.items()))
     if state.degraded:
         counts["degraded"] = dict(sorted(state.degraded.items()))
+    if state.servers:
+        counts["servers"] = dict(sorted(state.servers.items()))
     return {
         MAP_UID: state.map_uid or "",
         APPLIED_EPOCH: str(state.applied_epoch),
@@ -201,6 +224,15 @@ def _object(text: str) -> Mapping[str, Any]:
         return _mapping(json.loads(text) if text else {})
     except (ValueError, RecursionError):
         return {}
+
+
+def _servers(value: Mapping[str, Any]) -> dict[str, ServerReport]:
+    kinds = [int, int, str, int, str]
+    return {
+        name: ServerReport(*report)
+        for name, report in value.items()
+        if isinstance(report, list) and [type(part) for part in report] == kinds
+    }
 
 
 def _whole(value: Mapping[str, Any]) -> dict[str, int]:

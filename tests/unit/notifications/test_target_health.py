@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from mailpush.notifications.target_health import LOG_SECONDS, Endings, TroubleLog
+from mailpush.notifications.target_health import Endings
 
 FIVE = 5
 
@@ -40,13 +40,3 @@ def test_a_flood_of_losses_is_one_line_a_minute_and_each_loss_is_in_one() -> Non
         endings.log(1000.0)
     assert len(logs) == 3
     assert sum(line["reasons"]["http_400"] for line in logs) == 1000
-
-
-def test_a_trouble_is_logged_when_it_begins_and_ends_and_not_at_each_look() -> None:
-    log = TroubleLog()
-    with capture_logs() as logs:
-        for now, troubles in ((0.0, {}), (2.0, {"t": "http_401"}), (4.0, {"t": "http_401"}), (6.0, {"t": "timeout"})):
-            log.look(troubles, now)
-        log.look({}, 2.0 + LOG_SECONDS)
-        log.look({}, 4.0 + LOG_SECONDS)
-    assert [(line["event"], line["target"]) for line in logs] == [("target_degraded", "t"), ("target_recovered", "t")]

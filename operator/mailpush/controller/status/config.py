@@ -9,7 +9,9 @@ from mailpush.api.conditions import Verdict, conditions
 from mailpush.controller.state import ConfigState
 from mailpush.controller.status.delivery import transports
 from mailpush.controller.status.pod import PodView
+from mailpush.controller.status.ready import joined, ready
 from mailpush.controller.status.rollout import config_pods, rolled_out
+from mailpush.controller.status.servers import mail_servers
 from mailpush.controller.status.shard_map import MapView
 from mailpush.packages import PackageState
 
@@ -39,13 +41,11 @@ def config_status(
 def _verdicts(state: ConfigState, pods: tuple[PodView, ...], shard_map: MapView) -> list[Verdict]:
     valid = _valid(state)
     available = _available(state, pods)
-    verdicts = [_ready(state, valid, available, pods, shard_map), valid, available, _balanced(shard_map)]
-    if (rolled_out_ := rolled_out(state, pods)) is not None:
-        verdicts.append(rolled_out_)
-    if (degraded := transports(state, pods)) is not None:
-        verdicts.append(degraded)
+    verdicts = [ready(state, valid, available, pods, shard_map), valid, available, _balanced(shard_map)]
+    told_of_pods = (rolled_out(state, pods), mail_servers(state, pods), transports(state, pods))
+    verdicts += [verdict for verdict in told_of_pods if verdict is not None]
     if state.evaluation is not None and (warnings := state.evaluation.warnings):
-        text = _joined(warning.message for warning in warnings)
+        text = joined(warning.message for warning in warnings)
         verdicts.append(Verdict("Warning", "True", warnings[0].reason, text))
     return verdicts
 
@@ -58,7 +58,7 @@ def _valid(state: ConfigState) -> Verdict:
     if not state.evaluation.valid:
         problems = state.evaluation.problems
         return Verdict(
-            "ConfigurationValid", "False", problems[0].reason, _joined(problem.message for problem in problems)
+            "ConfigurationValid", "False", problems[0].reason, joined(problem.message for problem in problems)
         )
     return Verdict("ConfigurationValid", "True", "Valid", "listeners can run by it")
 
@@ -94,38 +94,6 @@ def _excluded(state: ConfigState) -> frozenset[int]:
     return frozenset(ordinal for ordinal in range(state.wanted_replicas or 0) if not settings.allowed_in(ordinal))
 
 
-def _ready(
-    state: ConfigState, valid: Verdict, available: Verdict, pods: tuple[PodView, ...], shard_map: MapView
-) -> Verdict:
-    if valid.status != "True":
-        return Verdict("Ready", "False", valid.reason, valid.message)
-    if (refusal := _refused(state)) is not None:
-        return refusal
-    if not any(view.capable for view in pods):
-        return Verdict("Ready", "False", available.reason, available.message)
-    if shard_map.restoring:
-        return Verdict("Ready", "False", "Restoring", "the ShardMap is being restored; nothing needs to be done")
-    if shard_map.unowned:
-        text = f"{shard_map.unowned} of the slots have no owner yet; nothing needs to be done"
-        return Verdict("Ready", "False", "Assigning", text)
-    running = sum(view.lease.counts.get("listening", 0) for view in pods if view.capable and view.lease is not None)
-    return Verdict("Ready", "True", "Listening", f"every slot has an owner; {running} users are listened for")
-
-
-def _refused(state: ConfigState) -> Verdict | None:
-    """Why nobody is listened for although the configuration is valid."""
-    if state.evaluation is None:
-        return None
-    if problems := state.evaluation.problems:
-        return Verdict("Ready", "False", problems[0].reason, _joined(problem.message for problem in problems))
-    if state.evaluation.unregister:
-        text = (
-            f"all users are being unregistered; take the annotation {names.UNREGISTER_ANNOTATION} off to listen again"
-        )
-        return Verdict("Ready", "False", "Unregistering", text)
-    return None
-
-
 def _balanced(shard_map: MapView) -> Verdict:
     if shard_map.moving:
         text = f"{shard_map.moving} slots are on their way to another pod"
@@ -152,10 +120,6 @@ def _listeners(state: ConfigState, pods: tuple[PodView, ...], denied: Mapping[st
 
 def _package(package: PackageState) -> dict[str, str]:
     return {"name": package.name, "status": "enabled" if package.enabled else "disabled", "reason": package.reason}
-
-
-def _joined(messages: Any) -> str:
-    return "; ".join(dict.fromkeys(messages))
 
 
 def same_status(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:

@@ -29,7 +29,7 @@ class AuthFailuresHighError(Exception):
     """
 
     def __init__(self, server: ImapServer, retry_in: float) -> None:
-        super().__init__(f"{server} refused many logins; passwords that have not worked yet wait {retry_in:.0f} s")
+        super().__init__(f"{server} refused many logins; passwords that have not worked yet are not tried for a while")
         self.retry_in = retry_in
 
 

@@ -73,6 +73,12 @@ def secret_name(user: User, settings: Settings) -> str | None:
     return reference.name
 
 
+def server_name(user: User, settings: Settings) -> str | None:
+    """The name of the user's mail server; None where there is none."""
+    server = settings.mail.server(user.spec.server) if settings.mail is not None else None
+    return None if server is None else server.name
+
+
 def mailbox_of(user: User, settings: Settings, secret: UserSecret | None) -> Mailbox | None:
     """How the user's mailbox is reached; None where something that this takes is missing (the decision says what)."""
     mail = settings.mail

@@ -11,12 +11,14 @@ from mailpush.listener.mails.offer import TakeResult
 from mailpush.listener.mechanisms.base import Health
 from mailpush.listener.users.mailbox import UserSecretReader
 from mailpush.listener.users.metrics import ListenerCount
+from mailpush.listener.users.servers import ServerUser, server_reports
 from mailpush.listener.users.siblings import NoSiblings, OtherPushUsers
 from mailpush.listener.users.status import StatusWriter, UserOutcome, WritePermission
 from mailpush.listener.users.user_listener import Site, UserListener
 from mailpush.listener.users.watch import UserKey, Users
 from mailpush.notifications.dispatcher import Dispatched, Undelivered, UserFilter
 from mailpush.notifications.notification import NewMail
+from mailpush.sharding.leases import ServerReport
 from mailpush.sharding.slots import slot_of
 from mailpush.work.queue import WorkQueue
 
@@ -149,6 +151,14 @@ class Supervisor:
                 failed += 1
         assigned = sum(len(self._users.in_slot(slot)) for slot in self._epochs)
         return {"assigned": assigned, "listening": listening, "failed": failed}, dict(denied)
+
+    def servers(self) -> dict[str, ServerReport]:
+        """How the mail servers do, of users who are to be listened for."""
+        return server_reports(
+            ServerUser(listener.server, listener.failure)
+            for listener in self._listeners.values()
+            if listener.server is not None and listener.clients
+        )
 
     async def idle(self) -> None:
         """Waits until every listener that is known to be wanted has begun."""

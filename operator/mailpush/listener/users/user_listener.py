@@ -14,7 +14,7 @@ from mailpush.imap.errors import ImapAuthError, ImapError
 from mailpush.kube.errors import KubeError
 from mailpush.listener.mechanisms.base import Health, Listener, Mailbox, Mechanism, State
 from mailpush.listener.mechanisms.budget import AuthFailuresHighError
-from mailpush.listener.users.mailbox import UserSecretReader, mailbox_of, secret_name
+from mailpush.listener.users.mailbox import UserSecretReader, mailbox_of, secret_name, server_name
 from mailpush.listener.users.siblings import OtherPushUsers
 from mailpush.listener.users.status import UserOutcome, next_attempt
 from mailpush.listener.users.watch import User, UserKey
@@ -92,6 +92,8 @@ class UserListener:
         self.outcome: UserOutcome | None = None
         self.clients: tuple[str, ...] | None = None
         """The clients to notify of the user's mails; None while undecided, empty where denied."""
+        self.server: str | None = None
+        """Name of the mail server, where one is known."""
         self.stopped = False
         self._epoch = epoch
         self._owner = owner
@@ -115,6 +117,12 @@ class UserListener:
         """The reason for which no client is notified."""
         return self.outcome.reason if self.outcome is not None and self.clients == () else None
 
+    @property
+    def failure(self) -> tuple[str, str] | None:
+        """Reason and sentence of what has failed and is tried again."""
+        health = self._running.listener.health if self._running is not None else None
+        return (health.reason, health.message) if health is not None and health.state is State.FAILED else None
+
     async def reconcile(self, user: User, site: Site, secrets: UserSecretReader) -> float | None:
         """Brings what runs in line with what is wanted. Returns the seconds until the next look, None for never."""
         name = secret_name(user, site.settings)
@@ -136,6 +144,7 @@ class UserListener:
             await self._deny(decision, user)
             return RECHECK_BROKEN_SECONDS if name and decision.reason in SECRET_MAY_HELP else None
         self.clients = tuple(client for client in user.spec.clients if site.settings.allowed_clients.match(client))
+        self.server = server_name(user, site.settings)
         await self._run(decision, mailbox, site)
         if name is None:
             return None

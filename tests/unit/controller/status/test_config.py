@@ -15,7 +15,7 @@ from mailpush.sharding.planning.death import PodLife
 from tests.unit.controller.builders import evaluation, pod, state, view
 
 NOW = "2026-01-01T00:00:00Z"
-SETTLED = MapView(epoch=7, pods=2, users=5)
+SETTLED = MapView(epoch=7, pods=2)
 
 
 def condition(found: ConfigState, type_: str, *pods: PodView, shard_map: MapView = SETTLED) -> tuple[str, str, str]:

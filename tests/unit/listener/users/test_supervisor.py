@@ -16,6 +16,7 @@ from mailpush.listener.users.supervisor import Supervisor
 from mailpush.listener.users.watch import UserKey, Users
 from mailpush.notifications.dispatcher import Dispatched, Undelivered, UserFilter
 from mailpush.notifications.notification import NewMail
+from mailpush.sharding.leases import ServerReport
 from mailpush.sharding.slots import slot_of
 from tests.sites.fakekube import FakeKube
 from tests.unit.listener.people import CLIENT, FakeSite, Permitted, push_user
@@ -205,14 +206,17 @@ async def test_new_settings_reach_everybody_and_counts_say_what_has_become_of_th
         scene.there(number)
     scene.supervisor.start_slots([THREE, FOUR], 1)
     await scene.supervisor.idle()
-    scene.fake.dovecot.running[0].say(Health(State.FAILED, "ServerUnreachable", ""))
+    assert scene.supervisor.servers() == {"default": ServerReport(2)}
+    scene.fake.dovecot.running[0].say(Health(State.FAILED, "ServerUnreachable", "away", retry_at=0.0))
     assert scene.supervisor.counts() == ({"assigned": 2, "listening": 1, "failed": 1}, {})
+    assert scene.supervisor.servers() == {"default": ServerReport(2, 1, "ServerUnreachable", 1, "away")}
     scene.supervisor.apply(scene.fake.site(allow_permanent_push=False))
     await scene.supervisor.idle()
     assert scene.supervisor.counts() == (
         {"assigned": 2, "listening": 0, "failed": 0},
         {"PermanentPushDisabled": 2},
     )
+    assert scene.supervisor.servers() == {}
 
 
 async def test_a_mail_that_the_dispatcher_has_no_room_for_stays_with_whoever_offers_it() -> None:

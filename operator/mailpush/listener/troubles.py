@@ -1,0 +1,99 @@
+"""What this pod is in trouble with, on its Lease for the operator's conditions, and in its log."""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Final, Protocol
+
+import structlog
+
+from mailpush.listener.shards.lease import LeaseKeeper
+from mailpush.notifications.degraded import degraded
+from mailpush.notifications.target_health import TargetHealth
+from mailpush.properties.settings import Settings
+from mailpush.sharding.leases import ServerReport
+from mailpush.work.clock import Clock, boottime
+
+LOOK_SECONDS: Final = 2.0
+LOG_SECONDS: Final = 60.0
+"""The shortest time between two log lines on the same thing."""
+
+log = structlog.get_logger(__name__)
+
+
+class KnowsSettings(Protocol):
+    """The settings that count now."""
+
+    @property
+    def settings(self) -> Settings: ...
+
+
+class KnowsTargets(Protocol):
+    """The dispatcher."""
+
+    def health(self) -> dict[str, TargetHealth]: ...
+
+
+class KnowsServers(Protocol):
+    """The supervisor."""
+
+    def servers(self) -> dict[str, ServerReport]: ...
+
+
+class TroubleLog:
+    """Logs what is in trouble when that changes, at most one line a minute for each name."""
+
+    def __init__(self, event: str, recovered: str, label: str) -> None:
+        self._event = event
+        self._recovered = recovered
+        self._label = label
+        self._said: dict[str, tuple[str, float]] = {}
+        """By name, the trouble as it was last logged, and when."""
+
+    def look(self, troubles: Mapping[str, str], now: float) -> None:
+        """`troubles`: by name, the reason."""
+        for name in sorted({*troubles, *self._said}):
+            why = troubles.get(name, "")
+            said, at = self._said.get(name, ("", now - LOG_SECONDS))
+            if why == said or now - at < LOG_SECONDS:
+                continue
+            if why:
+                log.warning(self._event, **{self._label: name}, reason=why)
+            else:
+                log.info(self._recovered, **{self._label: name})
+            self._said[name] = (why, now)
+
+
+class Troubles:
+    """Looks every two seconds, until cancelled."""
+
+    def __init__(
+        self,
+        keeper: LeaseKeeper,
+        applied: KnowsSettings,
+        targets: KnowsTargets,
+        servers: KnowsServers,
+        *,
+        clock: Clock = boottime,
+    ) -> None:
+        self._keeper = keeper
+        self._applied = applied
+        self._targets = targets
+        self._servers = servers
+        self._clock = clock
+        self._target_log = TroubleLog("target_degraded", "target_recovered", "target")
+        self._server_log = TroubleLog("mail_server_degraded", "mail_server_recovered", "server")
+
+    async def run(self) -> None:
+        while True:
+            self.look()
+            await asyncio.sleep(LOOK_SECONDS)
+
+    def look(self) -> None:
+        """Reports what is the case now."""
+        now = self._clock()
+        names = [webhook.name for webhook in self._applied.settings.webhooks]
+        troubles = degraded(names, self._targets.health())
+        servers = self._servers.servers()
+        self._keeper.update(urgent=False, degraded=troubles, servers=servers)
+        self._target_log.look(troubles, now)
+        self._server_log.look({name: one.reason for name, one in servers.items() if one.degraded}, now)
