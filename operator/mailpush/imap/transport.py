@@ -9,11 +9,15 @@ import asyncio
 import socket
 import ssl
 from collections.abc import Callable
-from typing import cast
+from typing import Final, cast
 
 from mailpush.imap.errors import ImapCertificateError, ImapConnectionError, ImapError, ImapProtocolError
 from mailpush.imap.protocol import ImapProtocol
 from mailpush.imap.server import ImapServer
+from mailpush.work.lookups import Lookups
+
+LOOKUPS: Final = Lookups(16, kept=30.0, failed=5.0)
+"""Of mail servers' names, which whoever writes a PushUser chooses."""
 
 
 class ImapTransport(asyncio.Protocol):
@@ -123,20 +127,37 @@ class ImapTransport(asyncio.Protocol):
 
 async def open_transport(server: ImapServer) -> ImapTransport:
     """Connect, with TLS where `security` is "tls". Raises ImapConnectionError."""
-    loop = asyncio.get_running_loop()
     try:
-        if server.security == "tls":
-            _, protocol = await loop.create_connection(
-                lambda: ImapTransport(server),
-                server.host,
-                server.port,
-                ssl=server.ssl_context(),
-                server_hostname=server.server_name or server.host,
-            )
-        else:
-            _, protocol = await loop.create_connection(lambda: ImapTransport(server), server.host, server.port)
+        return await _connected(server)
     except (OSError, ValueError) as error:
         raise tls_error(server, error) from None
+
+
+async def _connected(server: ImapServer) -> ImapTransport:
+    failure: OSError | None = None
+    for address in await LOOKUPS.addresses(server.host):
+        try:
+            return await _connected_to(address, server)
+        except ssl.SSLError:
+            raise
+        except OSError as error:
+            failure = error
+    LOOKUPS.forget(server.host)
+    raise failure or socket.gaierror(socket.EAI_NONAME, "no address")
+
+
+async def _connected_to(address: str, server: ImapServer) -> ImapTransport:
+    loop = asyncio.get_running_loop()
+    if server.security == "tls":
+        _, protocol = await loop.create_connection(
+            lambda: ImapTransport(server),
+            address,
+            server.port,
+            ssl=server.ssl_context(),
+            server_hostname=server.server_name or server.host,
+        )
+    else:
+        _, protocol = await loop.create_connection(lambda: ImapTransport(server), address, server.port)
     return protocol
 
 

@@ -5,6 +5,7 @@ it elsewhere, counts only with the signature of a pod that has the key; whatever
 """
 
 import secrets
+import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from typing import Final, Protocol
 
 import msgspec
 from aiohttp import ClientError, ClientSession, ClientTimeout, DummyCookieJar, TCPConnector
+from aiohttp.abc import AbstractResolver, ResolveResult
 
 from mailpush.listener.mails.signing import (
     ANSWER_HEADER,
@@ -27,10 +29,13 @@ from mailpush.listener.mails.signing import (
 from mailpush.names import INTERNAL_EVENTS_PATH
 from mailpush.notifications.notification import NewMail
 from mailpush.work.clock import Clock
+from mailpush.work.lookups import Lookups
 
 CONNECT_SECONDS: Final = 1.0
 ANSWER_SECONDS: Final = 2.0
 UNAUTHORIZED: Final = 401
+LOOKUPS: Final = Lookups(8, kept=0.0, failed=0.0)
+"""Of pods' names: they wait for no mail server's."""
 _ANSWER_BYTES: Final = 4096
 
 encode_mail = msgspec.json.Encoder().encode
@@ -106,7 +111,7 @@ class Peers:
         self._now = now
         # A pod that comes again has another address, so names are not remembered; connections are.
         self._session = ClientSession(
-            connector=TCPConnector(limit=0, use_dns_cache=False),
+            connector=TCPConnector(limit=0, use_dns_cache=False, resolver=_Resolver(LOOKUPS)),
             timeout=ClientTimeout(total=answer_seconds, connect=min(CONNECT_SECONDS, answer_seconds)),
             auto_decompress=False,
             cookie_jar=DummyCookieJar(),
@@ -178,6 +183,31 @@ class Peers:
 
     async def close(self) -> None:
         await self._session.close()
+
+
+class _Resolver(AbstractResolver):
+    """aiohttp's lookups by a share of ours."""
+
+    def __init__(self, lookups: Lookups) -> None:
+        self._lookups = lookups
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
+    ) -> list[ResolveResult]:
+        return [
+            ResolveResult(
+                hostname=host,
+                host=address,
+                port=port,
+                family=socket.AF_INET6 if ":" in address else socket.AF_INET,
+                proto=socket.IPPROTO_TCP,
+                flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
+            )
+            for address in await self._lookups.addresses(host)
+        ]
+
+    async def close(self) -> None:
+        """Nothing: the share is the process's."""
 
 
 def _of_older_version(status: int) -> PeerAnswer:

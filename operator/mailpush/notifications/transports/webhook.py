@@ -20,6 +20,7 @@ import httpx
 
 from mailpush.notifications.notification import Content
 from mailpush.notifications.transports.base import Accepted, Outcome, Refused, TryLater
+from mailpush.notifications.transports.lookups import OwnLookups
 
 MAX_ANSWER: Final = 64 * 1024  # bytes of an answer's body read to keep the connection; more, and it is closed
 MAX_RETRY_AFTER: Final = 3600.0
@@ -83,12 +84,17 @@ class WebhookTransport:
         self._under_way = 0
         self._idle = asyncio.Event()
         secure = target.url.startswith("https://")
-        self._client = httpx.AsyncClient(
+        transport = httpx.AsyncHTTPTransport(
             verify=_context(target.ca_pem) if secure else False,
+            trust_env=False,
+            limits=httpx.Limits(max_connections=target.workers, max_keepalive_connections=target.workers),
+        )
+        transport._pool._network_backend = OwnLookups()  # httpx has no argument for it
+        self._client = httpx.AsyncClient(
+            transport=transport,
             trust_env=False,
             follow_redirects=False,
             timeout=None,  # noqa: S113 - send() has one deadline for the whole try
-            limits=httpx.Limits(max_connections=target.workers, max_keepalive_connections=target.workers),
         )
 
     async def send(self, id: str, body: bytes) -> Outcome:
