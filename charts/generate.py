@@ -89,6 +89,7 @@ def values_schema() -> Schema:
         ),
         "hooks": _closed(
             {
+                "enabled": _boolean(),
                 "timeoutSeconds": _whole(1),
                 "cleanup": _closed({"enabled": _boolean()}),
                 "resources": resources,

@@ -40,6 +40,9 @@ UNREGISTER_ANNOTATION: Final = f"{GROUP}/unregister"
 UNREGISTER_WANTED: Final = "true"
 UNREGISTER_UNINSTALLED: Final = "uninstalled"
 
+# Annotation of the operator's Deployment: the name of the Helm release that is to be removed (`mail-push cleanup`).
+UNINSTALL_ANNOTATION: Final = f"{GROUP}/uninstall"
+
 # Annotations of children
 CONFIG_HASH_ANNOTATION: Final = f"{GROUP}/config-hash"
 SECRETS_HASH_ANNOTATION: Final = f"{GROUP}/secrets-hash"
@@ -60,6 +63,9 @@ ADMIN_PORT: Final = 1099  # of OX's RMI registry, which `pushusers` asks
 
 CALLBACK_PATH: Final = "/preliminary/http-notify/v1/notify"
 INTERNAL_EVENTS_PATH: Final = "/internal/v1/events"
+
+# The Lease of each namespace that an operator works in, whatever its release: one operator leads there.
+OPERATOR_LEASE: Final = "mail-push-operator"
 
 # Where a listener pod finds its property files, as an OX node does, and the keys of the hand-over between pods.
 PROPERTIES_DIRECTORY: Final = "/opt/open-xchange/etc"

@@ -1,11 +1,10 @@
 """Install, upgrade, uninstall and install again with both Helms on a real API server.
 
 There is no kubelet here, so hooks would wait for ever: `--no-hooks`, and what the Jobs do is done by the same command
-with the same ServiceAccount. The Jobs themselves run in the test of the main job on real nodes.
+with the same ServiceAccount; where Helm has to wait for a hook, `Jobs` plays the kubelet.
 """
 
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +12,8 @@ import pytest
 import yaml
 
 from dev.cluster.controlplane import ControlPlane
-from tests.chart.conftest import CHART, EXAMPLE, Helm, Values, process_environment, wait_until_allowed
+from tests.chart.conftest import CHART, EXAMPLE, Helm, Manifest, Values, process_environment, wait_until_allowed
+from tests.chart.jobs import MAIL_PUSH, Jobs
 
 pytestmark = pytest.mark.cluster
 NAMESPACE = "mail"
@@ -33,8 +33,17 @@ class Site:
         self.plane = plane
         self._helm = helm
 
-    def helm(self, *args: str | Path, values: Values | None = None) -> tuple[int, str]:
-        return self._helm.cluster(self.plane, NAMESPACE, *args, "--no-hooks", values=values)
+    def helm(self, *args: str | Path, values: Values | None = None, namespace: str = NAMESPACE) -> tuple[int, str]:
+        return self._helm.cluster(self.plane, namespace, *args, "--no-hooks", values=values)
+
+    def template(self, release: str, values: Values) -> list[Manifest]:
+        """What `helm template` prints, hooks included."""
+        return self._helm.render(values, release=release, namespace=NAMESPACE)
+
+    def everything(self) -> set[str]:
+        """All that a release installs, by name."""
+        kinds = "deployments,roles,rolebindings,serviceaccounts,configmaps,leases,mailpushconfigs,clusterroles"
+        return set(self.kubectl("get", kinds, "-o", "name").split())
 
     def installed(self, values: Values, release: str = "mail-push") -> str:
         """Installs, waits for the CRDs and gives the notes."""
@@ -53,25 +62,26 @@ class Site:
         """What the post-install Job does, with what its ConfigMap holds."""
         file = folder / "mailpushconfig.yaml"
         file.write_text(self.kubectl("get", "configmap", f"{release}-config", "-o", "jsonpath={.data.*}"))
-        return self._as_job(release, "apply", f"--filename={file}")
-
-    def cleanup_job(self, release: str = "mail-push") -> subprocess.CompletedProcess[str]:
-        """What the pre-delete Job does where nobody is left to unregister."""
-        return self._as_job(release, "cleanup", "--wait-seconds=0")
-
-    def _as_job(self, release: str, *command: str) -> subprocess.CompletedProcess[str]:
         account = f"system:serviceaccount:{NAMESPACE}:{release}-hooks"
         for what in ("mailpushconfigs.mailpush.dev", "pushusers.mailpush.dev"):
             wait_until_allowed(self.plane, account, "patch", what, namespace=NAMESPACE)
         kubeconfig = self.plane.kubeconfig_for_service_account(NAMESPACE, f"{release}-hooks")
         return subprocess.run(
-            [Path(sys.executable).with_name("mail-push"), *command, f"--namespace={NAMESPACE}"],
+            [MAIL_PUSH, "apply", f"--filename={file}", f"--namespace={NAMESPACE}"],
             env=process_environment() | {"KUBECONFIG": str(kubeconfig)},
             capture_output=True,
             text=True,
             timeout=180,
             check=False,
         )
+
+    def uninstalled(self, folder: Path, release: str = "mail-push") -> Jobs:
+        """Uninstalls with the hook that unregisters; there is no operator here, so that gives up in the end."""
+        jobs = Jobs(self.plane, NAMESPACE, folder)
+        with jobs.running():
+            code, text = self._helm.cluster(self.plane, NAMESPACE, "uninstall", release, "--timeout=3m")
+        assert code == 0, text
+        return jobs
 
     def replicas(self) -> str:
         return self.kubectl("get", "mailpushconfig", "main", "-o", "jsonpath={.spec.listeners.replicas}")
@@ -95,6 +105,7 @@ def test_from_install_to_install_under_another_name(site: Site, tmp_path: Path) 
 
     example["mailPushConfig"]["spec"]["listeners"]["replicas"] = 5
     example["replicaCount"] = 2
+    example["hooks"] = {"timeoutSeconds": 65}  # nobody unregisters users here: the Job need not wait for long
     code, text = site.helm("upgrade", "mail-push", CHART, values=example)
     assert code == 0, text
     done = site.apply_job(tmp_path)
@@ -103,13 +114,12 @@ def test_from_install_to_install_under_another_name(site: Site, tmp_path: Path) 
     assert site.names("poddisruptionbudget") == ["mail-push"]
 
     site.kubectl("apply", "-f", "-", input=PUSH_USER)
-    done = site.cleanup_job()
-    assert done.returncode == 0, done.stderr
+    jobs = site.uninstalled(tmp_path)
+    assert "Helm is removing the release mail-push" in jobs.done["cleanup-0"].stdout
     assert site.names("mailpushconfig") == []
     assert site.kubectl("get", "pushuser", "main-1-3", "-o", "jsonpath={.metadata.finalizers}") == ""
-    code, text = site.helm("uninstall", "mail-push")
-    assert code == 0, text
     assert site.names("deployment") == []
+    assert site.names("lease") == []
     assert site.names("pushusers") == ["main-1-3"], "push users are the site's own and outlive the release"
     assert len(site.names("crd")) == 3
 
@@ -132,6 +142,51 @@ def test_from_install_to_install_under_another_name(site: Site, tmp_path: Path) 
     code, text = site.helm("uninstall", "other")
     assert code == 0, text
     assert site.names("pushusers") == ["main-1-3"]
+
+
+OTHER_NAMESPACE = "post"
+
+
+def test_a_second_release_for_one_namespace_is_refused_with_a_sentence_and_changes_nothing(
+    site: Site, tmp_path: Path
+) -> None:
+    """It was installed, led beside the first, and its uninstallation deleted the first's MailPushConfig."""
+    site.installed(PAGE)
+    done = site.apply_job(tmp_path)
+    assert done.returncode == 0, done.stderr
+    before = site.everything()
+    again = {**PAGE, "crds": {"install": False}}
+    for namespace, values in ((NAMESPACE, again), (OTHER_NAMESPACE, {"watchNamespaces": [NAMESPACE], **again})):
+        code, text = site.helm("install", "second", CHART, "--create-namespace", values=values, namespace=namespace)
+        assert code != 0
+        if namespace == NAMESPACE:
+            assert "the namespace mail is served by the release mail-push (in the namespace mail) already" in text
+    assert site.everything() == before
+    code, text = site.helm("upgrade", "mail-push", CHART, values=PAGE)
+    assert code == 0, text
+    code, text = site.helm("install", "second", CHART, "--create-namespace", values=again, namespace=OTHER_NAMESPACE)
+    assert code == 0, text
+
+
+def test_the_jobs_of_a_second_release_leave_the_first_s_alone(site: Site, tmp_path: Path) -> None:
+    """Where it came in by another way than Helm's, as by `kubectl apply`."""
+    site.installed(PAGE)
+    assert site.apply_job(tmp_path).returncode == 0
+    site.kubectl("apply", "-f", "-", input=PUSH_USER)
+    second = site.template("second", {**PAGE, "crds": {"install": False}})
+    site.kubectl("apply", "-f", "-", input=yaml.safe_dump_all(second))
+    jobs = Jobs(site.plane, NAMESPACE, tmp_path)
+    refused = jobs.run_job("second-mail-push-apply")["apply"]
+    assert refused.returncode == 1
+    assert "it belongs to the Helm release mail-push" in refused.stderr
+    site.kubectl("annotate", "deployment", "second-mail-push", "mailpush.dev/uninstall=second")
+    cleaned = jobs.run_job("second-mail-push-cleanup")["cleanup-0"]
+    assert cleaned.returncode == 0, cleaned.stderr
+    assert "mailpushconfig.mailpush.dev/main stays: another release serves it" in cleaned.stdout
+    assert site.names("mailpushconfig") == ["main"]
+    config = yaml.safe_load(site.kubectl("get", "mailpushconfig", "main", "-o", "yaml"))
+    assert "annotations" not in config["metadata"]
+    assert "mailpush.dev/registration" in site.kubectl("get", "pushuser", "main-1-3", "-o", "jsonpath={.metadata}")
 
 
 @pytest.mark.parametrize("helm", ["helm4"], indirect=True)

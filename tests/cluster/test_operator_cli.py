@@ -113,7 +113,7 @@ def test_cleanup_has_everybody_unregistered_deletes_what_the_chart_made_and_keep
     site.listener_says(3, "True", "Registered")
     wait_for("the finalizer", lambda: finalizers(site, "main-1-3"))
     cleanup = subprocess.Popen(
-        [MAIL_PUSH, "cleanup", "-n", site.namespace.name],
+        [MAIL_PUSH, "cleanup", "--yes", "-n", site.namespace.name],
         env={"KUBECONFIG": str(site.namespace.plane.kubeconfig)},
         stdout=subprocess.PIPE,
         text=True,
@@ -154,7 +154,7 @@ def test_cleanup_without_an_operator_gives_up_in_time_and_leaves_no_finalizer(
     site.register(3)
     patch = json.dumps({"metadata": {"finalizers": ["example.org/other", names.FINALIZER]}})
     site.namespace.kubectl("patch", "pu", "main-1-3", "--type=merge", "-p", patch)
-    done = mail_push(site, "cleanup", "--wait-seconds", "1")
+    done = mail_push(site, "cleanup", "--yes", "--wait-seconds", "1")
     assert done.returncode == 0
     assert "1 users could not be unregistered" in done.stderr
     assert finalizers(site, "main-1-3") == ["example.org/other"]

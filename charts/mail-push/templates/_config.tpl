@@ -145,6 +145,12 @@ metadata:
   namespace: {{ include "mail-push.namespace" . }}
   labels:
     {{- include "mail-push.labels" . | nindent 4 }}
+  {{- if not .Values.hooks.enabled }}
+  annotations:
+    # Argo CD: after the CRD and the operator, and no dry run before the CRD is there.
+    argocd.argoproj.io/sync-wave: "1"
+    argocd.argoproj.io/sync-options: SkipDryRunOnMissingResource=true
+  {{- end }}
 spec:
   {{- toYaml $spec | nindent 2 }}
 {{- end -}}

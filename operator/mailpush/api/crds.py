@@ -13,7 +13,7 @@ from mailpush.api.mailpushconfig import MailPushConfigSpec
 from mailpush.api.mailpushconfig_status import MailPushConfigStatus
 from mailpush.api.meta import Model
 from mailpush.api.pushuser import PushUserSpec, PushUserStatus
-from mailpush.api.schema import structural_schema
+from mailpush.api.schema import structural_schema, without_item_defaults
 from mailpush.api.shardmap import ShardMapSpec, ShardMapStatus
 
 Manifest = dict[str, Any]
@@ -184,7 +184,7 @@ def _definition(
             "kind": {"type": "string", "description": f"Always {kind}.", "maxLength": 63},
             # Bounded, because rules that look at the name cost by its greatest length.
             "metadata": {"type": "object", "properties": {"name": _NAME, "generateName": _NAME}},
-            "spec": structural_schema(spec),
+            "spec": without_item_defaults(structural_schema(spec)),
             "status": structural_schema(status),
         },
     }

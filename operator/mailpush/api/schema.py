@@ -1,6 +1,7 @@
 """From pydantic models to schemas: structural OpenAPI v3 for CustomResourceDefinitions, JSON schema for the chart."""
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from mailpush.api.mailpushconfig import MailPushConfigSpec
@@ -40,6 +41,28 @@ def structural_schema(model: type[Model]) -> Schema:
 def closed_spec_schema() -> Schema:
     """JSON schema (draft 7) of a MailPushConfig's spec that refuses unknown fields, for the chart's values."""
     return _closed(structural_schema(MailPushConfigSpec))
+
+
+def without_item_defaults(schema: Schema, keys: Sequence[str] = (), *, within: bool = False) -> Schema:
+    """A structural schema without defaults in lists' items, but for the lists' keys; descriptions tell them instead.
+
+    kubectl and Argo CD compare a list as a whole: what the API server fills in would be a difference for ever.
+
+    Args:
+        keys: fields of this node that keep their defaults; `within`: the node stands in a list.
+    """
+    node = dict(schema)
+    if "items" in node:
+        kept = node.get("x-kubernetes-list-map-keys", ())
+        node["items"] = without_item_defaults(node["items"], kept, within=True)
+    if "properties" in node:
+        node["properties"] = {
+            name: without_item_defaults(child, within=within and name not in keys)
+            for name, child in node["properties"].items()
+        }
+    if within and (default := node.pop("default", None)) not in (None, [], {}):
+        node["description"] = f"{node.get('description', '')} Default: {json.dumps(default)}.".strip()
+    return node
 
 
 def _structural(node: Mapping[str, Any], defs: Mapping[str, Any]) -> Schema:

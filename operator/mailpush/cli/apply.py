@@ -21,6 +21,21 @@ RETRY_SECONDS: Final = 1.0
 BUSY: Final = frozenset({429, 502, 503, 504})
 
 
+HELM: Final = "Helm"
+
+
+class AnothersError(KubeError):
+    """The MailPushConfig belongs to another release."""
+
+    def __init__(self, release: str | None) -> None:
+        super().__init__(
+            0,
+            "Another",
+            f"it belongs to the Helm release {release}: install into another namespace; where that release "
+            f"is gone, take the label {names.INSTANCE_LABEL} off the MailPushConfig",
+        )
+
+
 def run(filename: str, namespace: str, wait_seconds: int) -> int:
     """The exit code: 1 with the server's sentence where a document is refused, or the CRD does not come."""
     try:
@@ -76,25 +91,36 @@ async def _apply(documents: list[dict[str, Any]], namespace: str, wait_seconds: 
                 sys.stderr.write(f'mail-push apply: MailPushConfig "{name}" is refused: {error.message}\n')
                 return 1
             sys.stdout.write(f"mailpushconfig.mailpush.dev/{name} applied\n")
-        await _register_again(kube, namespace)
+        await _register_again(kube, namespace, {instance_of(document) for document in documents} | {None})
     return 0
 
 
-async def _register_again(kube: Kube, namespace: str) -> None:
+async def _register_again(kube: Kube, namespace: str, releases: set[str | None]) -> None:
     """Takes off what an uninstall has left on MailPushConfigs that the chart did not make (`mail-push cleanup`)."""
     configs, _ = await kube.list(resources.MAIL_PUSH_CONFIG, namespace)
     for config in configs:
         metadata = config["metadata"]
-        if (metadata.get("annotations") or {}).get(names.UNREGISTER_ANNOTATION) == names.UNREGISTER_UNINSTALLED:
+        left = (metadata.get("annotations") or {}).get(names.UNREGISTER_ANNOTATION) == names.UNREGISTER_UNINSTALLED
+        if left and instance_of(config) in releases:
             off = {"metadata": {"annotations": {names.UNREGISTER_ANNOTATION: None}}}
             await kube.merge_patch(resources.MAIL_PUSH_CONFIG, namespace, metadata["name"], off)
             sys.stdout.write(f"mailpushconfig.mailpush.dev/{metadata['name']} is listened for again\n")
+
+
+def instance_of(found: dict[str, Any]) -> str | None:
+    """The Helm release that an object says it belongs to."""
+    labels = found["metadata"].get("labels") or {}
+    return labels.get(names.INSTANCE_LABEL) if labels.get(names.MANAGED_BY_LABEL) == HELM else None
 
 
 async def _apply_one(kube: Kube, document: dict[str, Any], namespace: str, end: float) -> None:
     announced = False
     while True:
         try:
+            found = await kube.find(resources.MAIL_PUSH_CONFIG, namespace, document["metadata"]["name"])
+            ours, theirs = instance_of(document), instance_of(found) if found is not None else None
+            if ours is not None and theirs not in (None, ours):
+                raise AnothersError(theirs)
             await kube.apply(resources.MAIL_PUSH_CONFIG, namespace, document, manager=MANAGER, strict=True)
             return
         except (NotFoundError, UnreachableError, ConflictError) as error:

@@ -15,7 +15,8 @@ from typing import Any, Final
 from kubernetes.aio.config import ConfigException
 
 from mailpush import names
-from mailpush.cli.apply import MANAGER
+from mailpush.cli.apply import MANAGER, instance_of
+from mailpush.cli.uninstalling import Release, being_removed
 from mailpush.kube import resources
 from mailpush.kube.client import Kube, Object
 from mailpush.kube.errors import ConflictError, KubeError, NotFoundError
@@ -24,10 +25,15 @@ UNREGISTER: Final = {"metadata": {"annotations": {names.UNREGISTER_ANNOTATION: n
 LOOK_SECONDS: Final = 1.0
 
 
-def run(namespace: str, wait_seconds: int) -> int:
-    """The exit code: 0 also where users could not be unregistered in time, as the uninstall has to go on."""
+def run(namespace: str, wait_seconds: int, release: Release | None, *, sure: bool) -> int:
+    """The exit code: 0 also where users could not be unregistered in time, as the uninstall has to go on.
+
+    Args:
+        release: whose MailPushConfigs are meant; None: all of the namespace.
+        sure: the installation is being removed; else its Deployment and the Job have to say so.
+    """
     try:
-        return asyncio.run(_cleanup(namespace, wait_seconds))
+        return asyncio.run(_run(namespace, wait_seconds, release, sure=sure))
     except NotFoundError:
         sys.stdout.write("the CustomResourceDefinitions are not there: nothing to do\n")
         return 0
@@ -36,33 +42,61 @@ def run(namespace: str, wait_seconds: int) -> int:
         return 1
 
 
-async def _cleanup(namespace: str, wait_seconds: float) -> int:
+async def _run(namespace: str, wait_seconds: float, release: Release | None, *, sure: bool) -> int:
     kubeconfig = os.environ.get("KUBECONFIG")
     async with await Kube.connect(Path(kubeconfig) if kubeconfig else None) as kube:
-        configs, _ = await kube.list(resources.MAIL_PUSH_CONFIG, namespace)
-        for config in configs:
-            await kube.merge_patch(resources.MAIL_PUSH_CONFIG, namespace, config["metadata"]["name"], UNREGISTER)
-        left = await _wait_unregistered(kube, namespace, wait_seconds if configs else 0)
-        for user in left:
-            await _remove_finalizer(kube, namespace, user["metadata"]["name"])
-        if left:
-            some = ", ".join(sorted(user["metadata"]["name"] for user in left)[:10])
-            sys.stderr.write(
-                f"mail-push cleanup: {len(left)} users could not be unregistered at Dovecot in {wait_seconds:.0f} s "
-                f"({some}): take the push notification driver out of Dovecot's configuration\n"
-            )
-        for config in configs:
-            await _put_away(kube, namespace, config)
+        if release is not None and not sure:
+            deployment = await kube.find(resources.DEPLOYMENT, release.home, release.deployment)
+            answer = being_removed(release, deployment, await kube.find(resources.JOB, release.home, release.job))
+            (sys.stderr if answer.code else sys.stdout).write(f"mail-push cleanup: {answer.sentence}\n")
+            if not answer.go:
+                return answer.code
+        return await _cleanup(kube, namespace, wait_seconds, release.name if release is not None else None)
+
+
+async def _cleanup(kube: Kube, namespace: str, wait_seconds: float, release: str | None) -> int:
+    present, _ = await kube.list(resources.MAIL_PUSH_CONFIG, namespace)
+    lease = await kube.find(resources.LEASE, namespace, names.OPERATOR_LEASE)
+    configs = [config for config in present if is_of(config, release, alone=not is_anothers(lease, release))]
+    others = {config["metadata"]["name"] for config in present if config not in configs}
+    for config in configs:
+        await kube.merge_patch(resources.MAIL_PUSH_CONFIG, namespace, config["metadata"]["name"], UNREGISTER)
+    left = await _wait_unregistered(kube, namespace, others, wait_seconds if configs else 0)
+    for user in left:
+        await _remove_finalizer(kube, namespace, user["metadata"]["name"])
+    if left:
+        some = ", ".join(sorted(user["metadata"]["name"] for user in left)[:10])
+        sys.stderr.write(
+            f"mail-push cleanup: {len(left)} users could not be unregistered at Dovecot in {wait_seconds:.0f} s "
+            f"({some}): take the push notification driver out of Dovecot's configuration\n"
+        )
+    for config in configs:
+        await _put_away(kube, namespace, config)
+    for name in sorted(others):
+        sys.stdout.write(f"mailpushconfig.mailpush.dev/{name} stays: another release serves it\n")
     return 0
 
 
-async def _wait_unregistered(kube: Kube, namespace: str, wait_seconds: float) -> list[Object]:
-    """The users that still have the finalizer when there is none left, or when the time is over."""
+def is_of(config: Object, release: str | None, *, alone: bool) -> bool:
+    """Whether a MailPushConfig is served by the release: it bears its name, or nobody's where no other is there."""
+    return release is None or instance_of(config) == release or (alone and instance_of(config) is None)
+
+
+def is_anothers(lease: Object | None, release: str | None) -> bool:
+    """Whether the namespace's Lease is that of another release's operator."""
+    return lease is not None and instance_of(lease) not in (None, release)
+
+
+async def _wait_unregistered(kube: Kube, namespace: str, others: set[str], wait_seconds: float) -> list[Object]:
+    """The users that still have the finalizer when there is none left, or when the time is over.
+
+    Not those of the MailPushConfigs that are named by `others`.
+    """
     end = time.monotonic() + wait_seconds
     announced = -1
     while True:
         users, _ = await kube.list(resources.PUSH_USER, namespace)
-        left = registered(users)
+        left = [user for user in registered(users) if user["spec"]["configRef"]["name"] not in others]
         if not left or time.monotonic() >= end:
             return left
         if len(left) != announced:

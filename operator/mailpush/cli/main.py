@@ -41,11 +41,24 @@ def apply(filename: str, namespace: str, wait_seconds: int) -> None:
 @main.command()
 @click.option("-n", "--namespace", required=True, help="Whose MailPushConfigs and PushUsers.")
 @click.option("--wait-seconds", default=120, show_default=True, help="How long unregistering may take.")
-def cleanup(namespace: str, wait_seconds: int) -> None:
-    """Unregister all users and remove finalizers. Used by the chart before it is uninstalled."""
-    from mailpush.cli.cleanup import run
+@click.option("--yes", is_flag=True, help="The installation is being removed: do it without asking the cluster.")
+@click.option("--release", default="", help="NAMESPACE/NAME of a Helm release: only what belongs to it.")
+@click.option("--deployment", default="", help="NAMESPACE/NAME of its Deployment, which says whether it is removed.")
+def cleanup(namespace: str, wait_seconds: int, yes: bool, release: str, deployment: str) -> None:
+    """Unregister all users and remove finalizers, if the installation is being removed.
 
-    raise SystemExit(run(namespace, wait_seconds))
+    Used by the chart before it is uninstalled, with --release and --deployment. By hand: --yes.
+    """
+    from mailpush.cli.cleanup import run
+    from mailpush.cli.uninstalling import Release
+
+    try:
+        of = Release.parse(release, deployment)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    if of is None and not yes:
+        raise click.UsageError("say --yes if the installation is being removed")
+    raise SystemExit(run(namespace, wait_seconds, of, sure=yes))
 
 
 @main.command()

@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
+from mailpush import names
 from mailpush.controller.admin import OperatorAdmin
 from mailpush.controller.configs.reconcile import Reconciler
 from mailpush.controller.election import Election
+from mailpush.controller.elections import Elections
 from mailpush.controller.environment import OperatorSettings
 from mailpush.controller.events import EventRecorder
 from mailpush.controller.leader import Leader
@@ -41,7 +43,7 @@ class Operator:
     pods: PodWatch
     users: UserStore
     admin: OperatorAdmin
-    election: Election
+    election: Elections
     leader: Leader
 
 
@@ -80,11 +82,12 @@ def assemble(kube: Kube, settings: OperatorSettings, pulse: Pulse) -> Operator:
         store=store,
         user_queue=user_queue,
     )
-    election = Election(
-        kube,
-        settings.own_namespace,
-        settings.lease_name,
-        f"{settings.identity}_{uuid.uuid4()}",
-        on_tick=partial(pulse.beat, "election"),
+    identity = f"{settings.identity}_{uuid.uuid4()}"
+    on_tick = partial(pulse.beat, "election")
+    election = Elections(
+        [
+            Election(kube, namespace, names.OPERATOR_LEASE, identity, on_tick=on_tick)
+            for namespace in sorted(settings.namespaces)
+        ]
     )
     return Operator(pods, store, OperatorAdmin(kube, settings, store), election, leader)

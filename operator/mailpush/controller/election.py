@@ -96,7 +96,7 @@ class Election:
                     log.info("leading", lease=self._name, identity=self.identity, found=look.value)
                     return
                 if lease is not None and not announced:
-                    log.info("standing_by", lease=self._name, leader=lease["spec"].get("holderIdentity"))
+                    log.info("standing_by", lease=self._name, leader=(lease.get("spec") or {}).get("holderIdentity"))
                     announced = True
             except KubeError as error:
                 judge.unreadable(self._clock())

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Final, Self
 
 LISTENER_CLUSTER_ROLE: Final = "mail-push-listener"
-LEASE_NAME: Final = "mail-push-operator"
 EVERY_ADDRESS: Final = "0.0.0.0"  # noqa: S104 - the kubelet probes the pod's address
 HEALTH_PORT: Final = 8080
 SERVICE_ACCOUNT_NAMESPACE: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
@@ -25,7 +24,7 @@ class OperatorSettings:
         namespaces: whose MailPushConfigs it serves.
         image: of the listener pods, where a MailPushConfig names none.
         listener_cluster_role: what the listeners' ServiceAccounts are bound to.
-        identity: what it writes as the holder of its own Lease; the process adds what makes it unique.
+        identity: what it writes as the holder of its Leases; the process adds what makes it unique.
         health_port: 0 is any free one.
         admin_port: of the admin endpoint, 0 is any free one; None where there is none.
         admin_directory: a mounted Secret with the keys `login` and `password`.
@@ -38,7 +37,6 @@ class OperatorSettings:
     image_pull_policy: str = "IfNotPresent"
     image_pull_secrets: tuple[str, ...] = ()
     listener_cluster_role: str = LISTENER_CLUSTER_ROLE
-    lease_name: str = LEASE_NAME
     identity: str = "mail-push-operator"
     listen: str = EVERY_ADDRESS
     health_port: int = HEALTH_PORT
@@ -65,7 +63,6 @@ class OperatorSettings:
             image_pull_policy=_choice(variables, "MAILPUSH_IMAGE_PULL_POLICY", ("IfNotPresent", "Always", "Never")),
             image_pull_secrets=_list(variables.get("MAILPUSH_IMAGE_PULL_SECRETS", "")),
             listener_cluster_role=variables.get("MAILPUSH_LISTENER_CLUSTER_ROLE") or LISTENER_CLUSTER_ROLE,
-            lease_name=variables.get("MAILPUSH_LEADER_ELECTION_NAME") or LEASE_NAME,
             identity=variables.get("POD_NAME") or os.uname().nodename,
             listen=variables.get("MAILPUSH_LISTEN") or EVERY_ADDRESS,
             health_port=_port(variables, "MAILPUSH_HEALTH_PORT", HEALTH_PORT),

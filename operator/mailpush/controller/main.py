@@ -13,7 +13,8 @@ from kubernetes.aio.config import ConfigException
 
 from mailpush import __version__, logs
 from mailpush.controller.assembly import Operator, assemble
-from mailpush.controller.election import Election, LeadershipLostError
+from mailpush.controller.election import LeadershipLostError
+from mailpush.controller.elections import Elections
 from mailpush.controller.environment import OperatorSettings, SettingsProblem, current_namespace
 from mailpush.controller.leader import Leader
 from mailpush.controller.shards.watch import PodWatch
@@ -107,7 +108,7 @@ async def _ready(pods: PodWatch, pulse: Pulse) -> None:
     pulse.ready = True
 
 
-async def _term(election: Election, leader: Leader, stop: asyncio.Event) -> None:
+async def _term(election: Elections, leader: Leader, stop: asyncio.Event) -> None:
     """Waits for leadership, then leads while it lasts."""
     leading = asyncio.create_task(election.lead())
     stopping = asyncio.create_task(stop.wait())

@@ -281,3 +281,21 @@ def test_every_reference_takes_only_names_that_objects_have() -> None:
     for file, definition in crds.definitions().items():
         look(definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"], file)
     assert found >= 12
+
+
+def test_no_item_of_a_list_has_a_default_but_for_the_list_s_keys() -> None:
+    """kubectl replaces lists as a whole: with one, an unchanged object was `configured` at each apply, for ever."""
+
+    def items(schema: dict[str, Any], path: str, keys: tuple[str, ...] = (), *, within: bool = False) -> Iterator[str]:
+        if within and "default" in schema:
+            yield path
+        for name, child in schema.get("properties", {}).items():
+            yield from items(child, f"{path}.{name}", within=within and name not in keys)
+        if "items" in schema:
+            yield from items(
+                schema["items"], f"{path}[]", tuple(schema.get("x-kubernetes-list-map-keys", ())), within=True
+            )
+
+    for definition in DEFINITIONS.values():
+        spec = definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
+        assert list(items(spec, "spec")) == []
