@@ -13,6 +13,7 @@ from mailpush.controller.environment import OperatorSettings
 from mailpush.controller.events import EventRecorder
 from mailpush.controller.owner import ConfigKey
 from mailpush.controller.shards.loops import ShardLoops
+from mailpush.controller.shards.watch import SELECTOR
 from mailpush.controller.state import OperatorState
 from mailpush.controller.triggers import Triggers
 from mailpush.controller.users.reconcile import UserReconciler
@@ -25,6 +26,8 @@ from mailpush.kube.errors import KubeError, NotFoundError
 from mailpush.work.queue import WorkQueue
 
 RESYNC_SECONDS: Final = 600.0
+FIRST_SECONDS: Final = 5.0
+"""For each answer that a new leader's shard loops wait for: a dead pod's users wait for it."""
 RETRY_SECONDS: Final = 2.0
 MEASURE_SECONDS: Final = 5.0
 
@@ -124,7 +127,7 @@ class Leader:
             while True:
                 self._pulse.beat("reconcile")
                 try:
-                    await self._kube.probe(resource, self._settings.namespaces[0])
+                    await self._kube.probe(resource, self._settings.namespaces[0], answer_seconds=FIRST_SECONDS)
                     break
                 except NotFoundError:
                     if not announced:
@@ -139,7 +142,12 @@ class Leader:
         while True:
             try:
                 for namespace in self._settings.namespaces:
-                    items, _ = await self._kube.list(resources.MAIL_PUSH_CONFIG, namespace)
+                    await self._know_revisions(namespace)
+                    items, _ = await self._kube.list(
+                        resources.MAIL_PUSH_CONFIG, namespace, answer_seconds=FIRST_SECONDS
+                    )
+                    for item in items:
+                        self._configs.saw(item)
                     present = {ConfigKey.of(item) for item in items}
                     gone = {key for key in self._state.configs if key.namespace == namespace} - present
                     for key in present | gone:
@@ -153,6 +161,14 @@ class Leader:
                 await self._config_queue.idle()
                 self._state.configs_listed = True
             await asyncio.sleep(RESYNC_SECONDS)
+
+    async def _know_revisions(self, namespace: str) -> None:
+        """Which pods are of an old revision, before anything is given to them."""
+        sets, _ = await self._kube.list(
+            resources.STATEFUL_SET, namespace, label_selector=SELECTOR, answer_seconds=FIRST_SECONDS
+        )
+        for body in sets:
+            self._triggers.revision_seen(body)
 
     async def _measure(self) -> None:
         while True:

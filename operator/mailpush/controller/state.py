@@ -27,6 +27,8 @@ class ConfigState:
     fault: str | None = None
     status_version: str = ""
     """The resourceVersion that `body_status` is of."""
+    looked: bool = False
+    """Whether a look at it has come to an end, well or not: its status is left alone before."""
     secrets: frozenset[str] | None = None
     """Names of the Secrets that the spec refers to, known before they are read; None: not known yet."""
 

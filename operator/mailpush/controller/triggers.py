@@ -64,10 +64,16 @@ class Triggers:
         key = ConfigKey.of_child(body)
         if key is None:
             return
-        if body["kind"] == "StatefulSet" and (revision := (body.get("status") or {}).get("updateRevision")):
-            self.state.revisions[key] = revision
+        if body["kind"] == "StatefulSet":
+            self.revision_seen(body)
         if self._news(body, deleted):
             self.configs.add(key)
+
+    def revision_seen(self, stateful_set: Body) -> None:
+        """A StatefulSet, which names the newest revision of a MailPushConfig's pods."""
+        key = ConfigKey.of_child(stateful_set)
+        if key is not None and (revision := (stateful_set.get("status") or {}).get("updateRevision")):
+            self.state.revisions[key] = revision
 
     def shard_map_event(self, body: Body, *, deleted: bool) -> None:
         self._news(body, deleted)

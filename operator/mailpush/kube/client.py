@@ -3,6 +3,7 @@
 No request is ever sent twice by itself: who renews a lease must know when it was sent (protocol P5).
 """
 
+import asyncio
 import os
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
@@ -10,15 +11,13 @@ from typing import Any, Final, Self
 from urllib.parse import urlencode
 
 import aiohttp
-import msgspec
 from kubernetes.aio import config as kube_config
 from kubernetes.aio.client import ApiClient, ApiException, Configuration
 
+from mailpush.kube.answers import Object, decoded, failure, lines
 from mailpush.kube.connections import Connections
 from mailpush.kube.errors import GoneError, KubeError, NotFoundError, UnreachableError, error_for
 from mailpush.kube.resources import Resource
-
-Object = dict[str, Any]
 
 CONNECT_SECONDS: Final = 5.0
 ANSWER_SECONDS: Final = 30.0
@@ -114,6 +113,7 @@ class Kube:
         manager: str,
         subresource: str | None = None,
         strict: bool = False,
+        answer_seconds: float = ANSWER_SECONDS,
     ) -> Object:
         """Server-side apply; what `manager` applied before and leaves out now is removed.
 
@@ -124,10 +124,21 @@ class Kube:
             query["fieldValidation"] = "Strict"
         path = resource.path(namespace, body["metadata"]["name"], subresource)
         full = {"apiVersion": resource.api_version, "kind": resource.kind, **body}
-        return await self._json("PATCH", path, query=query, body=full, content_type=APPLY)
+        return await self._json(
+            "PATCH", path, query=query, body=full, content_type=APPLY, answer_seconds=answer_seconds
+        )
 
-    async def merge_patch(self, resource: Resource, namespace: str | None, name: str, body: Object) -> Object:
-        return await self._json("PATCH", resource.path(namespace, name), body=body, content_type=MERGE_PATCH)
+    async def merge_patch(
+        self,
+        resource: Resource,
+        namespace: str | None,
+        name: str,
+        body: Object,
+        *,
+        answer_seconds: float = ANSWER_SECONDS,
+    ) -> Object:
+        path = resource.path(namespace, name)
+        return await self._json("PATCH", path, body=body, content_type=MERGE_PATCH, answer_seconds=answer_seconds)
 
     async def delete(
         self,
@@ -138,6 +149,7 @@ class Kube:
         uid: str | None = None,
         resource_version: str | None = None,
         propagation: str = "Background",
+        answer_seconds: float = ANSWER_SECONDS,
     ) -> None:
         """Deletes the object; with `uid` only that very one, with `resource_version` only as it was then
         (ConflictError)."""
@@ -145,17 +157,17 @@ class Kube:
         preconditions = {"uid": uid, "resourceVersion": resource_version}
         if any(preconditions.values()):
             options["preconditions"] = {key: value for key, value in preconditions.items() if value is not None}
-        await self._json("DELETE", resource.path(namespace, name), body=options)
+        await self._json("DELETE", resource.path(namespace, name), body=options, answer_seconds=answer_seconds)
 
     # -- many
 
-    async def probe(self, resource: Resource, namespace: str | None) -> None:
+    async def probe(self, resource: Resource, namespace: str | None, *, answer_seconds: float = ANSWER_SECONDS) -> None:
         """Asks by one small request whether the resource exists and may be read.
 
         Raises:
             NotFoundError: the API server has no such resource.
         """
-        await self._json("GET", resource.path(namespace), query={"limit": "1"})
+        await self._json("GET", resource.path(namespace), query={"limit": "1"}, answer_seconds=answer_seconds)
 
     async def list(
         self,
@@ -164,12 +176,13 @@ class Kube:
         *,
         label_selector: str | None = None,
         field_selector: str | None = None,
+        answer_seconds: float = ANSWER_SECONDS,
     ) -> tuple[list[Object], str]:
-        """All objects, read in chunks, and the resourceVersion to watch from."""
+        """All objects, read in chunks, and the resourceVersion to watch from. `answer_seconds`: for each chunk."""
         query: dict[str, str] = {"limit": str(CHUNK), **_selectors(label_selector, field_selector)}
         items: list[Object] = []
         while True:
-            page = await self._json("GET", resource.path(namespace), query=query)
+            page = await self._json("GET", resource.path(namespace), query=query, answer_seconds=answer_seconds)
             items += page.get("items") or []
             proceed = page["metadata"].get("continue")
             if not proceed:
@@ -184,8 +197,11 @@ class Kube:
         *,
         label_selector: str | None = None,
         field_selector: str | None = None,
+        answer_seconds: float = ANSWER_SECONDS,
     ) -> AsyncIterator[tuple[str, Object]]:
         """Events after `resource_version`: ADDED, MODIFIED, DELETED, BOOKMARK. Ends after some minutes: watch again.
+
+        `answer_seconds`: until the server begins to answer, which it does at once, whether there is news or not.
 
         Raises:
             GoneError: list again.
@@ -199,12 +215,16 @@ class Kube:
             **_selectors(label_selector, field_selector),
         }
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=WATCH_SILENCE_SECONDS)
-        response = await self._request("GET", resource.path(namespace), query=query, timeout=timeout)
+        try:
+            async with asyncio.timeout(answer_seconds):
+                response = await self._request("GET", resource.path(namespace), query=query, timeout=timeout)
+        except TimeoutError:
+            raise UnreachableError(f"the watch of {resource.plural}: no answer within {answer_seconds} s") from None
         try:
             if response.status != 200:
-                raise _error(response.status, await response.read())
-            async for line in _lines(response):
-                event = _decoded(line, f"the watch of {resource.plural}")
+                raise failure(response.status, await response.read())
+            async for line in lines(response):
+                event = decoded(line, f"the watch of {resource.plural}")
                 if event["type"] == "ERROR":
                     status = event["object"]
                     raise error_for(status.get("code", 0), status.get("reason", ""), status.get("message", ""))
@@ -235,8 +255,8 @@ class Kube:
         finally:
             response.release()
         if response.status >= 300:
-            raise _error(response.status, data)
-        return _decoded(data, f"{method} {path}")
+            raise failure(response.status, data)
+        return decoded(data, f"{method} {path}")
 
     async def _request(
         self,
@@ -270,34 +290,6 @@ def _selectors(label_selector: str | None, field_selector: str | None) -> dict[s
     if field_selector:
         query["fieldSelector"] = field_selector
     return query
-
-
-def _decoded(data: bytes, what: str) -> Object:
-    """An answer of the API server. Anything else is from something in between: a proxy's page, say."""
-    try:
-        return msgspec.json.decode(data, type=Object)
-    except msgspec.DecodeError:
-        raise UnreachableError(f"{what}: the answer is not the API server's") from None
-
-
-def _error(status: int, data: bytes) -> KubeError:
-    try:
-        answer = msgspec.json.decode(data)
-        return error_for(status, str(answer.get("reason", "")), str(answer.get("message", "")))
-    except (msgspec.DecodeError, AttributeError):
-        return error_for(status, "", data[:300].decode(errors="replace"))
-
-
-async def _lines(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
-    """Lines of any length: aiohttp's own readline refuses lines beyond its buffer."""
-    buffer = bytearray()
-    async for chunk in response.content.iter_any():
-        buffer += chunk
-        while (end := buffer.find(b"\n")) >= 0:
-            line = bytes(buffer[:end])
-            del buffer[: end + 1]
-            if line.strip():
-                yield line
 
 
 __all__ = ["GoneError", "Kube", "Object"]

@@ -11,7 +11,7 @@ from typing import Final, Literal
 
 import structlog
 
-from mailpush.kube.client import Kube, Object
+from mailpush.kube.client import ANSWER_SECONDS, Kube, Object
 from mailpush.kube.errors import GoneError, KubeError, UnreachableError
 from mailpush.kube.resources import Resource
 from mailpush.work.pace import Backoff
@@ -30,6 +30,7 @@ class Reflector:
     DELETED is an event that the watch brought, with the object's last state: it was deleted, or it no longer matches
     the selector. ABSENT was found by a list: the object is not there any more, and nobody saw it go.
     `on_error` is called with each failure, for those who must know since when they are blind.
+    `answer_seconds`: for each chunk of a list, and until a watch begins.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class Reflector:
         field_selector: str | None = None,
         on_listed: Callable[[], None] | None = None,
         on_error: Callable[[KubeError], None] | None = None,
+        answer_seconds: float = ANSWER_SECONDS,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self.store: dict[str, Object] = {}
@@ -55,6 +57,7 @@ class Reflector:
         self._field_selector = field_selector
         self._on_listed = on_listed
         self._on_error = on_error
+        self._answer_seconds = answer_seconds
         self._sleep = sleep
 
     async def run(self) -> None:
@@ -71,6 +74,7 @@ class Reflector:
                     version,
                     label_selector=self._label_selector,
                     field_selector=self._field_selector,
+                    answer_seconds=self._answer_seconds,
                 ):
                     version = item["metadata"]["resourceVersion"]
                     failures, quiet = 0, False
@@ -99,6 +103,7 @@ class Reflector:
             self._namespace,
             label_selector=self._label_selector,
             field_selector=self._field_selector,
+            answer_seconds=self._answer_seconds,
         )
         seen = {item["metadata"]["name"]: item for item in items}
         for name in [name for name in self.store if name not in seen]:

@@ -1,5 +1,6 @@
 """What is between us and the API server may answer in its place."""
 
+import asyncio
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -56,6 +57,39 @@ async def test_a_page_of_a_proxy_is_no_answer_and_ends_nobody(kube: Kube) -> Non
     with pytest.raises(UnreachableError, match="not the API server's"):
         async for _ in kube.watch(LEASE, "ns", "1"):
             pass
+
+
+WITHIN = 0.05
+LEASE_BODY = {"metadata": {"name": "one"}}
+REQUESTS: dict[str, Callable[[Kube], Awaitable[Any]]] = {
+    "get": lambda kube: kube.get(LEASE, "ns", "one", answer_seconds=WITHIN),
+    "find": lambda kube: kube.find(LEASE, "ns", "one", answer_seconds=WITHIN),
+    "create": lambda kube: kube.create(LEASE, "ns", LEASE_BODY, answer_seconds=WITHIN),
+    "replace": lambda kube: kube.replace(LEASE, "ns", LEASE_BODY, answer_seconds=WITHIN),
+    "apply": lambda kube: kube.apply(LEASE, "ns", LEASE_BODY, manager="m", answer_seconds=WITHIN),
+    "merge_patch": lambda kube: kube.merge_patch(LEASE, "ns", "one", {}, answer_seconds=WITHIN),
+    "delete": lambda kube: kube.delete(LEASE, "ns", "one", answer_seconds=WITHIN),
+    "probe": lambda kube: kube.probe(LEASE, "ns", answer_seconds=WITHIN),
+    "list": lambda kube: kube.list(LEASE, "ns", answer_seconds=WITHIN),
+    "watch": lambda kube: anext(aiter(kube.watch(LEASE, "ns", "1", answer_seconds=WITHIN))),
+}
+
+
+@pytest.mark.parametrize("request_", REQUESTS.values(), ids=REQUESTS)
+async def test_a_server_that_takes_a_request_and_never_answers_is_given_up(
+    request_: Callable[[Kube], Awaitable[Any]], tmp_path: Path
+) -> None:
+    """A watch had a minute and a half until the first byte, which a server sends at once."""
+    ended = asyncio.Event()
+
+    async def hang(_: web.Request) -> web.Response:
+        await ended.wait()
+        return web.Response()
+
+    async with client_of(hang, tmp_path) as kube:
+        with pytest.raises(UnreachableError):
+            await request_(kube)
+        ended.set()
 
 
 USERS = 20_000

@@ -152,6 +152,27 @@ async def test_a_watch_that_fails_each_time_is_asked_for_ever_more_rarely(fault:
     assert sum(pauses) >= 10.0
 
 
+async def test_a_list_and_a_watch_have_the_deadline_of_those_who_wait_for_them() -> None:
+    asked: list[Any] = []
+
+    class Asked(FaultyApi):
+        async def list(self, *_: Any, **options: Any) -> tuple[list[Object], str]:
+            asked.append(options["answer_seconds"])
+            return [], "100"
+
+        async def watch(self, *_: Any, **options: Any) -> AsyncIterator[tuple[str, Object]]:
+            asked.append(options["answer_seconds"])
+            raise GoneError(410, "Expired", "too old")
+            yield "ADDED", {}
+
+    async def sleep(_: float) -> None:
+        raise SleptError
+
+    with pytest.raises(SleptError):
+        await Reflector(Asked(None), POD, "ns", lambda *_: None, answer_seconds=4.0, sleep=sleep).run()  # type: ignore[arg-type]
+    assert asked == [4.0, 4.0]
+
+
 async def test_pods_whose_watches_end_together_do_not_list_together() -> None:
     first = {(await rounds(FaultyApi(GoneError(410, "Expired", "too old")), most=1))[0] for _ in range(20)}
     assert len(first) == 20

@@ -72,6 +72,16 @@ class Reconciler:
         self._users = users
         self._queue = queue
 
+    def saw(self, body: Manifest) -> None:
+        """A MailPushConfig as a list shows it: its shards are looked after at once, and wait for none of its children.
+
+        A new leader has a dead pod's users to move, and a reconcile is a dozen requests, which may be slow or refused.
+        """
+        key = ConfigKey.of(body)
+        if key not in self._state.configs and "deletionTimestamp" not in body["metadata"]:
+            self._config_state(key, body)
+            self._shards.config_changed(key)
+
     async def reconcile(self, key: ConfigKey) -> None:
         """
         Raises:
@@ -85,6 +95,7 @@ class Reconciler:
             if (state := self._state.configs.get(key)) is not None:
                 # An API server that cannot be reached is nothing that somebody could change in the MailPushConfig.
                 state.fault = error.message if isinstance(error, InvalidError | ForbiddenError) else state.fault
+                state.looked = True
                 self._shards.config_changed(key)
             raise
         except Exception:
@@ -92,6 +103,7 @@ class Reconciler:
             metrics.RECONCILES.labels("error").inc()
             if (state := self._state.configs.get(key)) is not None:
                 state.fault = "the operator has a fault of its own with it: see the operator's log"
+                state.looked = True
                 self._shards.config_changed(key)
             raise
         metrics.RECONCILES.labels("done").inc()
@@ -115,14 +127,14 @@ class Reconciler:
             evaluation = evaluate(key.name, spec, resolved, unregister=wants_unregister(body))
             await self._apply(state, evaluation)
         except (InvalidSpecError, PackageError, ForeignSecretError) as error:
-            state.fault, state.generation = str(error), generation
+            state.fault, state.generation, state.looked = str(error), generation, True
             self._shards.config_changed(key)
             return
         except (InvalidError, ForbiddenError):
             state.generation = generation  # the fault in the status is one of this spec
             raise
         # Together: a status that is written meanwhile must not say of the new spec what holds of the old one.
-        state.evaluation, state.fault, state.generation = evaluation, None, generation
+        state.evaluation, state.fault, state.generation, state.looked = evaluation, None, generation, True
         site = site_facts(evaluation.settings) if evaluation.settings is not None else None
         changed, state.site = site != state.site, site
         self._shards.config_changed(key)

@@ -103,7 +103,9 @@ class LeaseWriter:
     async def _label(self, pod: Pod, value: str | None) -> None:
         patch = {"metadata": {"uid": pod.ref.uid, "labels": {names.CALLBACK_LABEL: value}}}
         try:
-            await self._kube.merge_patch(resources.POD, self.key.namespace, pod.ref.name, patch)
+            await self._kube.merge_patch(
+                resources.POD, self.key.namespace, pod.ref.name, patch, answer_seconds=DEADLINE
+            )
         except (ConflictError, NotFoundError):
             return  # another pod by now
         log.info("callbacks_opened" if value else "callbacks_closed", config=str(self.key), pod=pod.ref.name)

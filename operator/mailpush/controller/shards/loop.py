@@ -6,8 +6,7 @@ counts on the one before: a conflict ends the step, and the next one observes an
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Final, Protocol
 
 import structlog
@@ -17,20 +16,22 @@ from mailpush.controller.owner import ConfigKey, Owner
 from mailpush.controller.shards.leases import LeaseWriter
 from mailpush.controller.shards.lost_slots import Losses
 from mailpush.controller.shards.maps import ShardMaps
+from mailpush.controller.shards.outlook import Observer, Outlook
 from mailpush.controller.shards.report import ShardReport, UserFigures
-from mailpush.controller.shards.watch import PodWatch, Sighting
+from mailpush.controller.shards.watch import PodWatch
 from mailpush.controller.state import ConfigState, OperatorState, Pod
 from mailpush.controller.status.pod import PodView
 from mailpush.kube.client import Kube
 from mailpush.kube.errors import KubeError
-from mailpush.sharding.planning.observed import Observed, OrphanLease, PodObservation, named_only_by_map
+from mailpush.sharding.planning.observed import Fence, Observed
 from mailpush.sharding.planning.planner import missing_leases, plan
-from mailpush.sharding.shardmap import PodRef, ShardMapError
+from mailpush.sharding.shardmap import ShardMapError
 from mailpush.work.pace import set_within
 from mailpush.work.queue import WorkQueue
 
 STEP_SECONDS: Final = 1.0
 LEAST_PAUSE: Final = 0.05
+WRITERS: Final = 16
 
 log = structlog.get_logger(__name__)
 
@@ -46,19 +47,6 @@ class Users(UserFigures, Protocol):
 
     def slots_lost(self, key: ConfigKey, slots: frozenset[int]) -> None:
         """What is said of the users of these slots may have to change."""
-
-
-@dataclass(frozen=True, slots=True)
-class Outlook:
-    """One observation, and what it is made from: where nothing of it has changed, neither has the plan."""
-
-    map_version: str | None
-    pods: tuple[PodObservation, ...]
-    orphans: tuple[OrphanLease, ...]
-    weights_version: int
-    replicas: int | None
-    lease_versions: Mapping[str, str | None] = field(compare=False)
-    """The resourceVersions of the Leases that the judgements are about; a renewal alone changes no plan."""
 
 
 class ShardLoop:
@@ -82,6 +70,7 @@ class ShardLoop:
         self.key = owner.key
         self.maps = ShardMaps(kube, owner)
         self._writer = LeaseWriter(kube, owner, pods, clock)
+        self._observer = Observer(owner, state, pods, users, maps=self.maps, clock=clock)
         self._report = ShardReport(kube, owner, self.maps, users, events)
         self._state = state
         self._pods = pods
@@ -96,6 +85,7 @@ class ShardLoop:
         self._losses = Losses()
         self._aside: asyncio.Task[None] | None = None
         self._aside_failures = 0
+        self._writers = asyncio.Semaphore(WRITERS)
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -140,7 +130,7 @@ class ShardLoop:
             return False
         await self.maps.load()
         pods = tuple(self._state.pods_of(self.key))
-        outlook = await self._observe(state, pods)
+        outlook = await self._observer.observe(state, pods)
         acted = await self._act(outlook)
         self._note_owners(outlook)
         self._write_aside(state, pods)
@@ -163,73 +153,6 @@ class ShardLoop:
         except Exception:
             log.exception("report_failed", config=str(self.key))
 
-    # -- observing
-
-    async def _observe(self, state: ConfigState, pods: tuple[Pod, ...]) -> Outlook:
-        namespace = self.key.namespace
-        shard_map = self.maps.map
-        remembered = named_only_by_map(shard_map, [pod.ref for pod in pods])
-        known = frozenset({pod.ref.name for pod in pods} | {ref.name for ref in remembered})
-        others = self._pods.lease_names(self.key) - known
-        settled = shard_map is not None and not shard_map.restoring
-        # Leases of pods that are long gone show whether the map is a successor; a close look is needed only where it is
-        # made again (P10).
-        await self._pods.look_at_quiet(namespace, known if settled else known | others)
-        now = self._clock()
-        revision = self._state.revisions.get(self.key)
-        observations = [self._observation(pod, revision, now) for pod in pods]
-        observations += [self._remembered(ref, now) for ref in remembered]
-        orphans = self._orphans(others, now)
-        return Outlook(
-            map_version=self.maps.version,
-            pods=tuple(observations),
-            orphans=tuple(orphans),
-            weights_version=self._users.version(self.key),
-            replicas=state.wanted_replicas,
-            lease_versions={
-                name: self._sighting(name).observer.resource_version
-                for name in (*(observation.ref.name for observation in observations), *(one.name for one in orphans))
-            },
-        )
-
-    def _observation(self, pod: Pod, revision: str | None, now: float) -> PodObservation:
-        sighting = self._sighting(pod.ref.name)
-        return PodObservation(
-            ref=pod.ref,
-            phase=pod.phase,
-            deleting=pod.deleting,
-            ordinal=pod.ordinal,
-            revision_current=not revision or not pod.revision or pod.revision == revision,
-            lease=sighting.state,
-            life=sighting.observer.state(now, pod.ref, exists=True),
-        )
-
-    def _remembered(self, ref: PodRef, now: float) -> PodObservation:
-        """A pod that the map names and that has no Pod object: its process may run on after a forced delete."""
-        sighting = self._sighting(ref.name)
-        ordinal = ref.name.rpartition("-")[2]
-        return PodObservation(
-            ref=ref,
-            phase="",
-            deleting=True,
-            ordinal=int(ordinal) if ordinal.isdecimal() else 0,
-            revision_current=True,
-            lease=sighting.state,
-            life=sighting.observer.state(now, ref, exists=False),
-        )
-
-    def _orphans(self, others: frozenset[str], now: float) -> list[OrphanLease]:
-        found = []
-        for name in sorted(others):
-            sighting = self._sighting(name)
-            if (lease := sighting.state) is not None:
-                ref = PodRef(name, lease.holder.uid if lease.holder else "")
-                found.append(OrphanLease(name, lease, sighting.observer.state(now, ref, exists=False)))
-        return found
-
-    def _sighting(self, name: str) -> Sighting:
-        return self._pods.sighting(self.key.namespace, name)
-
     # -- acting
 
     async def _act(self, outlook: Outlook) -> bool:
@@ -249,14 +172,13 @@ class ShardLoop:
             remembered_epoch=0 if self.maps.map else self._users.owner_epoch(self.key),
         )
         acted = False
-        for lease in missing_leases(observed):
-            await self._writer.create(lease)
+        if missing := missing_leases(observed):
+            await self._each(self._writer.create(lease) for lease in missing)
             acted = True
         planned = plan(observed)
         self._overweight_since = planned.new_overweight_since
-        for fence in planned.fences:
-            if await self._writer.fence(fence, outlook.lease_versions.get(fence.lease_name)):
-                self._report.pod_lost(fence)
+        if planned.fences:
+            await self._each(self._fence(fence, outlook) for fence in planned.fences)
             acted = True
         if planned.next_map is not None:
             await self.maps.write(planned.next_map, planned.changes)
@@ -265,6 +187,25 @@ class ShardLoop:
         recheck = planned.recheck_after
         self._plan_again = now + (recheck if recheck is not None else 10 * STEP_SECONDS)
         return acted
+
+    async def _fence(self, fence: Fence, outlook: Outlook) -> None:
+        if await self._writer.fence(fence, outlook.lease_versions.get(fence.lease_name)):
+            self._report.pod_lost(fence)
+
+    async def _each(self, writes: Iterable[Awaitable[None]]) -> None:
+        """Some at a time, each of them tried: one that hangs or is refused holds up no other.
+
+        Raises:
+            KubeError: the first that was not done.
+        """
+
+        async def one(write: Awaitable[None]) -> None:
+            async with self._writers:
+                await write
+
+        for done in await asyncio.gather(*map(one, writes), return_exceptions=True):
+            if isinstance(done, BaseException):
+                raise done
 
     # -- reporting
 
@@ -292,9 +233,9 @@ class ShardLoop:
 
     async def _report_on(self, state: ConfigState, pods: tuple[Pod, ...]) -> None:
         now = self._clock()
-        if self._report.due(now):
+        if state.looked and self._report.due(now):
             await self._report.write(state, tuple(self._pod_view(pod, now) for pod in pods), now)
 
     def _pod_view(self, pod: Pod, now: float) -> PodView:
-        sighting = self._sighting(pod.ref.name)
+        sighting = self._pods.sighting(self.key.namespace, pod.ref.name)
         return PodView(pod, sighting.state, sighting.observer.state(now, pod.ref, exists=True))

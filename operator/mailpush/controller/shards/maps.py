@@ -148,7 +148,12 @@ class ShardMaps:
             return
         body = {"metadata": {"name": self._owner.name}, "status": wanted}
         answer = await self._kube.apply(
-            resources.SHARD_MAP, self._owner.namespace, body, manager=names.OPERATOR_MANAGER, subresource="status"
+            resources.SHARD_MAP,
+            self._owner.namespace,
+            body,
+            manager=names.OPERATOR_MANAGER,
+            subresource="status",
+            answer_seconds=DEADLINE,
         )
         if answer["metadata"]["uid"] == self.uid and answer["spec"] == self._body["spec"]:
             self._body = answer
@@ -172,7 +177,11 @@ class ShardMaps:
     async def _delete(self, body: Manifest) -> None:
         try:
             await self._kube.delete(
-                resources.SHARD_MAP, self._owner.namespace, self._owner.name, uid=body["metadata"]["uid"]
+                resources.SHARD_MAP,
+                self._owner.namespace,
+                self._owner.name,
+                uid=body["metadata"]["uid"],
+                answer_seconds=DEADLINE,
             )
         except NotFoundError:
             pass
@@ -183,7 +192,11 @@ class ShardMaps:
         if all(labels.get(key) == value for key, value in wanted.items()):
             return
         self._body = await self._kube.merge_patch(
-            resources.SHARD_MAP, self._owner.namespace, self._owner.name, {"metadata": {"labels": wanted}}
+            resources.SHARD_MAP,
+            self._owner.namespace,
+            self._owner.name,
+            {"metadata": {"labels": wanted}},
+            answer_seconds=DEADLINE,
         )
 
 

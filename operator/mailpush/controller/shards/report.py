@@ -9,6 +9,7 @@ from mailpush.controller import metrics
 from mailpush.controller.events import WARNING, Event, EventRecorder, Subject, condition_changes
 from mailpush.controller.owner import ConfigKey, Owner
 from mailpush.controller.shards.maps import ShardMaps
+from mailpush.controller.shards.watch import DEADLINE
 from mailpush.controller.state import ConfigState
 from mailpush.controller.status.config import config_status, same_status
 from mailpush.controller.status.pod import PodView
@@ -81,6 +82,7 @@ class ShardReport:
             {"metadata": {"name": self._key.name, "uid": self._subject.uid}, "status": status},
             manager=names.OPERATOR_MANAGER,
             subresource="status",
+            answer_seconds=DEADLINE,  # the labels of callbacks wait for it
         )
         before = state.body_status.get("conditions") or ()
         state.saw(answer)

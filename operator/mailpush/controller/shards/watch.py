@@ -25,6 +25,8 @@ from mailpush.sharding.planning.death import LeaseObserver
 
 DEADLINE: Final = 2.5
 """Seconds that a read or a write of a Lease, a fence or a map may take: a takeover has 20 in all."""
+LIST_DEADLINE: Final = 5.0
+"""Seconds for a chunk of a list of pods or Leases, up to 500 of them, and for a watch to begin."""
 QUIET: Final = 3.6
 """Seconds without news of a Lease after which it is read by itself: a pod renews every 3 s, so the watch may lag."""
 SELECTOR: Final = f"{names.MANAGED_BY_LABEL}={names.MANAGED_BY},{names.CONFIG_LABEL}"
@@ -71,11 +73,19 @@ class PodWatch:
                 self._lease_changed,
                 label_selector=SELECTOR,
                 on_error=partial(self._blind, namespace),
+                answer_seconds=LIST_DEADLINE,
             )
             for namespace in namespaces
         }
         self._pod_reflectors = {
-            namespace: Reflector(kube, resources.POD, namespace, self._pod_changed, label_selector=SELECTOR)
+            namespace: Reflector(
+                kube,
+                resources.POD,
+                namespace,
+                self._pod_changed,
+                label_selector=SELECTOR,
+                answer_seconds=LIST_DEADLINE,
+            )
             for namespace in namespaces
         }
 

@@ -20,6 +20,8 @@ from mailpush.work.clock import Clock, boottime
 from mailpush.work.pace import set_within
 
 TICK_SECONDS: Final = 1.0
+LIST_SECONDS: Final = 5.0
+"""For a chunk of a list of the map or of Leases, and until a watch begins: a takeover, which waits for it, has 20."""
 
 log = structlog.get_logger(__name__)
 
@@ -88,9 +90,21 @@ class Shards:
 
     def reflectors(self, kube: Kube, namespace: str) -> tuple[Reflector, Reflector]:
         return (
-            Reflector(kube, SHARD_MAP, namespace, self.observe_map, field_selector=f"metadata.name={self._config}"),
             Reflector(
-                kube, LEASE, namespace, self.observe_lease, label_selector=f"{names.CONFIG_LABEL}={self._config}"
+                kube,
+                SHARD_MAP,
+                namespace,
+                self.observe_map,
+                field_selector=f"metadata.name={self._config}",
+                answer_seconds=LIST_SECONDS,
+            ),
+            Reflector(
+                kube,
+                LEASE,
+                namespace,
+                self.observe_lease,
+                label_selector=f"{names.CONFIG_LABEL}={self._config}",
+                answer_seconds=LIST_SECONDS,
             ),
         )
 

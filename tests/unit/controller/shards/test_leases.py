@@ -28,7 +28,7 @@ class Api(Finds):
         self.written: list[Object] = []
         self.labels: dict[str, str | None] = {}
 
-    async def merge_patch(self, _resource: Any, _namespace: str, name: str, body: Object) -> Object:
+    async def merge_patch(self, _resource: Any, _namespace: str, name: str, body: Object, **_: Any) -> Object:
         self.labels[name] = body["metadata"]["labels"][names.CALLBACK_LABEL]
         return body
 
