@@ -42,6 +42,7 @@ class Ownership:
         self._receiving = tuple(move for move in shard_map.moves if move.receiver == self.me)
         given = frozenset(slot for move in self._giving for slot in move.slots)
         self._mine = shard_map.slots_of(self.me) - given
+        self._releases = {key: through for key, through in self._releases.items() if self._may_matter(key[0], through)}
         self._raise_ack()
 
     def observe_lease(self, pod_name: str, lease: LeaseState | None) -> None:
@@ -49,9 +50,10 @@ class Ownership:
         if lease is None or lease.holder is None or lease.map_uid is None:
             return
         # The UID counts: a later pod of the same name has taken over the annotations, not the release.
-        key = (PodRef(pod_name, lease.holder.uid), lease.map_uid)
-        if lease.released_through > self._releases.get(key, 0):
-            self._releases[key] = lease.released_through
+        ref = PodRef(pod_name, lease.holder.uid)
+        key, through = (ref, lease.map_uid), lease.released_through
+        if through > self._releases.get(key, 0) and self._may_matter(ref, through):
+            self._releases[key] = through
 
     def started(self, slots: Iterable[int]) -> None:
         """The listeners of these slots are about to be started."""
@@ -125,6 +127,15 @@ class Ownership:
 
     def _is_released(self, move: Move) -> bool:
         return self._map_uid is not None and self._releases.get((move.giver, self._map_uid), 0) >= move.epoch
+
+    def _may_matter(self, giver: PodRef, through: int) -> bool:
+        """Whether a release may still let a slot start: a later map's moves to us that this one lacks are later, too.
+
+        A Lease may be seen before the map whose moves it releases, so what lies above this map is kept.
+        """
+        if self._map is None or through > self._map.epoch:
+            return True
+        return any(move.giver == giver for move in self._receiving)
 
     def _raise_ack(self) -> None:
         if self._map is None or self._map_uid is None:

@@ -1,8 +1,11 @@
 """The pod's side (P3, P6, P7, P10)."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from mailpush.sharding.leases import Ack, Holder, LeaseState
 from mailpush.sharding.ownership import Ownership
@@ -209,3 +212,69 @@ def test_a_retired_process_stops_everything_and_starts_nothing_more() -> None:
     assert ownership.to_warm() == frozenset()
     ownership.stopped({0})
     assert ownership.running == frozenset()
+
+
+class KeepsAll(Ownership):
+    """Drops no release that it has seen."""
+
+    def _may_matter(self, giver: PodRef, through: int) -> bool:
+        return True
+
+
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("lease"), st.sampled_from("abc"), st.integers(0, 3)),
+        st.tuples(st.just("map"), st.integers(0, 1), st.sets(st.sampled_from("abc"), min_size=1, max_size=2)),
+        st.tuples(st.just("read"), st.booleans(), st.booleans()),
+        st.tuples(st.just("made again"), st.just(0), st.just(0)),
+    ),
+    max_size=60,
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(STEPS)
+@example([("read", True, True), ("map", 0, {"a"}), ("lease", "a", 0), ("read", True, True)])
+def test_a_release_that_is_dropped_would_have_started_nothing(steps: list[tuple[Any, ...]]) -> None:
+    """Maps with moves to me are written, some of which I never see; Leases come before and after their maps."""
+    one, other = Ownership(ME, FRESH), KeepsAll(ME, FRESH)
+    givers = {letter: PodRef(f"l-{letter}", f"u-{letter}") for letter in "abc"}
+    epoch, uid, moves = 1, "map", dict[str, Move]()
+
+    def written() -> ShardMap:
+        return ShardMap(epoch, False, (ME, *givers.values()), (1, 2, 3), tuple(moves.values()))
+
+    for step in steps:
+        if step[0] == "lease":
+            giver = givers[step[1]]
+            lease = LeaseState(holder=Holder(*giver, "n"), map_uid=uid, released_through=max(0, epoch - step[2]))
+            one.observe_lease(giver.name, lease)
+            other.observe_lease(giver.name, lease)
+        elif step[0] == "map":
+            for letter in step[2]:  # each slot begins to move, or its move is dropped
+                epoch += 1
+                slot = frozenset({"abc".index(letter)})
+                if moves.pop(letter, None) is None:
+                    moves[letter] = Move(givers[letter], ME, epoch, slot)
+            epoch += step[1]
+        elif step[0] == "made again":
+            epoch, uid, moves = epoch + 1_000_000, f"{uid}'", {}
+        if step[0] in ("read", "made again"):
+            for ownership in (one, other):
+                ownership.observe_map(uid, written())
+                ownership.stopped(ownership.to_stop())
+            assert one.to_start() == other.to_start()
+            if step[1]:
+                one.started(one.to_start())
+                other.started(other.to_start())
+        assert one.desired == other.desired
+
+
+def test_what_a_process_remembers_of_others_releases_does_not_grow_with_their_lives() -> None:
+    """Each life of each pod left an entry for ever: a rolling restart of 100 pods is 100 more."""
+    ownership = running(FRESH, make_map(1, "mo"))
+    for life in range(1000):
+        lease = giver_lease(1 + life, uid=f"life-{life}", map_uid=f"map-{life // 100}")
+        ownership.observe_lease("l-1", lease)
+        ownership.observe_map("map", make_map(1 + life, "mo"))
+        assert len(ownership._releases) <= 1

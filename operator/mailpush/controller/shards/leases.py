@@ -31,7 +31,8 @@ class LeaseWriter:
         self._pods = pods
         self._clock = clock
 
-    async def create(self, lease: NewLease) -> None:
+    async def create(self, lease: NewLease) -> bool:
+        """Gives whether it was made; not where there is one by now."""
         annotations = lease_annotations(parse_lease({}).fenced(lease.floor))
         metadata = self._owner.metadata(lease.name, annotations=annotations)
         body = {
@@ -44,15 +45,16 @@ class LeaseWriter:
             created = await self._kube.create(resources.LEASE, self.key.namespace, body, answer_seconds=DEADLINE)
         except ConflictError:
             await self._pods.look(self.key.namespace, lease.name)
-            return
+            return False
         self._pods.saw(self.key.namespace, lease.name, created)
         log.info("lease_created", config=str(self.key), lease=lease.name, floor=lease.floor)
+        return True
 
     async def fence(self, fence: Fence, judged: str | None) -> bool:
         """Empties the Lease by the resourceVersion that it was `judged` dead by (P9). A conflict means: not dead.
 
         What the watch has brought since then is not what the judgement was about, so it is no ground for a fence.
-        Gives whether a pod has lost it by this.
+        Gives whether it was written.
         """
         sighting = self._sighting(fence.lease_name)
         if sighting.body is None or sighting.state is None:
@@ -61,7 +63,6 @@ class LeaseWriter:
         if body["metadata"]["resourceVersion"] != judged:
             metrics.FENCES.labels("changed").inc()
             return False
-        held = sighting.state.holder is not None
         fenced = sighting.state.fenced(fence.floor)
         annotations = {**(body["metadata"].get("annotations") or {}), **lease_annotations(fenced)}
         spec = {key: value for key, value in (body.get("spec") or {}).items() if key != "holderIdentity"}
@@ -80,7 +81,7 @@ class LeaseWriter:
         metrics.FENCES.labels("fenced").inc()
         self._pods.saw(self.key.namespace, fence.lease_name, written)
         log.info("lease_fenced", config=str(self.key), lease=fence.lease_name, floor=fence.floor)
-        return held
+        return True
 
     async def keep_callbacks(self, pods: tuple[Pod, ...]) -> None:
         """Takes the label that the callback Service selects on off silent pods, and puts it back."""

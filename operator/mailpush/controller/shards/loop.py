@@ -86,6 +86,7 @@ class ShardLoop:
         self._aside: asyncio.Task[None] | None = None
         self._aside_failures = 0
         self._writers = asyncio.Semaphore(WRITERS)
+        self._conflicts = 0
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -171,41 +172,45 @@ class ShardLoop:
             copy=self.maps.copy,
             remembered_epoch=0 if self.maps.map else self._users.owner_epoch(self.key),
         )
-        acted = False
-        if missing := missing_leases(observed):
-            await self._each(self._writer.create(lease) for lease in missing)
-            acted = True
+        written = await self._each(self._writer.create(lease) for lease in missing_leases(observed))
         planned = plan(observed)
         self._overweight_since = planned.new_overweight_since
-        if planned.fences:
-            await self._each(self._fence(fence, outlook) for fence in planned.fences)
-            acted = True
+        written += await self._each(self._fence(fence, outlook) for fence in planned.fences)
         if planned.next_map is not None:
-            await self.maps.write(planned.next_map, planned.changes)
-            acted = True
-        self._planned = None if acted else outlook
+            written.append(await self.maps.write(planned.next_map, planned.changes))
+        self._planned = None if written else outlook
         recheck = planned.recheck_after
         self._plan_again = now + (recheck if recheck is not None else 10 * STEP_SECONDS)
-        return acted
+        if any(written) or not written:
+            self._conflicts = 0
+            return bool(written)
+        # Somebody was faster, once: look again at once. What is in the way each time is asked for with the steps.
+        self._conflicts += 1
+        return self._conflicts == 1
 
-    async def _fence(self, fence: Fence, outlook: Outlook) -> None:
-        if await self._writer.fence(fence, outlook.lease_versions.get(fence.lease_name)):
+    async def _fence(self, fence: Fence, outlook: Outlook) -> bool:
+        seen = self._pods.sighting(self.key.namespace, fence.lease_name).state
+        written = await self._writer.fence(fence, outlook.lease_versions.get(fence.lease_name))
+        if written and seen is not None and seen.holder is not None:
             self._report.pod_lost(fence)
+        return written
 
-    async def _each(self, writes: Iterable[Awaitable[None]]) -> None:
-        """Some at a time, each of them tried: one that hangs or is refused holds up no other.
+    async def _each(self, writes: Iterable[Awaitable[bool]]) -> list[bool]:
+        """Some at a time, each of them tried: one that hangs or is refused holds up no other. Gives which were written.
 
         Raises:
             KubeError: the first that was not done.
         """
 
-        async def one(write: Awaitable[None]) -> None:
+        async def one(write: Awaitable[bool]) -> bool:
             async with self._writers:
-                await write
+                return await write
 
-        for done in await asyncio.gather(*map(one, writes), return_exceptions=True):
-            if isinstance(done, BaseException):
-                raise done
+        done = await asyncio.gather(*map(one, writes), return_exceptions=True)
+        for result in done:
+            if isinstance(result, BaseException):
+                raise result
+        return [result for result in done if isinstance(result, bool)]
 
     # -- reporting
 

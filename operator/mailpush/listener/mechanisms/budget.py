@@ -20,6 +20,7 @@ UserKey = tuple[int, int]
 
 AUTH_RETRY: Final = Backoff(60.0, 3600.0)
 AUTH_WINDOW_SECONDS: Final = 60.0
+SWEEP_SECONDS: Final = 600.0
 
 
 class AuthFailuresHighError(Exception):
@@ -76,6 +77,7 @@ class ConnectBudget:
         self._sleep = sleep
         self._servers: dict[tuple[str, int], _Server] = {}
         self._refusals: dict[tuple[str, int, UserKey], _Refusals] = {}
+        self._swept = clock()
 
     @asynccontextmanager
     async def conversation(self, server: ImapServer, *, proven: bool) -> AsyncIterator[None]:
@@ -106,6 +108,7 @@ class ConnectBudget:
     def auth_failed(self, server: ImapServer, key: UserKey, login: ImapLogin) -> float:
         """Counts a refused login; gives the seconds until the next try: a minute, doubled each time, up to an hour."""
         now = self._clock()
+        self._sweep(now)
         self._server(server).refused.append(now)
         place = (*_place(server), key)
         before = self._refusals.get(place)
@@ -124,6 +127,14 @@ class ConnectBudget:
 
     def auth_failures_high(self, server: ImapServer) -> bool:
         return self._blocked_for(self._server(server)) > 0
+
+    def _sweep(self, now: float) -> None:
+        """Drops refusals of users who have moved away: whoever is still here tries again when the wait is over."""
+        if now - self._swept >= SWEEP_SECONDS:
+            self._swept = now
+            self._refusals = {
+                place: one for place, one in self._refusals.items() if one.until + AUTH_RETRY.longest > now
+            }
 
     def _refuse_unproven(self, server: ImapServer, state: _Server, proven: bool) -> None:
         if not proven and (wait := self._blocked_for(state)) > 0:

@@ -186,7 +186,7 @@ class Supervisor:
                 await self._statuses.drop([key])
                 await listener.stop()
                 self._listeners.pop(key, None)
-                self._count.forget(key)
+                self._forget(key, listener)
             return
         if listener is None:
             listener = UserListener(key, self._epochs[slot], self, self._siblings)
@@ -198,15 +198,21 @@ class Supervisor:
     async def _stop(self, key: UserKey) -> None:
         await self._work.interrupt(key)
         listener = self._listeners.pop(key, None)
-        self._count.forget(key)
         if listener is None:
             return
+        self._forget(key, listener)
         try:
             async with asyncio.timeout(STOP_SECONDS):
                 await listener.stop()
         except TimeoutError:
             # `stopped` is set, so whatever still hangs there reports nothing any more.
             log.exception("listener_hangs", context=key[0], user=key[1])
+
+    def _forget(self, key: UserKey, listener: UserListener) -> None:
+        """The user has left, and with him his password."""
+        self._count.forget(key)
+        if listener.push_user is not None:
+            self._secrets.forget(listener.push_user)
 
     # -- what the listeners report
 

@@ -95,6 +95,8 @@ class UserListener:
         self.server: str | None = None
         """Name of the mail server, where one is known."""
         self.stopped = False
+        self.push_user: str | None = None
+        """The name of the PushUser as last looked at."""
         self._epoch = epoch
         self._owner = owner
         self._siblings = siblings
@@ -125,7 +127,7 @@ class UserListener:
 
     async def reconcile(self, user: User, site: Site, secrets: UserSecretReader) -> float | None:
         """Brings what runs in line with what is wanted. Returns the seconds until the next look, None for never."""
-        name = secret_name(user, site.settings)
+        name, self.push_user = secret_name(user, site.settings), user.name
         try:
             secret = await self._secret(name, user.name, secrets)
         except (KubeError, TimeoutError) as error:
@@ -165,7 +167,7 @@ class UserListener:
             or self._refused
             or (self.outcome is not None and self.outcome.reason in SECRET_MAY_HELP)
         ):
-            secrets.forget(name, push_user)
+            secrets.forget(push_user)
         return await secrets.get(name, push_user)
 
     def _auth_failed(self) -> bool:

@@ -263,6 +263,39 @@ async def test_a_lease_that_no_pod_and_no_map_names_shows_that_the_map_is_no_suc
     assert ("get", "Lease", DEADLINE) in site.api.deadlines
 
 
+@pytest.mark.parametrize("in_the_way", ["another owner's map", "another writer of the map", "a Lease that hides"])
+async def test_what_is_in_the_way_each_time_is_asked_for_once_a_second_and_not_twenty_times(in_the_way: str) -> None:
+    site = Site()
+    if in_the_way == "another owner's map":
+        site.map["metadata"]["ownerReferences"] = [{"uid": "of a former MailPushConfig"}]
+
+        async def conflict() -> None:
+            raise ConflictError(409, "AlreadyExists", "main")
+
+        site.api.faults["create", "main"] = conflict
+    elif in_the_way == "another writer of the map":
+        site.map = site.put_map(ShardMap(5, False, tuple(site.pods), (NONE,) * SLOTS))
+        site.renew()
+
+        async def faster() -> None:
+            raise ConflictError(409, "Conflict", "another wrote first")
+
+        site.api.faults["replace", "main"] = faster
+    else:
+        site.pod(PodRef("mail-push-main-9", "uid-9"))
+
+        async def there() -> None:
+            raise ConflictError(409, "AlreadyExists", "one that a read does not show yet")
+
+        site.api.faults["create", "mail-push-main-9"] = there
+    at_once = 0
+    for _ in range(10):
+        at_once += await site.step()
+        site.now += 1
+        site.renew()
+    assert at_once <= 1
+
+
 async def test_nothing_is_said_of_a_mailpushconfig_that_was_not_looked_at_yet() -> None:
     site = Site()
     config = site.state.configs[OWNER.key]

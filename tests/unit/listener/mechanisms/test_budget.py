@@ -110,6 +110,23 @@ def test_a_login_that_works_is_forgiven(time: Time) -> None:
     assert budget.auth_wait(SERVER, USER, LOGIN) == 0
 
 
+def test_refusals_of_users_who_have_moved_away_are_not_kept_for_ever(time: Time) -> None:
+    budget = budget_of(time, auth_failures=1000)
+    for user in range(10_000):
+        budget.auth_failed(SERVER, (1, user), LOGIN)
+        time.now += 10
+        assert len(budget._refusals) <= 460, "an hour of them and a wait, and what comes until they are swept"
+
+
+def test_whoever_is_still_here_and_refused_each_time_waits_longer_all_the_same(time: Time) -> None:
+    budget = budget_of(time, auth_failures=1000)
+    wait = 0.0
+    for _ in range(20):
+        wait = budget.auth_failed(SERVER, USER, LOGIN)
+        time.now += wait + 60
+    assert wait >= 1800
+
+
 async def test_after_many_refusals_only_proven_passwords_are_tried(time: Time) -> None:
     budget = budget_of(time, burst=100)
     for user in range(3):

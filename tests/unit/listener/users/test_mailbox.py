@@ -106,7 +106,7 @@ async def test_a_secret_is_asked_for_once_in_a_while_and_after_it_was_forgotten(
     assert await secrets.get("s", "main-1-3") is MISSING
     kube.put(SECRET, secret(password="p"))
     assert await secrets.get("s", "main-1-3") is MISSING
-    secrets.forget("s", "main-1-3")
+    secrets.forget("main-1-3")
     assert (await secrets.get("s", "main-1-3")).password == "p"
     kube.put(SECRET, secret(password="q"))
     assert (await secrets.get("s", "main-1-3")).password == "p"
@@ -122,6 +122,29 @@ async def test_a_secret_is_judged_for_each_push_user_and_passwords_of_others_do_
     kube.put(SECRET, secret(password="p"))
     assert (await secrets.get("s", "main-1-3")).password == "p"
     assert await secrets.get("s", "main-1-4") == UserSecret(True, permitted=False)
-    now = 1000.0
-    await secrets.get("other", "main-1-5")
+    secrets.forget("main-1-3")
     assert "'p'" not in str([kept.secret.password for kept in secrets._kept.values()])
+
+
+async def test_passwords_go_by_themselves_although_nobody_asks_for_another() -> None:
+    """Old ones went only when another user's was asked for, which a pod that has lost its users does not do."""
+    now = 0.0
+    secrets = UserSecretReader(cast("Kube", FakeKube()), "ns", lambda: now)
+    for number in range(1000):
+        await secrets.get("s", f"main-1-{number}")
+    now = 299.0  # some have gone by then
+    assert secrets._sweeping is not None
+    secrets._sweep()
+    assert 0 < len(secrets._kept) < 1000
+    assert secrets._sweeping is not None, "and again for the rest"
+    now = 361.0
+    secrets._sweep()
+    assert not secrets._kept
+    assert not secrets._sweeping
+
+
+async def test_of_a_user_one_secret_is_kept_whatever_he_names() -> None:
+    secrets = UserSecretReader(cast("Kube", FakeKube()), "ns", lambda: 0.0)
+    for number in range(100):
+        await secrets.get(f"s{number}", "main-1-3")
+    assert len(secrets._kept) == 1

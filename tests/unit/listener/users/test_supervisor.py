@@ -19,7 +19,7 @@ from mailpush.notifications.notification import NewMail
 from mailpush.sharding.leases import ServerReport
 from mailpush.sharding.slots import slot_of
 from tests.sites.fakekube import FakeKube
-from tests.unit.listener.people import CLIENT, FakeSite, Permitted, push_user
+from tests.unit.listener.people import BY_SECRET, CLIENT, FakeSite, Permitted, push_user
 
 THREE, FOUR = slot_of(1, 3), slot_of(1, 4)
 
@@ -68,9 +68,10 @@ class Scene:
         self.fake = FakeSite()
         self.next_owners = NextOwners()
         self.permission = Permitted()
+        self.secrets = UserSecretReader(cast("Kube", FakeKube()), "ns", lambda: 0.0)
         self.supervisor = Supervisor(
             self.users,
-            UserSecretReader(cast("Kube", FakeKube()), "ns", lambda: 0.0),
+            self.secrets,
             cast("StatusWriter", self.statuses),
             self.dispatcher,
             next_owners=self.next_owners,
@@ -97,6 +98,25 @@ async def test_users_of_owned_slots_are_started_whichever_comes_first() -> None:
         (1, 3): ("Registered", 5),
         (1, 4): ("Registered", 5),
     }
+
+
+@pytest.mark.parametrize("how", ["moves away", "is deleted"])
+async def test_a_users_secret_leaves_the_memory_with_the_user(how: str) -> None:
+    """It stayed until another user's was asked for, five minutes later at the earliest."""
+    scene = Scene()
+    scene.fake.files = BY_SECRET
+    scene.supervisor.apply(scene.fake.site())
+    for number in (3, 4):
+        scene.there(number, credentialsSecretRef={"name": f"s{number}"})
+    scene.supervisor.start_slots([THREE, FOUR], 5)
+    await scene.supervisor.idle()
+    assert set(scene.secrets._kept) == {"main-1-3", "main-1-4"}
+    if how == "moves away":
+        await scene.supervisor.stop_slots([THREE])
+    else:
+        scene.users.observe("DELETED", push_user(3))
+        await scene.supervisor.idle()
+    assert set(scene.secrets._kept) == {"main-1-4"}
 
 
 async def test_whose_a_mail_is() -> None:
