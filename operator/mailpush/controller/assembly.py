@@ -33,7 +33,8 @@ from mailpush.kube.errors import ConflictError, KubeError
 from mailpush.work.queue import WorkQueue
 
 CONFIG_WORKERS: Final = 2
-USER_WORKERS: Final = 4
+USER_WORKERS: Final = 16
+"""Requests of them that are under way at a time; how many begin in a second is bounded apart."""
 
 
 @dataclass(frozen=True, slots=True)

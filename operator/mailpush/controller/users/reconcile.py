@@ -17,6 +17,7 @@ from mailpush.controller.events import EventRecorder
 from mailpush.controller.owner import ConfigKey
 from mailpush.controller.state import OperatorState
 from mailpush.controller.users.events import decision_news, listening_news
+from mailpush.controller.users.owner_lost import OWNER_LOST, EndingPods, abandoned_verdicts, lost_verdicts
 from mailpush.controller.users.store import Said, UserName, UserRecord, UserStore
 from mailpush.credentials.user_secret import user_secret
 from mailpush.decision import SecretFacts, decide, user_facts
@@ -26,7 +27,6 @@ from mailpush.kube.errors import NotFoundError
 from mailpush.work.pace import Pace
 from mailpush.work.queue import WorkQueue
 
-OWNER_LOST: Final = "OwnerLost"
 UNREGISTERED: Final = "Unregistered"
 UNREGISTER_SECONDS: Final = 60.0
 SECRET_KEPT_SECONDS: Final = 300.0
@@ -62,29 +62,6 @@ def wanted_finalizer(record: UserRecord, *, config_exists: bool, waited: float) 
     return False if record.deleting and waited >= UNREGISTER_SECONDS else None
 
 
-NO_NEW_OWNER: Final = (
-    "the pod that listened for the user is gone and no other has taken over yet; see the MailPushConfig's status"
-)
-NO_PODS: Final = "the listener pods went with the MailPushConfig, so nobody listens for the user any more"
-
-
-def lost_verdicts(record: UserRecord) -> tuple[Verdict, ...]:
-    """What is said of a user whose pod is dead and who has no new owner, where the pod said that it listens."""
-    said = record.listening
-    if said is None or not (said.status == "True" or (said.status == "Unknown" and said.reason == OWNER_LOST)):
-        return ()
-    return _nobody(NO_NEW_OWNER)
-
-
-def abandoned_verdicts(record: UserRecord) -> tuple[Verdict, ...]:
-    """What is said of a user whose MailPushConfig is gone: no pod will ever put right what a pod said last."""
-    return () if record.listening is None else _nobody(NO_PODS)
-
-
-def _nobody(text: str) -> tuple[Verdict, ...]:
-    return tuple(Verdict(type_, "Unknown", OWNER_LOST, text) for type_ in ("Listening", "Ready"))
-
-
 class UserReconciler:
     """Brings PushUsers in order, one after the other, at a bounded rate."""
 
@@ -97,6 +74,7 @@ class UserReconciler:
         events: EventRecorder,
         *,
         clock: Callable[[], float] = time.monotonic,
+        pace: Pace | None = None,
     ) -> None:
         self._kube = kube
         self._state = state
@@ -104,10 +82,13 @@ class UserReconciler:
         self._queue = queue
         self._events = events
         self._clock = clock
-        self._facts: dict[tuple[UserName, str], tuple[float, SecretFacts]] = {}
+        self._facts: dict[UserName, tuple[float, SecretFacts]] = {}
+        self._secret_of: dict[UserName, tuple[str, str]] = {}
+        """Namespace and name of the Secret that the facts are of."""
         self._by_secret: dict[tuple[str, str], set[UserName]] = {}
         self._deleting_since: dict[UserName, float] = {}
-        self._pace = Pace(WRITES_PER_SECOND, WRITES_PER_SECOND)
+        self._ending_pods = EndingPods(state, self.config_changed, clock=clock)
+        self._pace = pace or Pace(WRITES_PER_SECOND, WRITES_PER_SECOND)
 
     # -- why a user is looked at again
 
@@ -119,7 +100,7 @@ class UserReconciler:
     def secret_changed(self, namespace: str, name: str) -> None:
         """Decisions on the users that name this Secret may come out otherwise."""
         for user in self._by_secret.pop((namespace, name), ()):
-            self._facts.pop((user, name), None)
+            self._facts.pop(user, None)
             self._queue.add(user)
 
     def slots_lost(self, key: ConfigKey, slots: frozenset[int]) -> None:
@@ -163,6 +144,7 @@ class UserReconciler:
         record = self._store.get(name)
         if record is None:
             self._deleting_since.pop(name, None)
+            self._forget_secret(name)
             return
         if not self._state.configs_listed:
             self._queue.add_after(name, 1.0)
@@ -171,6 +153,10 @@ class UserReconciler:
             await self._put_labels(name, record)
             wanted = await self._wanted(name, record)
             self._store.weigh(name, wanted.weighs)
+            if record.deleting and wanted.finalizer is False:
+                # What is said of a user who goes with this very write is said for nobody.
+                await self._put_finalizer(name, record, wanted=False)
+                return
             await self._put_status(name, record, wanted.verdicts)
             await self._put_finalizer(name, record, wanted.finalizer)
         except NotFoundError:
@@ -180,6 +166,8 @@ class UserReconciler:
         state = self._state.configs.get(record.config)
         finalizer = wanted_finalizer(record, config_exists=state is not None, waited=self._waited(name, record))
         if state is None:
+            if not self._ending_pods.over(record.config):
+                return Wanted((), finalizer, weighs=False)
             text = (
                 f'there is no MailPushConfig "{record.config.name}" in namespace {record.config.namespace}: create it'
             )
@@ -215,18 +203,30 @@ class UserReconciler:
     async def _secret_facts(self, name: UserName, record: UserRecord) -> SecretFacts | None:
         reference = record.spec.credentials_secret_ref
         if reference is None:
+            self._forget_secret(name)
             return None
         place = (name.namespace, reference.name)
+        if self._secret_of.get(name) != place:
+            self._forget_secret(name)
+            self._secret_of[name] = place
         self._by_secret.setdefault(place, set()).add(name)
-        kept = self._facts.get((name, reference.name))
+        kept = self._facts.get(name)
         if kept is not None and self._clock() < kept[0]:
             return kept[1]
         secret = await self._kube.find(resources.SECRET, *place)
         facts = SecretFacts(found=False) if secret is None else user_secret(secret, name.name).facts
         if name in self._by_secret.get(place, ()):
             # Else it has changed while it was read, and this may be what it was: the user is in the queue again.
-            self._facts[name, reference.name] = (self._clock() + SECRET_KEPT_SECONDS, facts)
+            self._facts[name] = (self._clock() + SECRET_KEPT_SECONDS, facts)
         return facts
+
+    def _forget_secret(self, name: UserName) -> None:
+        """The user is gone, or names another Secret or none."""
+        self._facts.pop(name, None)
+        if (place := self._secret_of.pop(name, None)) is not None and (users := self._by_secret.get(place)) is not None:
+            users.discard(name)
+            if not users:
+                del self._by_secret[place]
 
     # -- writing
 

@@ -7,7 +7,8 @@ import pytest
 
 from mailpush import names
 from mailpush.controller.owner import ConfigKey
-from mailpush.controller.users.reconcile import NO_PODS, abandoned_verdicts, lost_verdicts, wanted_finalizer
+from mailpush.controller.users.owner_lost import NO_PODS, abandoned_verdicts, lost_verdicts
+from mailpush.controller.users.reconcile import wanted_finalizer
 from mailpush.controller.users.store import UserName, UserRecord, UserStore
 from mailpush.controller.wakes import Wakes
 from mailpush.kube.client import Kube
