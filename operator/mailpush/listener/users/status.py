@@ -13,6 +13,7 @@ from mailpush.api.conditions import Verdict, condition, timestamp, truth
 from mailpush.api.meta import Condition
 from mailpush.kube.client import Kube, Object
 from mailpush.kube.errors import ConflictError, InvalidError, KubeError, NotFoundError
+from mailpush.kube.objects import older
 from mailpush.kube.resources import PUSH_USER
 from mailpush.listener.users.watch import User, UserKey
 from mailpush.work.pace import Backoff, Pace
@@ -94,6 +95,24 @@ def _verdicts(outcome: UserOutcome) -> tuple[Verdict, Verdict]:
     )
 
 
+@dataclass(slots=True)
+class _Sent:
+    """What was written last. `version`: of the object with it, once the API server has answered."""
+
+    outcome: UserOutcome
+    generation: int
+    conditions: list[Condition]
+    version: str = ""
+
+    def stands(self, user: User, outcome: UserOutcome) -> bool:
+        """Whether the outcome was written already, and the watch does not show it yet, nor anything that came later.
+
+        What others write comes meanwhile: labels, the operator's conditions, a finalizer. Each leads to another look.
+        """
+        same = (self.outcome, self.generation) == (outcome, user.generation)
+        return same and bool(self.version) and (user.version == self.version or older(user.version, self.version))
+
+
 class KnownUsers(Protocol):
     """The users as last read."""
 
@@ -126,7 +145,7 @@ class StatusWriter:
         self._permission = permission
         self._pace = Pace(per_second, 1)
         self._pending: dict[UserKey, UserOutcome] = {}
-        self._sent: dict[UserKey, tuple[UserOutcome, list[Condition]]] = {}
+        self._sent: dict[UserKey, _Sent] = {}
         self._in_flight: dict[UserKey, asyncio.Task[None]] = {}
         self._failures = 0
         self._wake = asyncio.Event()
@@ -171,11 +190,14 @@ class StatusWriter:
         if user is None or (user.status.owner_epoch or 0) > outcome.epoch:
             return  # gone, or a later owner has written
         before = self._sent.get(key)
-        if says(user, outcome, self._pod) and (before is None or before[0] == outcome):
+        if says(user, outcome, self._pod) and (before is None or before.outcome == outcome):
             return
-        conditions = user.status.conditions if before is None else before[1]
+        if before is not None and before.stands(user, outcome):
+            return
+        conditions = user.status.conditions if before is None else before.conditions
         status = status_of(user, outcome, self._pod, conditions, datetime.now(UTC))
-        self._sent[key] = (outcome, [Condition.model_validate(condition) for condition in status["conditions"]])
+        written = [Condition.model_validate(condition) for condition in status["conditions"]]
+        self._sent[key] = _Sent(outcome, user.generation, written)
         task = asyncio.create_task(self._write(user, outcome, status))
         self._in_flight[key] = task
         task.add_done_callback(lambda _: self._in_flight.pop(key, None))
@@ -184,10 +206,12 @@ class StatusWriter:
         # With the UID: a PushUser that was deleted and made again under the same name is another one.
         body: Object = {"metadata": {"name": user.name, "uid": user.uid}, "status": status}
         try:
-            await self._kube.apply(
+            answer = await self._kube.apply(
                 PUSH_USER, self._namespace, body, manager=names.LISTENER_MANAGER, subresource="status"
             )
             self._failures = 0
+            if (sent := self._sent.get(user.key)) is not None and sent.outcome is outcome:
+                sent.version = answer["metadata"].get("resourceVersion", "")
         except (NotFoundError, ConflictError):
             return
         except InvalidError as error:

@@ -32,6 +32,7 @@ class User:
     deleting: bool = False
     finalizer: bool = False
     """Whether a registration at Dovecot was seen: the operator sets the finalizer for it."""
+    version: str = ""
 
     @property
     def key(self) -> UserKey:
@@ -57,6 +58,7 @@ class User:
             status=PushUserStatus.model_validate(obj.get("status") or {}),
             deleting=metadata.get("deletionTimestamp") is not None,
             finalizer=names.FINALIZER in (metadata.get("finalizers") or ()),
+            version=metadata.get("resourceVersion", ""),
         )
 
 

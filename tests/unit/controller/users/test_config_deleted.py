@@ -13,13 +13,14 @@ from mailpush.controller.users.owner_lost import END_SECONDS
 from mailpush.controller.users.reconcile import UserReconciler
 from mailpush.controller.users.store import UserName, UserStore
 from mailpush.controller.wakes import Wakes
+from mailpush.decision import site_facts
 from mailpush.kube.client import Object
 from mailpush.kube.errors import ConflictError
 from mailpush.kube.resources import Resource
 from mailpush.sharding.slots import slot_of
 from mailpush.work.pace import Pace
 from mailpush.work.queue import WorkQueue
-from tests.unit.controller.builders import Others, pod
+from tests.unit.controller.builders import Others, evaluation, pod, state
 
 MAIN = ConfigKey("mail", "main")
 USERS = 1_000
@@ -143,6 +144,20 @@ async def test_each_user_costs_no_more_writes_than_there_are_things_to_say_and_s
     if "deletionTimestamp" not in metadata:
         site.keeper.config_changed(MAIN)
         assert await site.work() == {}, "what is said is not said again"
+
+
+async def test_one_change_of_the_settings_costs_a_write_for_each_user_whom_it_concerns() -> None:
+    site = Site(finalizers=[names.FINALIZER])
+    config = site.state.configs[MAIN] = state()
+    for clients in (["phone"], ["other*"], ["phone"]):
+        changed = evaluation(allowedClients=clients)
+        assert changed.settings is not None
+        config.site = site_facts(changed.settings)
+        site.keeper.config_changed(MAIN)
+        assert await site.work() == {"status": USERS}
+        site.keeper.config_changed(MAIN)
+        assert await site.work() == {}
+    assert site.api.most == USER_WORKERS
 
 
 async def test_nobody_writes_against_pods_that_are_ending() -> None:

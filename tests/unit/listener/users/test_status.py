@@ -153,6 +153,65 @@ async def test_what_another_wrote_over_it_is_put_right(scene: Scene) -> None:
     await until(lambda: scene.written() == ["Registered", "Registered"])
 
 
+class Answering(FakeKube):
+    """An API server that stamps what is applied; it shows the watch nothing by itself. `most`: applies at a time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.version = 100
+        self.most = 0
+
+    async def apply(self, *arguments: Any, **more: Any) -> dict[str, Any]:
+        self.most = max(self.most, self.at_gate + 1)
+        body = await super().apply(*arguments, **more)
+        self.version += 1
+        return {**body, "metadata": {**body["metadata"], "resourceVersion": str(self.version)}}
+
+
+async def test_one_change_of_the_settings_costs_a_write_for_each_user_however_often_it_is_reported(
+    scene: Scene,
+) -> None:
+    """The operator writes its own condition for each, and each of its writes led to another of the same words."""
+    kube, denied = Answering(), UserOutcome("False", "ClientNotAllowed", "m", None, 5)
+    scene.kube = scene.writer._kube = kube  # type: ignore[assignment]
+    scene.users.clear()
+    kube.gate.clear()
+    numbers = range(1, 1001)
+    for number in numbers:
+        before = status_of(user(number), GOOD, POD, [], NOON)
+        scene.users[1, number] = replace(with_status(user(number), before), version="50")
+        scene.writer.submit((1, number), denied)
+    await until(lambda: kube.at_gate == status_module.WRITERS)
+    kube.gate.set()
+    await until(lambda: len(kube.applied) == len(numbers))
+    await until(lambda: not scene.writer._pending and not scene.writer._in_flight)
+    for version in ("60", "70", "80"):  # what the operator wrote before comes through the watch only now
+        for key, one in scene.users.items():
+            scene.users[key] = replace(one, version=version)
+            scene.writer.submit(key, replace(denied))
+        await until(lambda: not scene.writer._pending and not scene.writer._in_flight)
+    for key, one in scene.users.items():  # and at last what was written here
+        said = with_status(one, status_of(one, denied, POD, one.status.conditions, NOON))
+        scene.users[key] = replace(said, version="5000")
+        scene.writer.submit(key, denied)
+    await until(lambda: not scene.writer._pending and not scene.writer._in_flight)
+    assert (len(kube.applied), kube.most) == (len(numbers), status_module.WRITERS)
+
+
+@pytest.mark.parametrize(("version", "generation"), [("5000", 1), ("60", 2)])
+async def test_what_came_after_a_write_of_ours_is_answered_by_another(version: str, generation: int) -> None:
+    writer = StatusWriter(cast("Kube", Answering()), "ns", POD, {KEY: user()}, Permitted(), per_second=10_000)
+    kube, users = cast("Answering", writer._kube), cast("dict[UserKey, User]", writer._users)
+    task = asyncio.create_task(writer.run())
+    writer.submit(KEY, GOOD)
+    await until(lambda: len(kube.applied) == 1 and not writer._in_flight)
+    users[KEY] = replace(user(), version=version, generation=generation)  # somebody has emptied it, or the spec changed
+    writer.submit(KEY, GOOD)
+    await until(lambda: len(kube.applied) == 2)
+    task.cancel()
+    await asyncio.wait({task})
+
+
 async def test_a_later_owner_is_not_written_over(scene: Scene) -> None:
     scene.users[KEY] = with_status(user(), {"pod": "mail-push-main-1", "ownerEpoch": 6})
     scene.users[(1, 4)] = user(4)
