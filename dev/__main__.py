@@ -1,5 +1,6 @@
 """`python -m dev`: the local Kubernetes from the command line."""
 
+import os
 import signal
 import sys
 import tempfile
@@ -15,6 +16,7 @@ from dev.images import project, workplace
 from dev.processes.errors import DevError
 from dev.processes.progress import say
 from dev.programs import binaries, pythons
+from dev.services.releases import RELEASES
 
 
 @click.group()
@@ -27,6 +29,9 @@ def show_binaries() -> None:
     """Fetches or builds every program and prints where it is."""
     for name, path in binaries.ensure().items():
         click.echo(f"{name}\t{path}")
+    if os.geteuid() == 0:  # as the tests' Dovecot has to be run
+        for release in RELEASES.values():
+            click.echo(f"dovecot-{release.version}\t{release.root()}")
 
 
 @main.command("python")

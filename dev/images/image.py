@@ -6,9 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from dev.images import archive, workplace
-from dev.processes import run
-from dev.processes.progress import step
+from dev.images import archive, debian
 from dev.programs import binaries, cache, packages
 
 _PREFIX = "docker.io/mail-push"
@@ -65,14 +63,6 @@ def cached(name: str, content: str, make: Callable[[Path, str], None], *, tag: s
     return Image(reference, target)
 
 
-def hash_of(*parts: bytes) -> str:
-    """Twelve hexadecimal digits."""
-    digest = hashlib.sha256()
-    for part in parts:
-        digest.update(len(part).to_bytes(8, "big") + part)
-    return digest.hexdigest()[:12]
-
-
 def _prune(name: str, keep: int) -> None:
     found = sorted(cache.entry("images", "").glob(f"{name}-????????????.tar"), key=lambda path: path.stat().st_mtime)
     for path in found[:-keep]:
@@ -93,25 +83,8 @@ def _of_file(name: str, tag: str, program: Path, path: str, *arguments: str) -> 
 
 def _debian(name: str, included: tuple[str, ...]) -> Image:
     def make(target: Path, reference: str) -> None:
-        packages.ensure("mmdebstrap")
         layer = target.with_name("layer.tar")
-        with step(f"building a Debian {SUITE} with {', '.join(included)}"):
-            _mmdebstrap(layer, included)
+        debian.bootstrap(layer, SUITE, included)
         archive.write(target, reference, layer)
 
-    return cached(name, hash_of(SUITE.encode(), *map(str.encode, (*included, *_DPKG_OPTIONS))), make)
-
-
-_DPKG_OPTIONS = tuple(f"path-exclude=/usr/share/{what}/*" for what in ("man", "locale", "info", "lintian", "doc-base"))
-
-
-def _mmdebstrap(layer: Path, included: tuple[str, ...]) -> None:
-    with workplace.temporary(workplace.roomy()) as work:
-        work.chmod(0o755)  # apt drops its rights to fetch
-        run.talkative(
-            "mmdebstrap",
-            *("mmdebstrap", "--variant=minbase", "--mode=root", '--aptopt=APT::Install-Recommends "false"'),
-            *(f"--dpkgopt={option}" for option in _DPKG_OPTIONS),
-            *(f"--include={','.join(included)}", SUITE, layer),
-            env={"TMPDIR": str(work), "DEBIAN_FRONTEND": "noninteractive"},
-        )
+    return cached(name, debian.content_hash(SUITE, included), make)

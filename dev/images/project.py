@@ -49,7 +49,7 @@ def build(repository: Path = REPOSITORY) -> Image:
     with workplace.temporary() as work:
         context = work / "context"
         copy_context(repository, context)
-        content = images.hash_of(base.reference.encode(), *_contents(context))
+        content = cache.hash_of(base.reference.encode(), *_contents(context))
 
         def make(target: Path, reference: str) -> None:
             house = wheelhouse(*((repository / lock).read_text() for lock in LOCKS))
@@ -106,7 +106,7 @@ def for_image(lock: str) -> str:
 def wheelhouse(*locks: str) -> Path:
     """A folder with the wheels of hashed lock files, for the image's Python whatever Python runs here."""
     wanted = [for_image(lock) for lock in locks]
-    target = cache.entry("wheelhouse", images.hash_of(PYTHON.encode(), *map(str.encode, wanted)))
+    target = cache.entry("wheelhouse", cache.hash_of(PYTHON.encode(), *map(str.encode, wanted)))
 
     def make(folder: Path) -> None:
         folder.mkdir()

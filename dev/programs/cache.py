@@ -1,6 +1,7 @@
 """The cache outside the work tree: every entry is put in place by one rename, and built by one process at a time."""
 
 import fcntl
+import hashlib
 import os
 import shutil
 import tempfile
@@ -28,6 +29,14 @@ def entry(kind: str, name: str) -> Path:
     folder = root() / kind
     folder.mkdir(exist_ok=True)
     return folder / name
+
+
+def hash_of(*parts: bytes) -> str:
+    """Twelve hexadecimal digits, as a part of an entry's name."""
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(len(part).to_bytes(8, "big") + part)
+    return digest.hexdigest()[:12]
 
 
 @contextmanager

@@ -1,8 +1,7 @@
-"""A real Dovecot 2.3 from Debian's packages, private to one test, on free loopback ports."""
+"""A real Dovecot from Debian's packages, private to one test, on free loopback ports."""
 
 import email.message
 import email.utils
-import grp
 import imaplib
 import os
 import secrets
@@ -11,19 +10,18 @@ import socket
 import string
 import subprocess
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Self
 
 from dev.cluster import pki
+from dev.images import debian
 from dev.processes import run
 from dev.processes.errors import DevError
 from dev.processes.group import Group, OfGroup, free_port
-from dev.programs import packages
+from dev.services.releases import RELEASES, Version
 
 ENTRY = "/private/vendor/vendor.dovecot/http-notify"
 
 _HOST = "127.0.0.1"
-_TEMPLATE = Path(__file__).with_name("dovecot.conf.template")
 _UID = 5000  # owns the mail; need not have a name
 
 
@@ -37,11 +35,24 @@ class Dovecot(OfGroup):
     host = _HOST
     master_user = "master1"
 
-    def __init__(self, group: Group, callbacks: Sequence[str], *, hibernate: bool, driver_options: str) -> None:
+    def __init__(
+        self,
+        group: Group,
+        callbacks: Sequence[str],
+        *,
+        version: Version,
+        hibernate: bool,
+        patience: float,
+        push: str | None,
+    ) -> None:
         super().__init__(group)
+        self.version = version
+        self._release = RELEASES[version]
+        self._root = self._release.root()
         self._callbacks = tuple(callbacks)
         self._hibernate = hibernate
-        self._driver_options = driver_options
+        self._patience = patience
+        self._push = push
         self.password = "secret"
         self.master_password = "masterpw"
         self.api_key = secrets.token_hex(16)
@@ -54,21 +65,25 @@ class Dovecot(OfGroup):
         cls,
         callbacks: Sequence[str] = (),
         *,
+        version: Version = "2.3",
         hibernate: bool = False,
-        driver_options: str = "user_from_metadata cache_lifetime=60s timeout_msecs=2000 max_retries=1",
+        patience: float = 2,
+        push: str | None = None,
     ) -> Self:
         """Starts one that reports new mail to each of the URLs `callbacks` (`http://user:password@host:port/path`).
 
+        It waits for each `patience` seconds, and once more as long. `push` replaces all of its settings that have to do
+        with METADATA and callbacks.
+
         Raises:
-            DevError: packages missing, not root, or with Dovecot's own log where it does not start.
+            DevError: no Debian to be had, not root, or with Dovecot's own log where it does not start.
         """
         if os.geteuid() != 0:
             raise DevError("the tests' Dovecot drops its rights per service, so it needs root: run these tests as root")
-        packages.ensure(*packages.DOVECOT)
         # Its services run as several users: the folder and what is above it must be searchable for all of them.
-        group = Group("mail-push-dovecot", below=Path("/var/tmp"), mode=0o755)
+        group = Group("mail-push-dovecot", below=debian.SHARED, mode=0o755)
         try:
-            dovecot = cls(group, callbacks, hibernate=hibernate, driver_options=driver_options)
+            dovecot = cls(group, callbacks, version=version, hibernate=hibernate, patience=patience, push=push)
             dovecot._prepare()
             dovecot.start()
         except BaseException:
@@ -83,7 +98,7 @@ class Dovecot(OfGroup):
     def start(self) -> None:
         """Starts it (again) on the same ports, and waits until it takes connections."""
         self._write_config()
-        self._group.start("dovecot", "/usr/sbin/dovecot", "-F", "-c", self.config)
+        self._group.start("dovecot", *debian.inside(self._root, "/usr/sbin/dovecot", "-F", "-c", self.config))
         self._group.wait(self._listens, "Dovecot listens", "dovecot")
 
     def stop(self) -> None:
@@ -140,7 +155,7 @@ class Dovecot(OfGroup):
 
     def doveadm(self, *args: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """doveadm on this instance."""
-        return run.quiet("doveadm", "-c", self.config, *args, check=check)
+        return run.quiet(*debian.inside(self._root, "doveadm", "-c", self.config, *args), check=check)
 
     def imap(self, user: str, *, master: bool = False) -> imaplib.IMAP4:
         """A session that is logged in, in the clear; the caller logs out."""
@@ -157,7 +172,7 @@ class Dovecot(OfGroup):
 
     def _prepare(self) -> None:
         base = self._group.folder
-        for name in ("home", "mail", "attrs"):
+        for name in ("home", "mail"):
             (base / name).mkdir()
             os.chown(base / name, _UID, _UID)
         (base / "certs").mkdir()
@@ -171,14 +186,15 @@ class Dovecot(OfGroup):
         masters = base / "master-users"
         masters.touch(mode=0o640)
         masters.write_text(f"{self.master_user}:{{PLAIN}}{self.master_password}\n")
-        os.chown(masters, 0, grp.getgrnam("dovecot").gr_gid)
+        os.chown(masters, 0, self._gid("dovecot"))
+
+    def _gid(self, group: str) -> int:
+        """Of the Dovecot's own Debian."""
+        entries = (line.split(":") for line in (self._root / "etc" / "group").read_text().splitlines())
+        return next(int(fields[2]) for fields in entries if fields[0] == group)
 
     def _write_config(self) -> None:
-        drivers = "\n".join(
-            f"  push_notification_driver{number or ''} = ox:url={url} {self._driver_options}"
-            for number, url in zip((None, *range(2, 99)), self._callbacks, strict=False)
-        )
-        text = string.Template(_TEMPLATE.read_text()).substitute(
+        text = string.Template(self._release.template).substitute(
             base=self._group.folder,
             instance=self._group.folder.name,
             uid=_UID,
@@ -189,7 +205,7 @@ class Dovecot(OfGroup):
             imaps_port=self.imaps_port,
             doveadm_port=self.doveadm_port,
             hibernate="imap_hibernate_timeout = 2s" if self._hibernate else "",
-            drivers=f"plugin {{\n{drivers}\n}}" if drivers else "",
+            push=self._push or self._release.push(self._callbacks, self._patience),
         )
         self.config.touch(mode=0o600)
         self.config.write_text(text)

@@ -25,8 +25,7 @@ def receiver() -> Iterator[WebhookReceiver]:
 @pytest.fixture
 def dovecot(receiver: WebhookReceiver) -> Iterator[Dovecot]:
     # A receiver that a busy machine keeps waiting is no reason to call it twice.
-    patient = "user_from_metadata cache_lifetime=60s timeout_msecs=30000 max_retries=1"
-    with Dovecot.launch([receiver.url.replace("//", "//name:word@")], driver_options=patient) as dovecot:
+    with Dovecot.launch([receiver.url.replace("//", "//name:word@")], patience=30) as dovecot:
         yield dovecot
 
 

@@ -9,6 +9,7 @@ import pytest
 import uvloop
 
 from dev.services import Dovecot, Redis, WebhookReceiver
+from dev.services.releases import VERSIONS, Version
 
 
 def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
@@ -23,10 +24,17 @@ def callbacks() -> Iterator[WebhookReceiver]:
         yield receiver
 
 
+@pytest.fixture(scope="session", params=VERSIONS)
+def version(request: pytest.FixtureRequest) -> Version:
+    """Of each Dovecot that the tests know; those of one come together, so that it is started once."""
+    version: Version = request.param
+    return version
+
+
 @pytest.fixture(scope="session")
-def dovecot(callbacks: WebhookReceiver) -> Iterator[Dovecot]:
+def dovecot(version: Version, callbacks: WebhookReceiver) -> Iterator[Dovecot]:
     url = callbacks.url.replace("http://", "http://ntfuser:ntfpw@")
-    with Dovecot.launch([url]) as dovecot:
+    with Dovecot.launch([url], version=version) as dovecot:
         yield dovecot
 
 

@@ -15,6 +15,7 @@ from prometheus_client import REGISTRY, CollectorRegistry
 
 from dev.processes.group import free_port
 from dev.services import Dovecot, WebhookReceiver
+from dev.services.releases import Version
 from mailpush.api.mechanisms import ImapIdleSettings
 from mailpush.imap.client import ImapLogin, ImapServer
 from mailpush.imap.server import Security
@@ -47,7 +48,7 @@ LOGINS = pytest.mark.parametrize("master", [False, True], ids=["as the user", "a
 
 # A waiting endpoint would hold a delivery until the test's own 30 s are over: Dovecot's 2 s would hide it. A second try
 # is for the connection that Dovecot has kept from an earlier test, and that may end just when it is used.
-PATIENT = "user_from_metadata cache_lifetime=60s timeout_msecs=120000 max_retries=1"
+PATIENT = 120.0
 
 
 @dataclass(frozen=True)
@@ -83,10 +84,10 @@ class Mail:
 
 
 @pytest.fixture(scope="module")
-def running() -> Iterator[tuple[Dovecot, int]]:
+def running(version: Version) -> Iterator[tuple[Dovecot, int]]:
     port = free_port(HOST)
     url = f"http://{CALLBACK.login}:{CALLBACK.password}@{HOST}:{port}{CALLBACK_PATH}"
-    with Dovecot.launch([url], driver_options=PATIENT) as dovecot:
+    with Dovecot.launch([url], version=version, patience=PATIENT) as dovecot:
         yield dovecot, port
 
 
@@ -319,6 +320,7 @@ async def test_a_webhook_that_hangs_does_not_delay_a_delivery(
         await mail.deliver("second")
         await until(lambda: len(here.taken) == 2)
         assert len(Journal(tmp_path / "0").replay()) == 2, "kept until they have been told"
+        await asyncio.to_thread(webhook.close)  # the dispatcher's end waits for requests on their way
         await dispatcher.close()
 
 

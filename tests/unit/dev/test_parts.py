@@ -16,7 +16,7 @@ from dev.images import archive, project
 from dev.images import image as images
 from dev.processes import memory
 from dev.processes.errors import DevError
-from dev.programs import binaries, golang
+from dev.programs import binaries, cache, golang
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,7 @@ def test_an_images_archive_names_its_layer_by_its_content(tmp_path: Path) -> Non
 def test_an_image_has_a_repository_and_a_tag() -> None:
     image = images.Image("docker.io/mail-push/testbed:abc", Path("x"))
     assert (image.repository, image.tag) == ("docker.io/mail-push/testbed", "abc")
-    assert images.hash_of(b"ab", b"c") != images.hash_of(b"a", b"bc")
+    assert cache.hash_of(b"ab", b"c") != cache.hash_of(b"a", b"bc")
 
 
 def test_the_nodes_have_ranges_and_addresses_of_their_own() -> None:
