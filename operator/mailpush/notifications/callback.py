@@ -24,6 +24,9 @@ _KEY = re.compile(r'\s*("(?:[^"\\]|\\.){0,64}")\s*:\s*')
 _COMMA = re.compile(r"\s*,")
 _MAYBE_BROKEN = re.compile(r"\\(?:u[0-9a-fA-F]{0,3})?\Z")
 _DECODER: Final = json.JSONDecoder()
+# Dovecot before 2.2.33 ends a sender that it has not begun. Within a JSON string each quote has a backslash before it, so
+# this is never what somebody wrote.
+_STRAY_QUOTE = re.compile(r'("imap-uid":[0-9]{1,10})"')
 _USER = re.compile(r"([0-9]{1,10})@([0-9]{1,10})\Z")
 
 
@@ -56,7 +59,7 @@ def parse_callback(body: bytes) -> Callback:
             `imap-uidvalidity`, or with one that is none.
     Of a body of more than MAX_BODY bytes the text that ends there is cut, and what follows is not known.
     Other fields may be missing, as Dovecot leaves them out; `from` and `subject` come raw and are decoded here
-    (RFC 2047). Both spellings of the event are accepted: Dovecot's page documents `MessageNew`, Dovecot 2.3 sends
+    (RFC 2047). The stray quote is forgiven with which Dovecot before 2.2.33 reports a mail without From. Both spellings of the event are accepted: Dovecot's page documents `MessageNew`, Dovecot 2.3 sends
     `messageNew`; and both names of the badge: Dovecot sends `unseen`, OX reads `unread`.
     """
     fields = _json_object(body)
@@ -89,14 +92,19 @@ def _json_object(body: bytes) -> dict[str, Any]:
     if not body.strip():
         raise CallbackError("the callback has no body")
     if len(body) > MAX_BODY:
-        return _cut_object(body[:MAX_BODY].decode("utf-8", "replace"))
+        return _cut_object(_decoded(body[:MAX_BODY]))
     try:
-        value = json.loads(body.decode("utf-8", "replace"))  # a mail may hold any bytes, and notifies all the same
+        value = json.loads(_decoded(body))
     except (ValueError, RecursionError):
         raise CallbackError("the callback is not JSON") from None
     if not isinstance(value, dict):
         raise CallbackError("the callback is not a JSON object")
     return value
+
+
+def _decoded(body: bytes) -> str:
+    text = body.decode("utf-8", "replace")  # a mail may hold any bytes, and notifies all the same
+    return _STRAY_QUOTE.sub(r"\1", text, count=1)
 
 
 def _cut_object(text: str) -> dict[str, Any]:

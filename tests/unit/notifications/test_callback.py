@@ -58,6 +58,31 @@ def test_a_folded_and_encoded_subject_without_sender_is_decoded() -> None:
     assert (mail.teaser, mail.unread) == ("", None)
 
 
+TEXTS = st.text(st.sampled_from('"imap-uid:5,}\\\n ä') | st.characters(exclude_categories=["Cs"]), max_size=60)
+
+
+@given(subject=TEXTS | st.none(), snippet=TEXTS | st.none(), longer=st.booleans())
+def test_what_dovecot_before_2_2_33_sends_of_a_mail_without_sender_is_read(
+    subject: str | None, snippet: str | None, longer: bool
+) -> None:
+    """It closes the string of the sender, which it has not opened."""
+    texts = {"subject": subject, "snippet": snippet if not longer else (snippet or "") + "x" * MAX_BODY}
+    sent = json.dumps({name: FIELDS[name] for name in ("user", "event", "folder", "imap-uidvalidity", "imap-uid")})
+    sent = sent.removesuffix("}").replace(": ", ":") + '"'
+    for name, text in texts.items():
+        sent += "" if text is None else f',"{name}":{json.dumps(text, ensure_ascii=False)}'
+    mail, whole = parse_callback(f"{sent}}}".encode()), parse(**{"from": ..., "unseen": ...}, **texts)
+    assert isinstance(mail, NewMail)
+    assert mail == whole
+    assert (mail.uid, mail.email) == (3, None)
+
+
+def test_a_stray_quote_is_looked_for_in_no_text() -> None:
+    text = '"imap-uid":5","x'
+    mail = parse(subject=text, snippet=text, folder=text)
+    assert (mail.subject, mail.teaser, mail.folder) == (text, text, text)
+
+
 @pytest.mark.parametrize("event", ["messageNew", "MessageNew"])
 def test_both_spellings_of_the_event_are_known(event: str) -> None:
     assert isinstance(parse(event=event), NewMail)
