@@ -6,18 +6,23 @@ import asyncio
 import json
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import replace
 
 import pytest
-from prometheus_client import CollectorRegistry
+from prometheus_client import REGISTRY, CollectorRegistry
 from redis.asyncio import Redis as Client
+from structlog.testing import capture_logs
 
 from dev.services import Redis, WebhookReceiver
+from mailpush.notifications.claims.current import CurrentClaims
 from mailpush.notifications.claims.redis import RedisClaims
 from mailpush.notifications.claims.store import AlreadyDone, Claim, ClaimsUnavailable, Held
 from mailpush.notifications.dispatcher import Dispatcher
 from mailpush.notifications.metrics import NotificationMetrics
 from mailpush.notifications.notification import NewMail, notification_id
 from mailpush.notifications.transports.webhook import WebhookTarget
+from mailpush.properties.settings import RedisSettings, Settings
+from tests.unit.controller.builders import evaluation
 
 PATIENCE = 60.0  # seconds until a test gives up
 
@@ -110,6 +115,61 @@ async def test_a_wrong_password_is_said_without_it(redis: Redis) -> None:
     with pytest.raises(ClaimsUnavailable, match="Redis") as failure:
         await claims.claim("a", "pod", 1)
     assert "wr0ng" not in str(failure.value) + repr(failure.value.__context__)
+    await claims.close()
+
+
+def settings(redis: Redis) -> Settings:
+    found = evaluation().settings
+    assert found is not None
+    return replace(found, redis=RedisSettings(redis.url))
+
+
+# What Redis may be asked, and what it says by it.
+PERMISSIONS = {
+    "all": ("+@all", True),
+    "no INFO": ("+@all -info", True),
+    "no CONFIG": ("+@all -config", True),
+    "neither": ("+@all -info -config", False),
+}
+
+
+@pytest.mark.parametrize(("rights", "said"), PERMISSIONS.values(), ids=PERMISSIONS)
+@pytest.mark.parametrize("policy", ["noeviction", "allkeys-lru", "volatile-ttl"])
+async def test_redis_says_by_which_policy_it_evicts(
+    redis: Redis, client: Client, policy: str, rights: str, said: bool
+) -> None:
+    await client.config_set("maxmemory-policy", policy)
+    await client.acl_setuser(
+        "asking", reset=True, enabled=True, passwords=["+pw"], keys=["*"], commands=rights.split()
+    )  # fmt: skip
+    claims = RedisClaims.from_url(f"redis://{redis.host}:{redis.port}/0", "uid", username="asking", password="pw")
+    try:
+        assert await claims.eviction_policy() == (policy if said else None)
+    finally:
+        await claims.close()
+        await client.config_set("maxmemory-policy", "noeviction")
+
+
+async def test_a_policy_that_evicts_is_logged_once_and_counted_and_forgotten_when_it_is_mended(
+    redis: Redis, client: Client, config_uid: str
+) -> None:
+    claims = CurrentClaims(settings(redis), config_uid)
+    assert claims.eviction == ""
+    with capture_logs() as logs:
+        for policy, evicts in (("allkeys-lru", 1.0), ("allkeys-lru", 1.0), ("noeviction", 0.0)):
+            await client.config_set("maxmemory-policy", policy)
+            await claims.ask_for_eviction()
+            assert claims.eviction == policy
+            assert REGISTRY.get_sample_value("mailpush_redis_may_evict") == evicts
+    assert [(line["event"], line["policy"]) for line in logs] == [("redis_may_evict", "allkeys-lru")]
+    await claims.close()
+
+
+async def test_a_redis_that_is_away_says_nothing_of_its_policy(own_redis: Redis, config_uid: str) -> None:
+    claims = CurrentClaims(settings(own_redis), config_uid)
+    own_redis.stop()
+    await claims.ask_for_eviction()
+    assert claims.eviction == ""
     await claims.close()
 
 

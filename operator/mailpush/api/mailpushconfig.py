@@ -80,7 +80,7 @@ class Redis(Model):
     """The cluster memory."""
 
     url: Annotated[str, Field(pattern=r"^(redis|rediss)://[^@\s]+$", max_length=512)]
-    """redis://host:6379/0, without a password."""
+    """redis://host:6379/0, without a password. Its maxmemory-policy must be noeviction, or mails may notify twice."""
     password_secret_ref: SecretKeyReference | None = None
     """The password, where Redis asks for one."""
 

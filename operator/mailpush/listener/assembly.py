@@ -151,7 +151,7 @@ def assemble(env: Environment, kube: Kube, loaded: Loaded, boot: Mapping[str, st
         internal=InternalServer(router, shards, key),
         admin=admin,
         applied=applied,
-        troubles=Troubles(keeper, applied, dispatcher, supervisor),
+        troubles=Troubles(keeper, applied, dispatcher, supervisor, claims),
         ingress=Ingress(applied, inbox),
         settings_watch=SettingsWatch(
             kube,

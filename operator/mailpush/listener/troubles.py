@@ -39,6 +39,13 @@ class KnowsServers(Protocol):
     def servers(self) -> dict[str, ServerReport]: ...
 
 
+class KnowsEviction(Protocol):
+    """The store of claims."""
+
+    @property
+    def eviction(self) -> str: ...
+
+
 class TroubleLog:
     """Logs what is in trouble when that changes, at most one line a minute for each name."""
 
@@ -72,6 +79,7 @@ class Troubles:
         applied: KnowsSettings,
         targets: KnowsTargets,
         servers: KnowsServers,
+        claims: KnowsEviction,
         *,
         clock: Clock = boottime,
     ) -> None:
@@ -79,6 +87,7 @@ class Troubles:
         self._applied = applied
         self._targets = targets
         self._servers = servers
+        self._claims = claims
         self._clock = clock
         self._target_log = TroubleLog("target_degraded", "target_recovered", "target")
         self._server_log = TroubleLog("mail_server_degraded", "mail_server_recovered", "server")
@@ -94,6 +103,6 @@ class Troubles:
         names = [webhook.name for webhook in self._applied.settings.webhooks]
         troubles = degraded(names, self._targets.health())
         servers = self._servers.servers()
-        self._keeper.update(urgent=False, degraded=troubles, servers=servers)
+        self._keeper.update(urgent=False, degraded=troubles, servers=servers, eviction=self._claims.eviction)
         self._target_log.look(troubles, now)
         self._server_log.look({name: one.reason for name, one in servers.items() if one.degraded}, now)

@@ -24,8 +24,8 @@ _KEY = re.compile(r'\s*("(?:[^"\\]|\\.){0,64}")\s*:\s*')
 _COMMA = re.compile(r"\s*,")
 _MAYBE_BROKEN = re.compile(r"\\(?:u[0-9a-fA-F]{0,3})?\Z")
 _DECODER: Final = json.JSONDecoder()
-# Dovecot before 2.2.33 ends a sender that it has not begun. Within a JSON string each quote has a backslash before it, so
-# this is never what somebody wrote.
+# Dovecot before 2.2.33 ends a sender that it has not begun. Within a JSON string each quote has a backslash before it,
+# so this is never what somebody wrote.
 _STRAY_QUOTE = re.compile(r'("imap-uid":[0-9]{1,10})"')
 _USER = re.compile(r"([0-9]{1,10})@([0-9]{1,10})\Z")
 
@@ -59,8 +59,9 @@ def parse_callback(body: bytes) -> Callback:
             `imap-uidvalidity`, or with one that is none.
     Of a body of more than MAX_BODY bytes the text that ends there is cut, and what follows is not known.
     Other fields may be missing, as Dovecot leaves them out; `from` and `subject` come raw and are decoded here
-    (RFC 2047). The stray quote is forgiven with which Dovecot before 2.2.33 reports a mail without From. Both spellings of the event are accepted: Dovecot's page documents `MessageNew`, Dovecot 2.3 sends
-    `messageNew`; and both names of the badge: Dovecot sends `unseen`, OX reads `unread`.
+    (RFC 2047). The stray quote is forgiven with which Dovecot before 2.2.33 reports a mail without From. Both spellings
+    of the event are accepted: Dovecot's page documents `MessageNew`, Dovecot 2.3 sends `messageNew`; and both names of
+    the badge: Dovecot sends `unseen`, OX reads `unread`.
     """
     fields = _json_object(body)
     event = fields.get("event")

@@ -87,6 +87,7 @@ class LeaseState:
     `degraded`: the targets of notifications that the pod does not get through to, each with the reason in a word.
     `signs`: the holder's process signs its answers to hand-overs.
     `servers`: by name, the mail servers of the pod's users.
+    `eviction`: the `maxmemory-policy` of the pod's Redis, empty where it is not known.
     """
 
     holder: Holder | None = None
@@ -103,6 +104,7 @@ class LeaseState:
     denied: Mapping[str, int] = field(default_factory=dict)
     degraded: Mapping[str, str] = field(default_factory=dict)
     servers: Mapping[str, ServerReport] = field(default_factory=dict)
+    eviction: str = ""
     formats: frozenset[int] = frozenset()
     signs: bool = False
 
@@ -171,6 +173,7 @@ def parse_lease(obj: Mapping[str, Any]) -> LeaseState:
         denied=_whole(_mapping(counts.get("denied"))),
         degraded={key: why for key, why in _mapping(counts.get("degraded")).items() if isinstance(why, str)},
         servers=_servers(_mapping(counts.get("servers"))),
+        eviction=eviction if isinstance(eviction := counts.get("eviction"), str) else "",
         formats=frozenset(int(part) for part in text(FORMATS).split(",") if _NUMBER.fullmatch(part)),
         signs=bool(text(SIGNS)) and text(SIGNS) == _mapping(obj.get("spec")).get("holderIdentity"),
     )
@@ -184,6 +187,8 @@ def lease_annotations(state: LeaseState) -> dict[str, str]:
         counts["degraded"] = dict(sorted(state.degraded.items()))
     if state.servers:
         counts["servers"] = dict(sorted(state.servers.items()))
+    if state.eviction:
+        counts["eviction"] = state.eviction
     return {
         MAP_UID: state.map_uid or "",
         APPLIED_EPOCH: str(state.applied_epoch),

@@ -26,6 +26,7 @@ STATES = st.builds(
     denied=st.dictionaries(WORDS, NUMBERS),
     degraded=st.dictionaries(WORDS, WORDS),
     servers=st.dictionaries(WORDS, st.builds(ServerReport, NUMBERS, NUMBERS, WORDS, NUMBERS, st.text(max_size=20))),
+    eviction=st.just("") | WORDS,
     formats=st.frozensets(st.integers(1, 9)),
 )
 

@@ -8,6 +8,7 @@ from mailpush import names
 from mailpush.api.conditions import Verdict, conditions
 from mailpush.controller.state import ConfigState
 from mailpush.controller.status.delivery import transports
+from mailpush.controller.status.eviction import redis_may_evict
 from mailpush.controller.status.pod import PodView
 from mailpush.controller.status.ready import joined, ready
 from mailpush.controller.status.rollout import config_pods, rolled_out
@@ -42,7 +43,12 @@ def _verdicts(state: ConfigState, pods: tuple[PodView, ...], shard_map: MapView)
     valid = _valid(state)
     available = _available(state, pods)
     verdicts = [ready(state, valid, available, pods, shard_map), valid, available, _balanced(shard_map)]
-    told_of_pods = (rolled_out(state, pods), mail_servers(state, pods), transports(state, pods))
+    told_of_pods = (
+        rolled_out(state, pods),
+        mail_servers(state, pods),
+        transports(state, pods),
+        redis_may_evict(state, pods),
+    )
     verdicts += [verdict for verdict in told_of_pods if verdict is not None]
     if state.evaluation is not None and (warnings := state.evaluation.warnings):
         text = joined(warning.message for warning in warnings)

@@ -1,10 +1,21 @@
 """The store of claims that the settings name. It is replaced when they change."""
 
+import asyncio
+from typing import Final
+
 import structlog
+from prometheus_client import Gauge
 
 from mailpush.notifications.claims.redis import RedisClaims
-from mailpush.notifications.claims.store import Claim, ClaimResult, Claims, MemoryClaims
+from mailpush.notifications.claims.store import Claim, ClaimResult, Claims, ClaimsUnavailable, MemoryClaims
 from mailpush.properties.settings import Settings
+
+NO_EVICTION: Final = "noeviction"
+MAY_EVICT: Final = Gauge(
+    "mailpush_redis_may_evict", "1 while the maxmemory-policy of Redis is known and not noeviction."
+)
+ASK_SECONDS: Final = 60.0
+"""How often a store is asked whether it forgets claims by itself: its settings can change while it runs."""
 
 log = structlog.get_logger(__name__)
 
@@ -16,6 +27,8 @@ class CurrentClaims:
         self._config_uid = config_uid
         self._settings = settings.redis
         self._store = _claims_of(settings, config_uid)
+        self.eviction = ""
+        """The `maxmemory-policy` of Redis; empty before it has said so, and where it does not."""
 
     async def use(self, settings: Settings) -> None:
         """Replaces the store. Earlier claims stay valid: only a restart changes the address of Redis."""
@@ -23,6 +36,25 @@ class CurrentClaims:
             old, self._store = self._store, _claims_of(settings, self._config_uid)
             self._settings = settings.redis
             await old.close()
+
+    async def watch_eviction(self) -> None:
+        """Asks the store by which policy it evicts, again and again until cancelled."""
+        while True:
+            await self.ask_for_eviction()
+            await asyncio.sleep(ASK_SECONDS)
+
+    async def ask_for_eviction(self) -> None:
+        """As `eviction` has it afterwards; a store that does not answer changes nothing."""
+        if not isinstance(self._store, RedisClaims):
+            return
+        try:
+            policy = await self._store.eviction_policy() or ""
+        except ClaimsUnavailable:  # whoever claims says so
+            return
+        if policy not in {self.eviction, "", NO_EVICTION}:
+            log.warning("redis_may_evict", policy=policy, meaning="a mail may notify twice; set noeviction")
+        self.eviction = policy
+        MAY_EVICT.set(policy not in {"", NO_EVICTION})
 
     async def claim(self, id: str, holder: str, ttl: float) -> ClaimResult:
         return await self._store.claim(id, holder, ttl)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from math import ceil
 from typing import Any, Final, Self
 
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import ReadOnlyError, RedisError
+from redis.exceptions import ReadOnlyError, RedisError, ResponseError
 
 from mailpush.notifications.claims.store import (
     DONE_SECONDS,
@@ -39,6 +40,7 @@ _WITHDRAW: Final = """
 if redis.call('GET', KEYS[1]) == 'p:' .. ARGV[1] then return redis.call('DEL', KEYS[1]) end
 return 0
 """
+_POLICY: Final = re.compile(r"[a-z-]{1,32}")
 
 
 class RedisClaims:
@@ -91,8 +93,31 @@ class RedisClaims:
     async def withdraw(self, claim: Claim) -> None:
         await self._run(self._withdraw, claim.id, claim.token, 0)
 
+    async def eviction_policy(self) -> str | None:
+        """Its `maxmemory-policy`; None where it does not say or may not be asked. By any but `noeviction` it may forget
+        claims when its memory is full.
+
+        Raises ClaimsUnavailable.
+        """
+        try:
+            return await self._policy_by_info() or await self._policy_by_config()
+        except (RedisError, OSError, TimeoutError) as error:
+            raise ClaimsUnavailable(f"Redis does not answer: {error.__class__.__name__}") from None
+
     async def close(self) -> None:
         await self._redis.aclose()
+
+    async def _policy_by_info(self) -> str | None:
+        try:
+            return _policy(await self._redis.info("memory"), "maxmemory_policy")
+        except ResponseError:  # not permitted, or not known to what speaks Redis' protocol
+            return None
+
+    async def _policy_by_config(self) -> str | None:
+        try:
+            return _policy(await self._redis.config_get("maxmemory-policy"), "maxmemory-policy")
+        except ResponseError:
+            return None
 
     async def _run(self, script: Any, id: str, token: str, seconds: float) -> Any:
         try:
@@ -104,3 +129,11 @@ class RedisClaims:
         except (RedisError, OSError, TimeoutError) as error:
             # Only the kind: a text of the library may hold the address with what stands in it.
             raise ClaimsUnavailable(f"Redis does not take the claim: {error.__class__.__name__}") from None
+
+
+def _policy(answer: Any, key: str) -> str | None:
+    if not isinstance(answer, dict):
+        return None
+    value = answer.get(key, answer.get(key.encode()))
+    text = value.decode("ascii", "replace") if isinstance(value, bytes) else value
+    return text if isinstance(text, str) and _POLICY.fullmatch(text) else None
