@@ -14,6 +14,8 @@ from dev.services import Dovecot, Received, WebhookReceiver
 from dev.services.dovecot import ENTRY
 from dev.services.releases import Version
 from mailpush.imap.client import (
+    Fetched,
+    Idled,
     ImapAuthError,
     ImapClient,
     ImapConnectionError,
@@ -122,9 +124,10 @@ async def test_idle_sees_a_delivery_and_its_header_becomes_a_new_mail(dovecot: D
         assert before is not None
         idle = asyncio.create_task(client.idle(TIMEOUT))
         await asyncio.to_thread(dovecot.deliver, user, subject="Grüße 台", sender="Jörg <j@example.org>")
-        assert (await idle).grown
-        (message,) = await client.fetch_headers(before)
-        assert message.uid is not None
+        assert await idle is Idled.GROWN
+        fetched = await client.fetch_headers(range(before, before + 10))
+        (message,) = fetched.messages
+        assert not fetched.refused
         assert message.header is not None
         status = await client.status("INBOX", "UNSEEN", "UIDNEXT", "UIDVALIDITY")
         assert status == {"UNSEEN": 1, "UIDNEXT": message.uid + 1, "UIDVALIDITY": inbox.uidvalidity}
@@ -138,19 +141,56 @@ async def test_an_idle_in_which_nothing_happens_ends_empty_and_can_be_repeated(d
     async with connect(server(dovecot), TIMEOUT) as client:
         await client.login(login(dovecot, user))
         await client.select("INBOX")
-        assert not await client.idle(0.05)
-        assert not await client.idle(0.05)
+        assert await client.idle(0.05) is Idled.QUIET
+        assert await client.idle(0.05) is Idled.QUIET
         await asyncio.to_thread(dovecot.deliver, user)
-        assert (await client.idle(TIMEOUT)).grown
-        assert await client.fetch_headers(2) == []
+        assert await client.idle(TIMEOUT) is Idled.GROWN
+        assert await client.fetch_headers([2]) == Fetched([], refused=False)
+        assert await client.uidnext("INBOX") == 2
+        assert await client._last_uid() == 1
 
 
 async def test_a_refused_command_leaves_the_connection_usable(dovecot: Dovecot, user: str) -> None:
     async with connect(server(dovecot), TIMEOUT) as client:
         await client.login(login(dovecot, user))
-        with pytest.raises(ImapRefused, match="Entwürfe & mehr"):  # so it has understood our name
+        with pytest.raises(ImapRefused, match="refused SELECT of Entwürfe & mehr"):
             await client.select("Entwürfe & mehr")
+        await asyncio.to_thread(dovecot.doveadm, "mailbox", "create", "-u", user, "Entwürfe & mehr")
+        assert (await client.select("Entwürfe & mehr")).exists == 0
         assert (await client.select("INBOX")).exists == 0
+
+
+async def test_a_keyword_with_a_bracket_hides_no_mail(dovecot: Dovecot, user: str) -> None:
+    async with connect(server(dovecot), TIMEOUT) as client:
+        await client.login(login(dovecot, user))
+        before = await client.select("INBOX", readonly=True)
+        assert before.uidnext == 1
+        await asyncio.to_thread(append, dovecot, user, ("[todo", "a[b", "BODY[x", "$Label1"))
+        await asyncio.to_thread(append, dovecot, user, ())
+        await client.noop()
+        fetched = await client.fetch_headers([1, 2])
+        assert [message.uid for message in fetched.messages] == [1, 2]
+        assert fetched.messages[0].flags is not None
+        assert {"[todo", "a[b", "BODY[x", "$Label1"} <= fetched.messages[0].flags
+        assert all(message.header for message in fetched.messages)
+
+
+async def test_an_expunge_between_the_look_and_the_fetch_is_no_hindrance(dovecot: Dovecot, user: str) -> None:
+    for _ in range(2):
+        await asyncio.to_thread(dovecot.deliver, user)
+    async with connect(server(dovecot), TIMEOUT) as client:
+        await client.login(login(dovecot, user))
+        await client.select("INBOX", readonly=True)
+        await asyncio.to_thread(dovecot.doveadm, "expunge", "-u", user, "mailbox", "INBOX", "uid", "1")
+        fetched = await client.fetch_headers([1, 2])
+        assert 2 in [message.uid for message in fetched.messages if message.header]
+
+
+def append(dovecot: Dovecot, user: str, flags: tuple[str, ...]) -> None:
+    """Puts a mail into INBOX by IMAP, as another client does."""
+    session = dovecot.imap(user)
+    assert session.append("INBOX", f"({' '.join(flags)})", "", b"From: a@example.org\r\nSubject: s\r\n\r\n")[0] == "OK"
+    session.logout()
 
 
 async def test_a_server_that_goes_away_ends_an_idle(dovecot: Dovecot, user: str) -> None:

@@ -33,6 +33,15 @@ class FakeImap:
     logins: list[str] = field(default_factory=list)
     login_code: str = "AUTHENTICATIONFAILED"
     break_fetch: bool = False
+    grudges: dict[int, str] = field(default_factory=dict)
+    """By UID what FETCH does in place of giving it: `NO`, `no header` (NO to that alone), `NIL` for the header, `BYE`,
+    `no header, BYE`."""
+    fetched: list[tuple[int, ...]] = field(default_factory=list)
+    """The UIDs of each FETCH so far."""
+    says_uidnext: bool = True
+    refuses_status: bool = False
+    idle: str = ""
+    """`ends at once`, or `lies` (announces mail that is not there)."""
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
     _writers: set[asyncio.StreamWriter] = field(default_factory=set)
     _idling: set[asyncio.StreamWriter] = field(default_factory=set)
@@ -89,7 +98,7 @@ class FakeImap:
                     await self._idle(tag, reader, writer)
                 else:
                     writer.write(self._answer(tag, name, rest).encode())
-                if name == "LOGOUT" or (name == "FETCH" and self.break_fetch):
+                if name == "LOGOUT" or self._hangs_up(name, rest):
                     break
         except ConnectionError:
             pass
@@ -114,18 +123,48 @@ class FakeImap:
                 self.metadata = found[1] if found else None
             case "EXAMINE":
                 data = f"* {len(self.messages)} EXISTS\r\n* OK [UIDVALIDITY {self.uidvalidity}] v\r\n"
-                data += f"* OK [UIDNEXT {self.uidnext}] n\r\n"
-            case "FETCH" if self.break_fetch:
+                data += f"* OK [UIDNEXT {self.uidnext}] n\r\n" if self.says_uidnext else ""
+            case "STATUS" if self.refuses_status:
+                return f"{tag} NO not of an open folder\r\n"
+            case "STATUS":
+                data = f"* STATUS INBOX (UIDNEXT {self.uidnext})\r\n"
+            case "FETCH" if self._hangs_up(name, rest):
                 return ""
             case "FETCH":
-                first, last = map(int, rest.split(" ")[2].split(":"))
-                data = "".join(_fetched(n, m) for n, m in enumerate(self.messages, 1) if first <= m.uid <= last)
+                return self._fetch(tag, rest)
             case "LOGOUT":
                 data = "* BYE bye\r\n"
         return data + ok
 
+    def _asked(self, rest: str) -> list[tuple[int, Message]]:
+        last = self.messages[-1].uid if self.messages else 0
+        uids = {uid for part in rest.split(" ")[2].split(",") for uid in _range(part, last)}
+        return [(number, message) for number, message in enumerate(self.messages, 1) if message.uid in uids]
+
+    def _hangs_up(self, name: str, rest: str) -> bool:
+        if name != "FETCH":
+            return False
+        wanted = {"BYE"} | ({"no header, BYE"} if "HEADER" in rest else set())
+        return self.break_fetch or any(self.grudges.get(message.uid) in wanted for _, message in self._asked(rest))
+
+    def _fetch(self, tag: str, rest: str) -> str:
+        asked = self._asked(rest)
+        self.fetched.append(tuple(message.uid for _, message in asked))
+        refused = {"NO", "no header"} if "HEADER" in rest else {"NO"}
+        data = ""
+        for number, message in asked:
+            if self.grudges.get(message.uid) in refused:
+                return f"{data}{tag} NO [SERVERBUG] something is wrong with a mail\r\n"
+            data += _fetched(number, message, header="HEADER" in rest, nil=self.grudges.get(message.uid) == "NIL")
+        return f"{data}{tag} OK done\r\n"
+
     async def _idle(self, tag: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self.idle == "ends at once":
+            writer.write(f"+ idling\r\n{tag} OK that was it\r\n".encode())
+            return
         writer.write(b"+ idling\r\n")
+        if self.idle == "lies":
+            writer.write(f"* {len(self.messages) + 1} EXISTS\r\n".encode())
         self._idling.add(writer)
         told = len(self.messages)
         done = asyncio.create_task(reader.readline())
@@ -144,10 +183,17 @@ class FakeImap:
         writer.write(f"{tag} OK done\r\n".encode())
 
 
-def _fetched(number: int, message: Message) -> str:
-    header = f"From: Bob <bob@example.org>\r\nSubject: {message.subject}\r\n\r\n"
-    items = f"UID {message.uid} FLAGS ({message.flags}) BODY[HEADER.FIELDS (FROM SUBJECT)]<0> {{{len(header)}}}"
-    return f"* {number} FETCH ({items}\r\n{header})\r\n"
+def _range(part: str, last: int) -> range:
+    first, _, end = part.replace("*", str(last)).partition(":")
+    return range(int(first), int(end or first) + 1)
+
+
+def _fetched(number: int, message: Message, *, header: bool, nil: bool) -> str:
+    items = f"UID {message.uid} FLAGS ({message.flags})"
+    if header:
+        fields = f"From: Bob <bob@example.org>\r\nSubject: {message.subject}\r\n\r\n"
+        items += " BODY[HEADER.FIELDS (FROM SUBJECT)]<0> " + ("NIL" if nil else f"{{{len(fields)}}}\r\n{fields}")
+    return f"* {number} FETCH ({items})\r\n"
 
 
 @asynccontextmanager

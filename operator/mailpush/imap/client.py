@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager, suppress
 from typing import Final
 
+from mailpush import __version__
 from mailpush.imap import commands
 from mailpush.imap.commands import Command
 from mailpush.imap.errors import (
@@ -18,14 +19,19 @@ from mailpush.imap.errors import (
     ImapRefused,
     ImapUnavailable,
 )
-from mailpush.imap.protocol import Changes, Mailbox, Reply, State
-from mailpush.imap.responses import Fetch, MailboxStatus, Metadata
+from mailpush.imap.login import WAYS, Way, another_way_may_help, gravest, refusal, ways_to_try
+from mailpush.imap.outcomes import Fetched, Idled
+from mailpush.imap.pending import Mailbox, Reply
+from mailpush.imap.protocol import State
+from mailpush.imap.responses import Fetch
 from mailpush.imap.server import ImapLogin, ImapServer
 from mailpush.imap.transport import ImapTransport, open_transport
+from mailpush.imap.words import known_code, said
 
 __all__ = [
-    "Changes",
     "Fetch",
+    "Fetched",
+    "Idled",
     "ImapAuthError",
     "ImapCertificateError",
     "ImapClient",
@@ -37,14 +43,12 @@ __all__ = [
     "ImapServer",
     "ImapUnavailable",
     "Mailbox",
+    "Way",
     "connect",
 ]
 
 LOGOUT_SECONDS: Final = 1.0
-# RFC 5530: these NOs to a login say nothing about the credentials.
-_NOT_ABOUT_CREDENTIALS: Final = frozenset(
-    {"UNAVAILABLE", "LIMIT", "INUSE", "SERVERBUG", "PRIVACYREQUIRED", "CONTACTADMIN", "OVERQUOTA"}
-)
+PRODUCT: Final = "Mail Push"
 
 
 @asynccontextmanager
@@ -69,11 +73,12 @@ async def connect(server: ImapServer, timeout: float) -> AsyncIterator[ImapClien
 class ImapClient:
     """One connection, used by one task. A command that is cancelled or not answered in time drops the connection."""
 
-    __slots__ = ("_timeout", "_transport")
+    __slots__ = ("_identified", "_timeout", "_transport")
 
     def __init__(self, transport: ImapTransport, timeout: float) -> None:
         self._transport = transport
         self._timeout = timeout
+        self._identified = False
 
     @classmethod
     async def open(cls, server: ImapServer, timeout: float) -> ImapClient:  # noqa: ASYNC109
@@ -107,39 +112,40 @@ class ImapClient:
             await self._run(commands.simple("CAPABILITY"))
         return self._transport.core.capabilities
 
-    async def login(self, login: ImapLogin) -> None:
-        """Log in by AUTHENTICATE PLAIN, or by LOGIN where the server does not offer that.
+    async def login(self, login: ImapLogin, first: Way = WAYS[0], refused_before: int = 0) -> Way:
+        """Log in by `first`, or by another way that the server offers; returns the way that it took.
+
+        Another way is tried where the server refuses the way rather than the credentials, or gives no reason; but one
+        way each time for a login that was `refused_before`, since servers shut out whoever fails too often.
 
         Raises:
             ImapAuthError: the server holds the credentials for wrong, or they cannot be sent at all.
             ImapUnavailable: refused for another reason (`code`); says nothing about the credentials.
-            ImapRefused: the server offers no way to log in.
+            ImapRefused: neither, or the server offers no way to log in.
+            ImapProtocolError: the server has logged somebody in already (PREAUTH).
         """
-        offered = await self.capabilities()
-        try:
-            if "AUTH=PLAIN" in offered:
-                command = commands.authenticate_plain(
-                    login.user, login.password, login.authzid, initial_response="SASL-IR" in offered
-                )
-            elif "LOGINDISABLED" in offered:
-                raise ImapRefused(f"{self.server} offers neither AUTH=PLAIN nor LOGIN on this connection")
-            else:
-                command = commands.login(login.combined, login.password)
-        except ValueError as error:
-            raise ImapAuthError(f"{self.server}: the credentials cannot be sent: {error}") from None
-        reply = await self._exchange(command)
-        if reply.status.kind != "OK":
-            raise _login_error(self.server, reply)
+        if self._transport.core.state is not State.NOT_AUTHENTICATED:
+            raise ImapProtocolError(
+                f"{self.server} greets with PREAUTH: it has logged somebody in by itself, so whose mailbox it shows is "
+                "not known; use a port on which it asks for a login"
+            )
+        capabilities = await self.capabilities()
+        refused: list[ImapRefused] = []
+        for way in ways_to_try(capabilities, first, refused_before):
+            status = (await self._exchange(way.command(login, capabilities))).status
+            if status.kind == "OK":
+                return way
+            refused.append(refusal(self.server, status))
+            if not another_way_may_help(refused[-1]):
+                break
+        if refused:
+            raise gravest(refused)
+        raise ImapRefused(f"{self.server} offers neither AUTH=PLAIN nor LOGIN on this connection")
 
     async def get_metadata(self, entry: str) -> bytes | None:
         """The value of a server annotation (RFC 5464), or None where it is not set."""
         reply = await self._run(commands.get_metadata(entry))
-        for data in reply.data:
-            if isinstance(data, Metadata) and data.mailbox == "":
-                for name, value in data.entries.items():
-                    if name == entry.lower():
-                        return value
-        return None
+        return reply.entries.get(entry.lower())
 
     async def set_metadata(self, entry: str, value: bytes | None) -> None:
         """Set a server annotation, or remove it with None."""
@@ -147,7 +153,9 @@ class ImapClient:
 
     async def select(self, mailbox: str, *, readonly: bool = False) -> Mailbox:
         """SELECT, or EXAMINE with `readonly`. The Mailbox changes as the server reports changes."""
-        await self._run(commands.examine(mailbox) if readonly else commands.select(mailbox))
+        await self._identify()
+        command = commands.examine(mailbox) if readonly else commands.select(mailbox)
+        await self._run(command, f"{command.name} of {mailbox}")
         selected = self.mailbox
         if selected is None:
             raise ImapProtocolError(f"{self.server} selected nothing")
@@ -155,44 +163,57 @@ class ImapClient:
 
     async def status(self, mailbox: str, *items: str) -> dict[str, int]:
         """STATUS of a mailbox, e.g. `("UIDNEXT", "UIDVALIDITY", "UNSEEN")`; keys in capitals."""
-        reply = await self._run(commands.status(mailbox, items))
-        found: dict[str, int] = {}
-        for data in reply.data:
-            if isinstance(data, MailboxStatus):
-                found |= data.items
-        return found
+        return (await self._run(commands.status(mailbox, items))).items
 
-    async def fetch_headers(self, first: int, last: int | None = None) -> list[Fetch]:
-        """UID, flags and raw From and Subject of the messages with UID `first` to `last`, in order of UID.
+    async def fetch_headers(self, uids: Collection[int]) -> Fetched:
+        """Flags and raw From and Subject of the messages with these UIDs. A NO or BAD is `refused` and no exception."""
+        return await self._fetch(commands.fetch_headers(uids))
 
-        Filters what RFC 3501 makes of `first:*` in a mailbox without such a UID: its last message.
+    async def fetch_flags(self, uids: Collection[int]) -> Fetched:
+        """As `fetch_headers`, flags alone."""
+        return await self._fetch(commands.fetch_flags(uids))
+
+    async def uidnext(self, mailbox: str) -> int:
+        """Of the selected `mailbox`, for a server whose answer to SELECT leaves it out, as RFC 3501 allows.
+
+        Raises:
+            ImapRefused: the server says neither that nor the highest UID.
         """
-        reply = await self._run(commands.fetch_headers(first, last))
-        found = [data for data in reply.data if isinstance(data, Fetch) and data.uid is not None and data.uid >= first]
-        return sorted(found, key=lambda message: message.uid or 0)
+        with suppress(ImapRefused):
+            if uidnext := (await self.status(mailbox, "UIDNEXT")).get("UIDNEXT"):
+                return uidnext
+        return await self._last_uid() + 1
 
-    async def noop(self) -> Changes:
-        """What happened in the selected mailbox since the last look, for servers without IDLE."""
+    async def _last_uid(self) -> int:
+        if self.mailbox is not None and not self.mailbox.exists:
+            return 0
+        reply = await self._run(commands.fetch_last_uid())
+        return max(reply.messages, default=0)
+
+    async def noop(self) -> bool:
+        """Whether the selected mailbox has got messages since the last look, for servers without IDLE."""
         await self._run(commands.simple("NOOP"))
-        return self._transport.core.take_changes()
+        return self._transport.core.take_grown()
 
-    async def idle(self, seconds: float) -> Changes:
-        """IDLE until the selected mailbox changes, at most `seconds` (servers end it after 30 minutes: stay below).
+    async def idle(self, seconds: float) -> Idled:
+        """IDLE until the selected mailbox gets messages, at most `seconds` (below 30 minutes, or the server ends it).
 
-        Returns at once where the server reported a change since the last look; empty Changes when nothing came.
+        Returns at once where it has got some since the last look. Flags and expunged messages do not end it.
 
         Raises:
             ImapRefused: the server has no IDLE. ImapConnectionError: the connection ended.
         """
         core = self._transport.core
-        if core.changes:
-            return core.take_changes()
+        if core.take_grown():
+            return Idled.GROWN
+        ours = False
         try:
             self._start(commands.simple("IDLE"))
             await self._answer(lambda: core.idling or core.reply is not None)
             if core.idling:
-                await self._transport.until(lambda: bool(core.changes) or core.reply is not None, seconds)
+                await self._transport.until(lambda: core.grown or core.reply is not None, seconds)
             if core.idling:
+                ours = True
                 core.done()
                 self._transport.flush()
             await self._answer(lambda: core.reply is not None)
@@ -200,7 +221,9 @@ class ImapClient:
             self.abort()
             raise
         self._require_ok("IDLE")
-        return core.take_changes()
+        if core.take_grown():
+            return Idled.GROWN
+        return Idled.QUIET if ours else Idled.ENDED
 
     async def close(self) -> None:
         """LOGOUT, waiting a moment for the answer, then the connection is dropped. Never raises an ImapError."""
@@ -245,28 +268,33 @@ class ImapClient:
         assert core.reply is not None  # noqa: S101
         return core.reply
 
-    async def _run(self, command: Command) -> Reply:
+    async def _run(self, command: Command, called: str | None = None) -> Reply:
         await self._exchange(command)
-        return self._require_ok(command.name)
+        return self._require_ok(called or command.name)
+
+    async def _fetch(self, command: Command) -> Fetched:
+        reply = await self._exchange(command)
+        return Fetched([message for _, message in sorted(reply.messages.items())], reply.status.kind != "OK")
+
+    async def _identify(self) -> None:
+        """ID (RFC 2971), once: 163.com opens no mailbox for a client that has not said who it is."""
+        if not self._identified and "ID" in await self.capabilities():
+            self._identified = True
+            await self._exchange(commands.identify(PRODUCT, __version__))  # whatever it answers
 
     def _require_ok(self, name: str) -> Reply:
         reply = self._transport.core.reply
         assert reply is not None  # noqa: S101
         if reply.status.kind != "OK":
-            raise ImapRefused(f"{self.server} refused {name}: {reply.status.text[:200]}", reply.status.code)
+            raise ImapRefused(_refused(self.server, name, reply), known_code(reply.status))
         return reply
 
     async def _answer(self, reached: Callable[[], bool]) -> None:
         if not await self._transport.until(reached, self._timeout):
-            raise ImapConnectionError(f"{self.server} did not answer within {self._timeout:g} s")
+            untagged = self._transport.core.untagged
+            hint = f"; it said {untagged}, but not to which command" if untagged is not None else ""
+            raise ImapConnectionError(f"{self.server} did not answer within {self._timeout:g} s{hint}")
 
 
-def _login_error(server: ImapServer, reply: Reply) -> ImapRefused:
-    """The server's own words are left out: one that repeats the command would repeat the credentials."""
-    code = reply.status.code
-    said = f"{reply.status.kind} [{code}]" if code else reply.status.kind
-    if reply.status.kind == "BAD":
-        return ImapRefused(f"{server} does not take this way to log in ({said})", code)
-    if code in _NOT_ABOUT_CREDENTIALS:
-        return ImapUnavailable(f"{server} takes no login at the moment ({said})", code)
-    return ImapAuthError(f"{server} refused the login ({said})", code)
+def _refused(server: ImapServer, name: str, reply: Reply) -> str:
+    return f"{server} refused {name} ({said(reply.status)})"

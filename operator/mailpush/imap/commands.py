@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 from base64 import b64encode
+from collections.abc import Collection, Container, Iterable
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Final
 
 from mailpush.imap.mailboxes import encode_mailbox
 
 HEADER_BYTES: Final = 16 * 1024  # of From and Subject together: a giant subject must not end the listener
 _QUOTED_MAX: Final = 1000
+_NOTHING: Final[frozenset[int | str]] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """`parts` may hold credentials, so they are not in the repr."""
+    """`parts` may hold credentials, so they are not in the repr.
+
+    `asked` is what it asks for, and all that is kept of the answer: UIDs (None: any), the entry, or the items.
+    """
 
     name: str
     parts: tuple[bytes, ...] = field(repr=False)
+    asked: Container[int | str] | None = _NOTHING
 
 
 class _Builder:
@@ -42,13 +49,19 @@ class _Builder:
             self._text = value
         return self
 
-    def build(self) -> Command:
-        return Command(self._name, (*self._parts, self._text))
+    def build(self, asked: Collection[str] = ()) -> Command:
+        return Command(self._name, (*self._parts, self._text), frozenset(asked))
 
 
 def simple(name: str) -> Command:
     """CAPABILITY, NOOP, STARTTLS, IDLE, LOGOUT."""
     return Command(name, (name.encode("ascii"),))
+
+
+def identify(name: str, version: str) -> Command:
+    """ID (RFC 2971)."""
+    builder = _Builder("ID").raw(b' ("name" ').string(name.encode())
+    return builder.raw(b' "version" ').string(version.encode()).raw(b")").build()
 
 
 def login(user: str, password: str) -> Command:
@@ -77,12 +90,14 @@ def examine(mailbox: str) -> Command:
 
 def status(mailbox: str, items: tuple[str, ...]) -> Command:
     wanted = " ".join(items).encode("ascii")
-    return _Builder("STATUS").raw(b" ").string(encode_mailbox(mailbox)).raw(b" (" + wanted + b")").build()
+    builder = _Builder("STATUS").raw(b" ").string(encode_mailbox(mailbox)).raw(b" (" + wanted + b")")
+    return builder.build(asked=items)
 
 
 def get_metadata(entry: str) -> Command:
     """A server annotation (RFC 5464). Dovecot wants the mailbox `""`; DEPTH does not list this kind of entry."""
-    return _Builder("GETMETADATA").raw(b' "" (').string(entry.encode()).raw(b")").build()
+    builder = _Builder("GETMETADATA").raw(b' "" (').string(entry.encode()).raw(b")")
+    return builder.build(asked=(entry.lower(),))
 
 
 def set_metadata(entry: str, value: bytes | None) -> Command:
@@ -91,8 +106,29 @@ def set_metadata(entry: str, value: bytes | None) -> Command:
     return (builder.raw(b"NIL") if value is None else builder.string(value)).raw(b")").build()
 
 
-def fetch_headers(first: int, last: int | None) -> Command:
-    """UID, flags, From and Subject of the UIDs `first` to `last` (None: to the end), without marking them seen."""
-    uids = f"{first}:{last or '*'}".encode("ascii")
-    items = b" (UID FLAGS BODY.PEEK[HEADER.FIELDS (FROM SUBJECT)]<0.%d>)" % HEADER_BYTES
-    return Command("FETCH", (b"UID FETCH " + uids + items,))
+def fetch_headers(uids: Collection[int]) -> Command:
+    """Flags, From and Subject of these UIDs, without marking them seen."""
+    items = b"(UID FLAGS BODY.PEEK[HEADER.FIELDS (FROM SUBJECT)]<0.%d>)" % HEADER_BYTES
+    return _fetch(_uid_set(uids), items, frozenset(uids))
+
+
+def fetch_flags(uids: Collection[int]) -> Command:
+    return _fetch(_uid_set(uids), b"(UID FLAGS)", frozenset(uids))
+
+
+def fetch_last_uid() -> Command:
+    return _fetch(b"*", b"(UID)", None)
+
+
+def _fetch(uids: bytes, items: bytes, asked: frozenset[int] | None) -> Command:
+    return Command("FETCH", (b"UID FETCH " + uids + b" " + items,), asked)
+
+
+def _uid_set(uids: Iterable[int]) -> bytes:
+    """As in `1:3,7`."""
+    ordered = sorted(set(uids))
+    starts = [ordered[0], *(after for before, after in pairwise(ordered) if after != before + 1)]
+    ends = [*(before for before, after in pairwise(ordered) if after != before + 1), ordered[-1]]
+    return b",".join(
+        (b"%d" % start if start == end else b"%d:%d" % (start, end)) for start, end in zip(starts, ends, strict=True)
+    )

@@ -20,7 +20,7 @@ class ImapProtocolError(ImapError):
 
 
 class ImapRefused(ImapError):  # noqa: N818 - it reads as what the server did
-    """A tagged NO or BAD. `code` is the response code in capitals (RFC 5530), if there was one."""
+    """A tagged NO or BAD. `code` is the response code in capitals (RFC 5530), if there was one; `OTHER` if unknown."""
 
     def __init__(self, text: str, code: str | None = None) -> None:
         super().__init__(text)

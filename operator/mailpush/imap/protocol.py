@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final
 
 from mailpush.imap.commands import Command
 from mailpush.imap.errors import ImapProtocolError
 from mailpush.imap.parser import Framer
+from mailpush.imap.pending import Mailbox, Pending, Reply
 from mailpush.imap.responses import (
     Capability,
     Continuation,
@@ -25,7 +25,10 @@ from mailpush.imap.responses import (
     parse_response,
 )
 
-MAX_UNTAGGED: Final = 20_000  # responses to one command
+MAX_REPLY: Final = 8 * 1024 * 1024
+"""Bytes from the beginning of a command to that of the next. Our largest answer, 200 headers of 16 KiB, is 3.2 MiB."""
+MAX_RESPONSES: Final = 200_000
+"""To one command; somebody who empties a large mailbox makes as many in one IDLE."""
 
 
 class State(Enum):
@@ -35,47 +38,8 @@ class State(Enum):
     SELECTED = "selected"
 
 
-@dataclass(slots=True)
-class Mailbox:
-    """The selected mailbox as the server last reported it."""
-
-    exists: int = 0
-    uidvalidity: int | None = None
-    uidnext: int | None = None
-
-
-@dataclass(slots=True)
-class Changes:
-    """What the server reported unasked about the selected mailbox since the last look."""
-
-    grown: bool = False
-    expunged: int = 0
-    flags: bool = False
-
-    def __bool__(self) -> bool:
-        return self.grown or self.expunged > 0 or self.flags
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """The tagged answer to a command, and the untagged data before it."""
-
-    status: Status
-    data: tuple[Response, ...]
-
-
-@dataclass(slots=True)
-class _Pending:
-    tag: str
-    name: str
-    rest: deque[bytes] = field(repr=False)
-    data: list[Response] = field(default_factory=list)
-    mailbox: Mailbox = field(default_factory=Mailbox)  # being selected
-    continued: bool = False
-
-
 class ImapProtocol:
-    """Feed `receive`, send what `outgoing` gives, and look at `greeting`, `reply`, `idling`, `bye` and `changes`.
+    """Feed `receive`, send what `outgoing` gives, and look at `greeting`, `reply`, `idling`, `bye` and `grown`.
 
     Capabilities are empty while unknown: after STARTTLS and a login the old ones no longer hold.
     """
@@ -84,12 +48,14 @@ class ImapProtocol:
         "_framer",
         "_out",
         "_pending",
+        "_received",
+        "_responses",
         "_serial",
         "_tls_next",
         "bye",
         "capabilities",
-        "changes",
         "greeting",
+        "grown",
         "mailbox",
         "reply",
         "state",
@@ -98,7 +64,9 @@ class ImapProtocol:
     def __init__(self) -> None:
         self._framer = Framer()
         self._out = bytearray()
-        self._pending: _Pending | None = None
+        self._pending: Pending | None = None
+        self._received = 0
+        self._responses = 0
         self._serial = 0
         self._tls_next = False
         self.state = State.GREETING
@@ -107,7 +75,8 @@ class ImapProtocol:
         self.reply: Reply | None = None
         self.capabilities: frozenset[str] = frozenset()
         self.mailbox: Mailbox | None = None
-        self.changes = Changes()
+        self.grown = False
+        """The selected mailbox has got messages since the last look."""
 
     @property
     def busy(self) -> bool:
@@ -123,6 +92,16 @@ class ImapProtocol:
         """LOGOUT was sent, so BYE is expected."""
         return self._pending is not None and self._pending.name == "LOGOUT"
 
+    @property
+    def held(self) -> int:
+        """Bytes of the server's that are kept just now."""
+        return self._framer.held + (self._pending.held if self._pending is not None else 0)
+
+    @property
+    def untagged(self) -> str | None:
+        """OK, NO or BAD, where the server has said that without a tag since the command began."""
+        return self._pending.untagged if self._pending is not None else None
+
     def start(self, command: Command) -> None:
         """Begin a command. Raises RuntimeError while another one runs or before the greeting."""
         if self._pending is not None or self.greeting is None:
@@ -132,7 +111,10 @@ class ImapProtocol:
         first, *rest = command.parts
         if command.name in {"LOGIN", "AUTHENTICATE"}:
             self.capabilities = frozenset()  # METADATA, for one, shows only after a login
-        self._pending = _Pending(tag, command.name, deque(rest))
+        self._pending = Pending(tag, command.name, deque(rest), command.asked)
+        if command.name in {"SELECT", "EXAMINE"}:
+            self._pending.select()
+        self._received = self._responses = 0
         self.reply = None
         self._send(f"{tag} ".encode("ascii") + first)
 
@@ -148,8 +130,8 @@ class ImapProtocol:
         self._out.clear()
         return out
 
-    def take_changes(self) -> Changes:
-        taken, self.changes = self.changes, Changes()
+    def take_grown(self) -> bool:
+        taken, self.grown = self.grown, False
         return taken
 
     def receive(self, data: bytes) -> None:
@@ -158,6 +140,9 @@ class ImapProtocol:
         Raises:
             ImapProtocolError: no IMAP, more than our bounds, or an answer to nothing. The connection is then of no use.
         """
+        self._received += len(data)
+        if self._received > MAX_REPLY:
+            raise ImapProtocolError(f"the server sent more than {MAX_REPLY} bytes to one command")
         self._framer.feed(data)
         while True:
             if self._tls_next and not self._framer.empty:
@@ -166,7 +151,10 @@ class ImapProtocol:
             pieces = self._framer.next()
             if pieces is None:
                 return
-            self._handle(parse_response(pieces))
+            self._responses += 1
+            if self._responses > MAX_RESPONSES:
+                raise ImapProtocolError(f"the server sent more than {MAX_RESPONSES} responses to one command")
+            self._handle(parse_response(pieces, self._pending.name if self._pending is not None else None))
 
     def starting_tls(self) -> None:
         """Call after OK to STARTTLS: from here on the bytes come through TLS, and what was said before is forgotten."""
@@ -181,13 +169,13 @@ class ImapProtocol:
             self._greet(response)
         elif isinstance(response, Continuation):
             self._continue()
-        elif isinstance(response, Status) and response.tag:
+        elif isinstance(response, Status) and response.tag != "":
             self._finish(response)
         else:
             self._untagged(response)
 
     def _greet(self, response: Response) -> None:
-        if not isinstance(response, Status) or response.tag or response.kind not in {"OK", "PREAUTH", "BYE"}:
+        if not isinstance(response, Status) or response.tag != "" or response.kind not in {"OK", "PREAUTH", "BYE"}:
             raise ImapProtocolError("the server's first line is no IMAP greeting")
         self.greeting = response
         self.state = State.AUTHENTICATED if response.kind == "PREAUTH" else State.NOT_AUTHENTICATED
@@ -199,8 +187,8 @@ class ImapProtocol:
             raise ImapProtocolError("the server asked to go on with nothing")
         if pending.rest:
             self._send(pending.rest.popleft())
-        elif pending.name == "IDLE" and not pending.continued:
-            pending.continued = True
+        elif pending.name == "IDLE":
+            pending.continued = True  # some say it again
         elif pending.name == "AUTHENTICATE" and not pending.continued:
             pending.continued = True
             self._send(b"*")  # RFC 3501: cancels; SASL PLAIN has nothing more to say
@@ -213,6 +201,8 @@ class ImapProtocol:
                 self.bye = response
             case Status():
                 self._code(response)
+                if self._pending is not None and response.kind != "PREAUTH" and response.code is None:
+                    self._pending.untagged = response.kind
             case Capability(names):
                 self.capabilities = names
             case Exists(count):
@@ -220,63 +210,73 @@ class ImapProtocol:
             case Expunge():
                 if self.mailbox is not None:
                     self.mailbox.exists = max(0, self.mailbox.exists - 1)
-                self.changes.expunged += 1
-            case Fetch() if self._pending is None or self._pending.name != "FETCH" or response.header is None:
-                self.changes.flags = True
             case Fetch() | Metadata() | MailboxStatus():
-                self._collect(response)
+                if self._pending is not None:
+                    self._pending.collect(response)
             case _:
                 pass
 
-    def _collect(self, response: Response) -> None:
-        if self._pending is None:
-            return
-        if len(self._pending.data) >= MAX_UNTAGGED:
-            raise ImapProtocolError(f"the server sent more than {MAX_UNTAGGED} responses to one command")
-        self._pending.data.append(response)
-
-    def _selecting(self) -> bool:
-        return self._pending is not None and self._pending.name in {"SELECT", "EXAMINE"}
-
     def _exists(self, count: int) -> None:
-        if self._pending is not None and self._selecting():
-            self._pending.mailbox.exists = count
+        if self._pending is not None and self._pending.mailbox is not None:
+            self._pending.exists(count)
         elif self.mailbox is not None:
-            self.changes.grown |= count > self.mailbox.exists
+            self.grown |= count > self.mailbox.exists
             self.mailbox.exists = count
 
     def _code(self, status: Status) -> None:
-        mailbox = self._pending.mailbox if self._pending is not None and self._selecting() else self.mailbox
-        if status.code == "CAPABILITY":
-            self.capabilities = capability_names(status.arguments)
-        elif status.code == "UIDVALIDITY" and mailbox is not None:
-            mailbox.uidvalidity = parse_number(status.arguments)
-        elif status.code == "UIDNEXT" and mailbox is not None:
-            mailbox.uidnext = parse_number(status.arguments)
+        selecting = self._pending.mailbox if self._pending is not None else None
+        mailbox = selecting or self.mailbox
+        match status.code:
+            case "CAPABILITY":
+                self.capabilities = capability_names(status.arguments)
+            case "UIDVALIDITY" if mailbox is not None:
+                mailbox.uidvalidity = _number(status.arguments)
+            case "UIDNEXT" if mailbox is not None:
+                mailbox.uidnext = _number(status.arguments)
+            case "CLOSED" if self._pending is not None and selecting is not None:
+                self._pending.select()
 
     def _finish(self, status: Status) -> None:
         pending = self._pending
-        if pending is None or status.tag != pending.tag or status.kind not in {"OK", "NO", "BAD"}:
+        if self._was_answered(status.tag):
+            return
+        ours = pending is not None and status.tag in {None, pending.tag}
+        if pending is None or not ours or status.kind not in {"OK", "NO", "BAD"}:
             raise ImapProtocolError("the server answered a command that was not sent")
         if status.kind == "OK" and pending.rest:
             raise ImapProtocolError(f"the server said OK to half a {pending.name}")
+        self._code(status)
         if status.kind == "OK":
             self._succeeded(pending)
-        elif self._selecting():
+        elif pending.mailbox is not None:
             self._unselect()
-        self._code(status)
         self._pending = None
-        self.reply = Reply(status, tuple(pending.data))
+        self.reply = pending.reply(status)
 
-    def _succeeded(self, pending: _Pending) -> None:
+    def _was_answered(self, tag: str | None) -> bool:
+        """Some servers answer a command twice."""
+        answered = self._serial if self._pending is None else self._serial - 1
+        number = tag[1:] if tag is not None and tag[:1] == "M" else ""
+        return number.isdecimal() and len(number) < 20 and 0 < int(number) <= answered
+
+    def _succeeded(self, pending: Pending) -> None:
         if pending.name in {"LOGIN", "AUTHENTICATE"}:
             self.state = State.AUTHENTICATED
-        elif pending.name in {"SELECT", "EXAMINE"}:
-            self.state, self.mailbox, self.changes = State.SELECTED, pending.mailbox, Changes()
+        elif pending.mailbox is not None:
+            self.state, self.mailbox, self.grown = State.SELECTED, pending.mailbox, pending.grown
         elif pending.name == "STARTTLS":
             self._tls_next = True
 
     def _unselect(self) -> None:
-        self.mailbox, self.changes = None, Changes()
+        self.mailbox, self.grown = None, False
         if self.state is State.SELECTED:
             self.state = State.AUTHENTICATED
+
+
+def _number(text: str) -> int | None:
+    """UIDVALIDITY and UIDNEXT are numbers of 32 bits above 0; what is none was not said."""
+    try:
+        number = parse_number(text)
+    except ImapProtocolError:
+        return None
+    return number if 0 < number < 2**32 else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
@@ -13,25 +14,29 @@ from mailpush.imap.parser import Atom, Value, parse_values
 MAX_NUMBER: Final = 2**63 - 1
 
 _STATUS = re.compile(rb"(\S+) (OK|NO|BAD|BYE|PREAUTH)(?: (.*))?\Z", re.IGNORECASE | re.DOTALL)
-_CODE = re.compile(r"\[([A-Za-z0-9.\-]{1,64})(?: ([^\]]*))?\] ?(.*)\Z", re.DOTALL)
+_STATUS_WITHOUT_TAG = re.compile(rb"(OK|NO|BAD)(?: (.*))?\Z", re.IGNORECASE | re.DOTALL)
+_CODE = re.compile(r"\[([A-Za-z0-9.\-]{1,64})(?: ([^\]]*))?\]", re.DOTALL)
 _NUMBERED = re.compile(rb"\* (\d{1,10}) ([A-Za-z]+)")
 _TAG = re.compile(rb"[A-Za-z0-9.]{1,64}\Z")
 
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """OK, NO, BAD, BYE or PREAUTH; `tag` is empty for an untagged one. `code` and `kind` are in capitals."""
+    """OK, NO, BAD, BYE or PREAUTH. `code` and `kind` are in capitals.
 
-    tag: str
+    `tag` is empty for an untagged one, None where the server has left it out. The text is not kept: a server that
+    repeats a command in it repeats the credentials.
+    """
+
+    tag: str | None
     kind: str
-    code: str | None
-    arguments: str
-    text: str
+    code: str | None = None
+    arguments: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Continuation:
-    text: str
+    """`+`, whatever stands behind it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +56,22 @@ class Expunge:
 
 @dataclass(frozen=True, slots=True)
 class Fetch:
-    """A message's data. `header` holds the raw header fields that were asked for; what did not come is None."""
+    """A message's data; what did not come is None.
 
-    sequence: int
-    uid: int | None
+    `header` holds the raw header fields that were asked for; it is empty where the server has none to give (NIL).
+    """
+
+    uid: int
     flags: frozenset[str] | None
     header: bytes | None
+
+    def updated(self, later: Fetch) -> Fetch:
+        """A server may tell of one message in several responses."""
+        return Fetch(
+            self.uid,
+            self.flags if later.flags is None else later.flags,
+            self.header if later.header is None else later.header,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,34 +84,40 @@ class Metadata:
 
 @dataclass(frozen=True, slots=True)
 class MailboxStatus:
-    mailbox: str
+    """Those items that are numbers; names in capitals."""
+
     items: dict[str, int]
 
 
 @dataclass(frozen=True, slots=True)
 class Other:
-    """Untagged data that we do not use."""
-
-    name: str
+    """Untagged data that was not asked for, that we do not use, or that breaks its own grammar."""
 
 
 Response: TypeAlias = Status | Continuation | Capability | Exists | Expunge | Fetch | Metadata | MailboxStatus | Other
 
 
-def parse_response(pieces: tuple[bytes, ...]) -> Response:
+def parse_response(pieces: tuple[bytes, ...], asked: str | None = None) -> Response:
     """The typed value of one framed response.
 
+    `asked` is the command that runs: data that it does not ask for is not even read.
+
     Raises:
-        ImapProtocolError: neither tagged, untagged nor a continuation, or data that breaks its own grammar.
+        ImapProtocolError: neither tagged, untagged nor a continuation.
     """
     line = pieces[0]
     if line[:1] == b"+":
-        return Continuation(_text(line[1:].removeprefix(b" ")))
+        return Continuation()
     if match := _STATUS.match(line):
         return _status(match[1], match[2], match[3] or b"")
+    if match := _STATUS_WITHOUT_TAG.match(line):
+        return _status(None, match[1], match[2] or b"")
     if not line.startswith(b"* "):
         raise ImapProtocolError("the server sent a line that is no IMAP response")
-    return _untagged(line, pieces)
+    try:
+        return _untagged(line, pieces, asked)
+    except ImapProtocolError:
+        return Other()
 
 
 def capability_names(text: str) -> frozenset[str]:
@@ -111,74 +132,65 @@ def parse_number(value: Value | str) -> int:
     return int(text)
 
 
-def _untagged(line: bytes, pieces: tuple[bytes, ...]) -> Response:
-    if numbered := _NUMBERED.match(line):
-        return _numbered(int(numbered[1]), numbered[2].upper(), pieces)
-    name = line[2:].split(b" ", 1)[0].upper()
-    if name == b"CAPABILITY":
-        return Capability(capability_names(_text(line[2 + len(name) :])))
-    if name == b"METADATA":
-        return _metadata(parse_values(pieces))
-    if name == b"STATUS":
-        return _mailbox_status(parse_values(pieces))
-    return Other(_text(name[:64]))
+def _untagged(line: bytes, pieces: tuple[bytes, ...], asked: str | None) -> Response:
+    numbered = _NUMBERED.match(line)
+    name = numbered[2].upper() if numbered else line[2:].split(b" ", 1)[0].upper()
+    match name:
+        case b"EXISTS" if numbered:
+            return Exists(int(numbered[1]))
+        case b"EXPUNGE" if numbered:
+            return Expunge(int(numbered[1]))
+        case b"CAPABILITY":
+            return Capability(capability_names(_text(line[2 + len(name) :])))
+    if (name, asked) in _READ:
+        return _READ[name, asked](parse_values(pieces))
+    return Other()
 
 
-def _status(tag: bytes, kind: bytes, rest: bytes) -> Status:
-    if tag != b"*" and not _TAG.match(tag):
+def _status(tag: bytes | None, kind: bytes, rest: bytes) -> Status:
+    if tag is not None and tag != b"*" and not _TAG.match(tag):
         raise ImapProtocolError("the server sent a tag that is none")
-    text = _text(rest)
-    code = _CODE.match(text)
+    code = _CODE.match(_text(rest))
     return Status(
-        tag="" if tag == b"*" else tag.decode("ascii"),
+        tag=None if tag is None else "" if tag == b"*" else tag.decode("ascii").upper(),
         kind=kind.decode("ascii").upper(),
         code=code[1].upper() if code else None,
         arguments=(code[2] or "") if code else "",
-        text=code[3] if code else text,
     )
 
 
-def _numbered(number: int, name: bytes, pieces: tuple[bytes, ...]) -> Response:
-    if name == b"EXISTS":
-        return Exists(number)
-    if name == b"EXPUNGE":
-        return Expunge(number)
-    if name == b"FETCH":
-        return _fetch(number, parse_values(pieces)[3:])
-    return Other(_text(name[:64]))
-
-
-def _fetch(sequence: int, values: list[Value]) -> Fetch:
-    if len(values) != 1 or not isinstance(values[0], list):
+def _fetch(values: list[Value]) -> Response:
+    if len(values) != 4 or not isinstance(values[3], list):
         raise ImapProtocolError("the server sent a FETCH without its list")
     uid: int | None = None
     flags: frozenset[str] | None = None
     header: bytes | None = None
-    for name, value in _pairs(values[0]):
+    for name, value in _pairs(values[3]):
         if name == "UID":
             uid = parse_number(value)
         elif name == "FLAGS" and isinstance(value, list):
             flags = frozenset(flag.decode("utf-8", "replace") for flag in value if isinstance(flag, bytes))
-        elif name.startswith("BODY[HEADER") and isinstance(value, bytes):
-            header = bytes(value)
-    return Fetch(sequence, uid, flags, header)
+        elif name.startswith("BODY[HEADER") and not isinstance(value, list):
+            header = bytes(value or b"")
+    return Other() if uid is None else Fetch(uid, flags, header)
 
 
 def _metadata(values: list[Value]) -> Response:
     if len(values) != 4 or not isinstance(values[3], list):
-        return Other("METADATA")  # RFC 5464: an unsolicited one lists names only
+        return Other()  # RFC 5464: an unsolicited one lists names only
     entries: dict[str, bytes | None] = {}
     for name, value in _pairs(values[3]):
-        if isinstance(value, list):
-            raise ImapProtocolError("the server sent a list as the value of a METADATA entry")
-        entries[name.lower()] = None if value is None else bytes(value)
+        if not isinstance(value, list):
+            entries[name.lower()] = None if value is None else bytes(value)
     return Metadata(_mailbox(values[2]), entries)
 
 
 def _mailbox_status(values: list[Value]) -> MailboxStatus:
     if len(values) != 4 or not isinstance(values[3], list):
         raise ImapProtocolError("the server sent a STATUS without its list")
-    return MailboxStatus(_mailbox(values[2]), {name: parse_number(value) for name, value in _pairs(values[3])})
+    # Extensions have other items: a list (RFC 8474), or NIL (RFC 7889).
+    numbers = [(name, value) for name, value in _pairs(values[3]) if isinstance(value, Atom)]
+    return MailboxStatus({name: parse_number(value) for name, value in numbers})
 
 
 def _pairs(values: list[Value]) -> list[tuple[str, Value]]:
@@ -201,3 +213,11 @@ def _mailbox(value: Value) -> str:
 
 def _text(raw: bytes) -> str:
     return raw.decode("utf-8", "replace")
+
+
+_READ: Final[dict[tuple[bytes, str | None], Callable[[list[Value]], Response]]] = {
+    (b"FETCH", "FETCH"): _fetch,
+    (b"METADATA", "GETMETADATA"): _metadata,
+    (b"STATUS", "STATUS"): _mailbox_status,
+}
+"""How data is read, by its name and the command that asks for it."""

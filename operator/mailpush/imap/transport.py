@@ -14,10 +14,20 @@ from typing import Final, cast
 from mailpush.imap.errors import ImapCertificateError, ImapConnectionError, ImapError, ImapProtocolError
 from mailpush.imap.protocol import ImapProtocol
 from mailpush.imap.server import ImapServer
+from mailpush.imap.words import said
 from mailpush.work.lookups import Lookups
 
 LOOKUPS: Final = Lookups(16, kept=30.0, failed=5.0)
 """Of mail servers' names, which whoever writes a PushUser chooses."""
+
+# An IDLE may be silent for half an hour, and a firewall on the way forgets a silent connection within minutes. So
+# probes go out after a minute of silence, which keeps it known; if none is answered, the other end is gone.
+KEEPALIVE: Final = {
+    socket.TCP_KEEPIDLE: 60,
+    socket.TCP_KEEPINTVL: 20,
+    socket.TCP_KEEPCNT: 3,
+    socket.TCP_USER_TIMEOUT: 60_000,
+}
 
 
 class ImapTransport(asyncio.Protocol):
@@ -41,6 +51,8 @@ class ImapTransport(asyncio.Protocol):
         raw: socket.socket | None = transport.get_extra_info("socket")
         if raw is not None:
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            for option, value in KEEPALIVE.items():
+                raw.setsockopt(socket.IPPROTO_TCP, option, value)
 
     def data_received(self, data: bytes) -> None:
         if self._failure is not None:
@@ -53,7 +65,7 @@ class ImapTransport(asyncio.Protocol):
             return
         self.flush()
         if self.core.bye is not None and not self.core.leaving:
-            self._fail(ImapConnectionError(f"{self.server} ended the connection: {self.core.bye.text[:200]}"))
+            self._fail(ImapConnectionError(f"{self.server} ended the connection ({said(self.core.bye)})"))
             self.abort()
         self._wake()
 

@@ -3,89 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
 from dev.cluster import pki
 from mailpush.imap.client import (
-    ImapAuthError,
+    Idled,
     ImapClient,
     ImapConnectionError,
     ImapError,
-    ImapLogin,
     ImapProtocolError,
     ImapRefused,
     ImapServer,
-    ImapUnavailable,
     connect,
 )
-
-GREETING = "* OK [CAPABILITY IMAP4rev1 IDLE STARTTLS SASL-IR AUTH=PLAIN] ready"
-LOGIN = ImapLogin("u", "s3cret")
-TIMEOUT = 20.0
-
-
-class Script:
-    """Says `greeting`, then for each line from the client the next of `answers` (`{tag}` is the line's tag)."""
-
-    def __init__(self, *answers: str, greeting: str = GREETING, hang_up: bool = False) -> None:
-        self.greeting = greeting
-        self.answers = list(answers)
-        self.hang_up = hang_up
-        self.lines: list[str] = []
-
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(ConnectionError, asyncio.IncompleteReadError):
-            writer.write(f"{self.greeting}\r\n".encode())
-            while self.answers:
-                line = (await reader.readuntil(b"\r\n")).decode().rstrip()
-                self.lines.append(line)
-                answer = self.answers.pop(0).format(tag=line.split(" ")[0], last=self._last_tag())
-                writer.write(answer.replace("\n", "\r\n").encode() + (b"\r\n" if answer else b""))
-            if not self.hang_up:
-                await reader.read()
-        writer.close()
-
-    def _last_tag(self) -> str:
-        return next((line.split(" ")[0] for line in reversed(self.lines) if line.startswith("M")), "")
-
-
-@asynccontextmanager
-async def served(script: Script) -> AsyncIterator[ImapServer]:
-    serving: set[asyncio.Task[None]] = set()
-
-    def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        serving.add(asyncio.ensure_future(script.serve(reader, writer)))
-
-    server = await asyncio.start_server(accept, "127.0.0.1", 0)
-    try:
-        yield ImapServer("127.0.0.1", server.sockets[0].getsockname()[1], "none")
-    finally:
-        server.close()
-        for task in serving:
-            task.cancel()
-        await asyncio.gather(*serving, return_exceptions=True)
-
-
-async def fails(
-    script: Script,
-    act: Callable[[ImapClient], Awaitable[object]],
-    timeout: float = TIMEOUT,  # noqa: ASYNC109 - it is the client's
-) -> ImapError:
-    async with served(script) as server:
-        with pytest.raises(ImapError) as failure:
-            async with connect(server, timeout) as client:
-                await act(client)
-    return failure.value
+from tests.unit.imap.script import GREETING, LOGIN, TIMEOUT, Script, fails, served
 
 
 async def test_a_bye_in_place_of_the_greeting_is_a_connection_error() -> None:
-    async with served(Script(greeting="* BYE too busy")) as server:
-        with pytest.raises(ImapConnectionError, match="too busy"):
+    async with served(Script(greeting="* BYE [UNAVAILABLE] too busy")) as server:
+        with pytest.raises(ImapConnectionError, match=r"BYE \[UNAVAILABLE\]"):
             await ImapClient.open(server, TIMEOUT)
 
 
@@ -107,66 +48,8 @@ async def test_a_command_without_an_answer_ends_the_connection() -> None:
     assert isinstance(failure, ImapConnectionError)
 
 
-@pytest.mark.parametrize(
-    ("answer", "kind", "code"),
-    [
-        ("{tag} NO [AUTHENTICATIONFAILED] no", ImapAuthError, "AUTHENTICATIONFAILED"),
-        ("{tag} NO [AUTHORIZATIONFAILED] no", ImapAuthError, "AUTHORIZATIONFAILED"),
-        ("{tag} NO [EXPIRED] no", ImapAuthError, "EXPIRED"),
-        ("{tag} NO no", ImapAuthError, None),
-        ("{tag} NO [UNAVAILABLE] later", ImapUnavailable, "UNAVAILABLE"),
-        ("{tag} NO [LIMIT] too many", ImapUnavailable, "LIMIT"),
-        ("{tag} NO [CONTACTADMIN] locked", ImapUnavailable, "CONTACTADMIN"),
-        ("{tag} BAD what", ImapRefused, None),
-    ],
-)
-async def test_a_refused_login_says_whether_it_is_about_the_credentials(
-    answer: str, kind: type[ImapRefused], code: str | None
-) -> None:
-    failure = await fails(Script(answer), lambda client: client.login(LOGIN))
-    assert type(failure) is kind
-    assert isinstance(failure, ImapRefused)
-    assert failure.code == code
-
-
-async def test_a_server_that_repeats_the_credentials_does_not_bring_them_into_our_texts() -> None:
-    encoded = "AHUAczNjcmV0"
-    for kind in ("NO", "BAD"):
-        script = Script(f"{{tag}} {kind} what is s3cret or {encoded}")
-        failure = await fails(script, lambda client: client.login(LOGIN))
-        assert script.lines == [f"M1 AUTHENTICATE PLAIN {encoded}"]
-        assert "s3cret" not in str(failure)
-        assert encoded not in str(failure)
-        assert failure.__context__ is None or "s3cret" not in str(failure.__context__)
-
-
-async def test_a_bye_to_a_login_is_a_connection_error() -> None:
-    failure = await fails(Script("* BYE restarting", hang_up=True), lambda client: client.login(LOGIN))
-    assert isinstance(failure, ImapConnectionError)
-    assert "restarting" in str(failure)
-
-
-async def test_no_login_is_tried_where_none_is_offered() -> None:
-    script = Script(greeting="* OK [CAPABILITY IMAP4rev1 LOGINDISABLED] ready")
-    failure = await fails(script, lambda client: client.login(LOGIN))
-    assert isinstance(failure, ImapRefused)
-    assert script.lines == []
-
-
-async def test_login_has_the_master_user_behind_the_separator() -> None:
-    script = Script("{tag} OK in", "* BYE\n{tag} OK", greeting="* OK [CAPABILITY IMAP4rev1] ready")
-    async with served(script) as server, connect(server, TIMEOUT) as client:
-        await client.login(ImapLogin("master1", "s3cret", authzid="u3"))
-    assert script.lines == ['M1 LOGIN "u3*master1" "s3cret"', "M2 LOGOUT"]
-
-
-async def test_credentials_that_cannot_be_sent_are_an_auth_error() -> None:
-    failure = await fails(Script(), lambda client: client.login(ImapLogin("u", "a\0b")))
-    assert isinstance(failure, ImapAuthError)
-
-
 async def test_a_bye_in_place_of_idles_go_on_does_not_hang() -> None:
-    script = Script("* 0 EXISTS\n{tag} OK", "* BYE shutting down", hang_up=False)
+    script = Script("* 0 EXISTS\n{tag} OK", "* BYE [UNAVAILABLE] shutting down", hang_up=False)
 
     async def idle(client: ImapClient) -> None:
         await client.select("INBOX")
@@ -174,7 +57,7 @@ async def test_a_bye_in_place_of_idles_go_on_does_not_hang() -> None:
 
     failure = await fails(script, idle)
     assert isinstance(failure, ImapConnectionError)
-    assert "shutting down" in str(failure)
+    assert "a part of the server is down" in str(failure)
 
 
 async def test_a_bye_in_an_idle_ends_it_though_the_connection_stays_open() -> None:
@@ -193,7 +76,7 @@ async def test_a_refused_idle_leaves_the_connection_usable() -> None:
         await client.select("INBOX")
         with pytest.raises(ImapRefused):
             await client.idle(3600)
-        assert (await client.noop()).grown
+        assert await client.noop()
 
 
 async def test_a_mail_told_between_two_idles_is_not_waited_for() -> None:
@@ -202,8 +85,110 @@ async def test_a_mail_told_between_two_idles_is_not_waited_for() -> None:
     )
     async with served(script) as server, connect(server, TIMEOUT) as client:
         mailbox = await client.select("INBOX")
-        assert (await client.idle(3600)).grown
+        assert await client.idle(3600) is Idled.GROWN
         assert mailbox.exists == 2
+
+
+async def test_flags_and_expunged_messages_do_not_end_an_idle() -> None:
+    script = Script(
+        "* 2 EXISTS\n{tag} OK",
+        "+ idling\n* 1 FETCH (FLAGS (\\Seen [todo))\n* 1 EXPUNGE\n* 2 EXISTS",
+        "{last} OK idle ended",
+        "* BYE\n{tag} OK",
+    )
+    async with served(script) as server, connect(server, TIMEOUT) as client:
+        await client.select("INBOX")
+        assert await client.idle(3600) is Idled.GROWN
+    assert [line.split(" ")[-1] for line in script.lines] == ['"INBOX"', "IDLE", "DONE", "LOGOUT"]
+
+
+async def test_a_server_that_ends_an_idle_is_told_from_one_that_held_it() -> None:
+    script = Script("* 0 EXISTS\n{tag} OK", "+ idling\n{tag} OK", "+ idling", "{last} OK", "* BYE\n{tag} OK")
+    async with served(script) as server, connect(server, TIMEOUT) as client:
+        await client.select("INBOX")
+        assert await client.idle(3600) is Idled.ENDED
+        assert await client.idle(0.01) is Idled.QUIET
+
+
+@pytest.mark.parametrize("answers", [["* STATUS x (UIDNEXT 9)\n{tag} OK"], ["{tag} NO", "* 1 FETCH (UID 8)\n{tag} OK"]])
+async def test_uidnext_that_select_leaves_out_is_asked_for(answers: list[str]) -> None:
+    script = Script("* 3 EXISTS\n* OK [UIDVALIDITY 7] v\n{tag} OK", *answers, "* BYE\n{tag} OK")
+    async with served(script) as server, connect(server, TIMEOUT) as client:
+        assert (await client.select("INBOX", readonly=True)).uidnext is None
+        assert await client.uidnext("INBOX") == 9
+
+
+async def test_an_empty_mailbox_without_uidnext_begins_at_1() -> None:
+    script = Script("* 0 EXISTS\n* OK [UIDVALIDITY 7] v\n{tag} OK", "{tag} BAD", "* BYE\n{tag} OK")
+    async with served(script) as server, connect(server, TIMEOUT) as client:
+        await client.select("INBOX", readonly=True)
+        assert await client.uidnext("INBOX") == 1
+
+
+async def test_a_server_that_wants_id_before_a_mailbox_gets_it_once() -> None:
+    script = Script(
+        "* ID NIL\n{tag} OK",
+        "* 0 EXISTS\n{tag} OK",
+        "{tag} OK",
+        "* BYE\n{tag} OK",
+        greeting="* OK [CAPABILITY IMAP4rev1 ID] ready",
+    )
+    async with served(script) as server, connect(server, TIMEOUT) as client:
+        await client.select("INBOX")
+        await client.select("INBOX")
+    assert [line.split(" ")[1] for line in script.lines] == ["ID", "SELECT", "SELECT", "LOGOUT"]
+    assert script.lines[0].startswith('M1 ID ("name" "Mail Push" "version" ')
+
+
+async def test_a_refused_id_is_no_hindrance() -> None:
+    script = Script("{tag} BAD", "{tag} OK", "* BYE\n{tag} OK", greeting="* OK [CAPABILITY IMAP4rev1 ID] ready")
+    async with served(script) as server, connect(server, TIMEOUT) as client:
+        await client.select("INBOX")
+
+
+@pytest.mark.parametrize("answer", ["* BAD what", "* OK done"])
+async def test_an_answer_that_says_not_to_which_command_is_named(answer: str) -> None:
+    failure = await fails(Script(answer), lambda client: client.get_metadata("/private/x"), timeout=0.1)
+    assert isinstance(failure, ImapConnectionError)
+    assert f"it said {answer.split()[1]}, but not to which command" in str(failure)
+
+
+@pytest.mark.parametrize("security", ["none", "starttls", "tls"])
+async def test_a_connection_whose_other_end_is_gone_ends_within_minutes(
+    security: Literal["none", "starttls", "tls"], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authority = pki.Authority.new("test")
+    pair = authority.issue("imap.example", names=("imap.example",))
+    (tmp_path / "pair.pem").write_bytes(pair.certificate + pair.key)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(tmp_path / "pair.pem")
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(f"{GREETING}\r\n".encode())
+        while line := await reader.readline():
+            writer.write(line.split(b" ")[0] + b" OK\r\n")
+            if b"STARTTLS" in line:
+                await writer.start_tls(context)
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context if security == "tls" else None)
+    address = ImapServer("127.0.0.1", server.sockets[0].getsockname()[1], security, verify=False)
+    async with server, connect(address, TIMEOUT) as client:
+        used = client._transport.require_open().get_extra_info("socket")
+        duplicate = socket.fromfd(used.fileno(), socket.AF_INET, socket.SOCK_STREAM)
+        with duplicate:
+            assert duplicate.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+            idle, every, probes, unanswered = (
+                duplicate.getsockopt(socket.IPPROTO_TCP, option)
+                for option in (
+                    socket.TCP_KEEPIDLE,
+                    socket.TCP_KEEPINTVL,
+                    socket.TCP_KEEPCNT,
+                    socket.TCP_USER_TIMEOUT,
+                )
+            )
+        assert idle == 60
+        assert idle + every * probes <= 120
+        assert unanswered == 60_000
 
 
 async def test_a_cancelled_command_drops_the_connection() -> None:

@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 from mailpush.imap import commands
 from mailpush.imap.commands import Command
 from mailpush.imap.errors import ImapProtocolError
-from mailpush.imap.protocol import ImapProtocol, State
+from mailpush.imap.protocol import MAX_REPLY, ImapProtocol, State
+from mailpush.imap.responses import Fetch
+from tests.unit.imap import grammar
 
 GREETING = b"* OK [CAPABILITY IMAP4rev1 SASL-IR AUTH=PLAIN STARTTLS] ready\r\n"
 
@@ -78,7 +80,7 @@ def test_select_tells_the_state_of_the_mailbox(core: ImapProtocol) -> None:
     mailbox = selected(core).mailbox
     assert mailbox is not None
     assert (mailbox.exists, mailbox.uidvalidity, mailbox.uidnext) == (3, 77, 9)
-    assert not core.changes
+    assert not core.grown
 
 
 def test_a_failed_select_leaves_no_mailbox_selected(core: ImapProtocol) -> None:
@@ -92,17 +94,69 @@ def test_a_failed_select_leaves_no_mailbox_selected(core: ImapProtocol) -> None:
 def test_a_mail_that_came_before_idle_is_not_forgotten(core: ImapProtocol) -> None:
     selected(core)
     core.receive(b"* 4 EXISTS\r\n")
-    assert core.take_changes().grown
-    assert not core.take_changes()
+    assert core.take_grown()
+    assert not core.take_grown()
 
 
-def test_an_expunge_and_a_flag_are_changes_but_no_growth(core: ImapProtocol) -> None:
+def test_an_expunge_and_a_flag_are_no_growth(core: ImapProtocol) -> None:
     selected(core)
     core.receive(b"* 1 EXPUNGE\r\n* 2 EXISTS\r\n* 2 FETCH (FLAGS (\\Seen))\r\n")
-    changes = core.take_changes()
-    assert (changes.grown, changes.expunged, changes.flags) == (False, 1, True)
+    assert not core.take_grown()
     core.receive(b"* 3 EXISTS\r\n")
-    assert core.take_changes().grown
+    assert core.take_grown()
+
+
+def test_a_mail_that_comes_while_the_mailbox_is_examined_is_not_forgotten(core: ImapProtocol) -> None:
+    send(core, commands.examine("INBOX"))
+    core.receive(b"* 3 EXISTS\r\n* OK [UIDVALIDITY 77] v\r\n* OK [UIDNEXT 9] n\r\n* 4 EXISTS\r\nM1 OK done\r\n")
+    assert core.mailbox is not None
+    assert core.mailbox.exists == 4
+    assert core.take_grown()
+
+
+def test_what_was_said_of_the_mailbox_before_is_not_taken_for_the_next_one(core: ImapProtocol) -> None:
+    selected(core)
+    send(core, commands.examine("x"))
+    core.receive(b"* 4 EXISTS\r\n* OK [CLOSED] next\r\n* 7 EXISTS\r\nM2 OK done\r\n")
+    assert core.mailbox is not None
+    assert (core.mailbox.exists, core.mailbox.uidnext, core.grown) == (7, None, False)
+
+
+def test_a_number_that_cannot_be_one_is_as_if_it_had_not_been_said(core: ImapProtocol) -> None:
+    send(core, commands.examine("x"))
+    core.receive(b"* 1 EXISTS\r\n* OK [UIDNEXT 4294967296] x\r\n* OK [UIDVALIDITY 0] x\r\nM1 OK done\r\n")
+    assert core.mailbox is not None
+    assert (core.mailbox.uidvalidity, core.mailbox.uidnext) == (None, None)
+
+
+def test_data_of_one_message_may_come_in_several_responses(core: ImapProtocol) -> None:
+    selected(core)
+    assert send(core, commands.fetch_headers([9, 11, 10, 13])).startswith(b"M2 UID FETCH 9:11,13 (UID FLAGS BODY")
+    core.receive(b"* 4 FETCH (UID 9 FLAGS ())\r\n* 1 FETCH (UID 3 FLAGS (\\Seen))\r\n")
+    core.receive(
+        b"* 4 FETCH (UID 9 BODY[HEADER.FIELDS (FROM SUBJECT)]<0> {3}\r\na:b)\r\n* 4 FETCH (UID 9 FLAGS (x))\r\n"
+    )
+    core.receive(b"M2 OK done\r\n")
+    assert core.reply is not None
+    assert core.reply.messages == {9: Fetch(9, frozenset({"x"}), b"a:b")}
+
+
+@pytest.mark.parametrize("answer", [b"OK in\r\n", b"m1 OK in\r\n", b"ok\r\n"])
+def test_an_answer_without_its_tag_is_the_answer_to_the_one_command_that_runs(
+    core: ImapProtocol, answer: bytes
+) -> None:
+    send(core, commands.login("a", "b"))
+    core.receive(answer)
+    assert core.reply is not None
+    assert core.state is State.AUTHENTICATED
+
+
+def test_an_answer_that_comes_twice_and_a_second_go_on_to_idle_are_left_out(core: ImapProtocol) -> None:
+    selected(core)
+    core.receive(b"M1 OK [READ-WRITE] done\r\n\r\n")
+    send(core, commands.simple("IDLE"))
+    core.receive(b"M1 OK done\r\n+ idling\r\n+ still\r\n")
+    assert core.idling
 
 
 def test_idle_is_on_only_after_the_servers_word(core: ImapProtocol) -> None:
@@ -117,7 +171,7 @@ def test_idle_is_on_only_after_the_servers_word(core: ImapProtocol) -> None:
     assert not core.busy
 
 
-@pytest.mark.parametrize("answer", [b"M9 OK what\r\n", b"M1 BYE what\r\n", b"+ go on\r\n", b"* 1 FETCH (\r\n"])
+@pytest.mark.parametrize("answer", [b"M9 OK what\r\n", b"M1 BYE what\r\n", b"+ go on\r\n", b"M99999999999 OK\r\n"])
 def test_an_answer_to_nothing_is_refused(core: ImapProtocol, answer: bytes) -> None:
     send(core, commands.simple("NOOP"))
     with pytest.raises(ImapProtocolError):
@@ -171,6 +225,9 @@ def test_no_repr_shows_a_credential() -> None:
     core.receive(GREETING)
     core.start(command)
     assert "s3cret" not in repr(command) + repr(core) + repr(core._pending)
+    core.receive(b"M1 NO [ALERT] s3cret\r\n")
+    assert core.reply is not None
+    assert "s3cret" not in repr(core.reply.status), "the server's words are not even kept"
 
 
 WORDS = st.sampled_from(
@@ -205,3 +262,95 @@ def test_whatever_a_server_says_is_taken_or_refused_as_protocol_error(command: C
             core.receive(data)
     except ImapProtocolError:
         pass
+
+
+COMMANDS = st.sampled_from(
+    [
+        commands.examine("INBOX"),
+        commands.simple("IDLE"),
+        commands.fetch_headers([9]),
+        commands.status("INBOX", ("UIDNEXT",)),
+        commands.get_metadata("/private/x"),
+        commands.simple("NOOP"),
+    ]
+)
+ANSWERS = {
+    "EXAMINE": b"* 3 EXISTS\r\n* OK [UIDVALIDITY 77] v\r\n* OK [UIDNEXT 9] n\r\n",
+    "FETCH": b'* 4 FETCH (UID 9 FLAGS ([todo) BODY[HEADER.FIELDS ("FROM" "SUBJECT")]<0> {3}\r\na:b)\r\n',
+    "STATUS": b"* STATUS INBOX (UIDNEXT 9)\r\n",
+    "GETMETADATA": b'* METADATA "" (/private/x {1}\r\ny)\r\n',
+}
+LEGAL = st.lists(grammar.untagged, max_size=6).map(b"".join)
+
+
+@given(COMMANDS, LEGAL, LEGAL, st.integers(1, 50))
+def test_no_legal_response_ends_a_conversation_or_hides_an_answer(
+    command: Command, before: bytes, after: bytes, step: int
+) -> None:
+    core = ImapProtocol()
+    core.receive(GREETING)
+    selected(core)
+    send(core, command)
+    stream = before + ANSWERS.get(command.name, b"") + b"M2 OK done\r\n" + after
+    for start in range(0, len(stream), step):
+        core.receive(stream[start : start + step])
+    assert core.reply is not None
+    assert not core.busy
+    match command.name:
+        case "EXAMINE":
+            assert core.mailbox is not None
+            assert core.mailbox.uidnext is not None
+        case "FETCH":
+            assert 9 in core.reply.messages
+        case "STATUS":
+            assert "UIDNEXT" in core.reply.items
+        case "GETMETADATA":
+            assert "/private/x" in core.reply.entries
+
+
+def flood(core: ImapProtocol, response: bytes) -> tuple[int, int]:
+    """Until the protocol has had enough: bytes that it took, and the most that it held."""
+    taken = held = 0
+    chunk = response * max(1, 65536 // len(response))
+    while taken <= 4 * MAX_REPLY:
+        try:
+            core.receive(chunk)
+        except ImapProtocolError:
+            break
+        taken += len(chunk)
+        held = max(held, core.held)
+    return taken, held
+
+
+FLOODS = {
+    "fetches of other mails": b"* 1 FETCH (UID 1 BODY[HEADER.FIELDS (FROM SUBJECT)]<0> {65536}\r\n"
+    + b"x" * 65536
+    + b")\r\n",
+    "fetches of this mail": b"* 1 FETCH (UID 9 BODY[HEADER.FIELDS (FROM SUBJECT)]<0> {65536}\r\n"
+    + b"x" * 65536
+    + b")\r\n",
+    "annotations": b'* METADATA "" (/private/y {65536}\r\n' + b"x" * 65536 + b")\r\n",
+    "still here": b"* OK still here\r\n",
+    "a line without an end": b"x" * 65536,
+    "a literal of 9 GB": b"* 1 FETCH (BODY[] {9999999999}\r\n",
+    "blank lines": b"\r\n",
+    "mails": b"* 1 EXISTS\r\n",
+}
+
+
+HEADERS, LAST, IDLE = commands.fetch_headers([9]), commands.fetch_last_uid(), commands.simple("IDLE")
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [(HEADERS, said) for said in FLOODS.values()] + [(LAST, FLOODS["a literal of 9 GB"]), (IDLE, FLOODS["mails"])],
+    ids=[*FLOODS, "the last UID", "mails to IDLE"],
+)
+def test_whatever_a_server_says_to_one_command_is_bounded_in_bytes(
+    core: ImapProtocol, command: Command, said: bytes
+) -> None:
+    selected(core)
+    send(core, command)
+    taken, held = flood(core, said)
+    assert taken <= MAX_REPLY
+    assert held <= 1024 * 1024

@@ -5,7 +5,7 @@ from typing import Any
 
 from mailpush.decision import site_facts
 from mailpush.kube.client import Object
-from mailpush.listener.mechanisms.base import Health, HealthChanged, MailArrived, Mailbox, State
+from mailpush.listener.mechanisms.base import Health, HealthChanged, Listener, MailArrived, Mailbox, State
 from mailpush.listener.users.status import UserOutcome
 from mailpush.listener.users.user_listener import Site
 from mailpush.listener.users.watch import User, UserKey
@@ -117,7 +117,9 @@ class FakeMechanism:
         self.unregister_error: Exception | None = None
         self.listeners: list[FakeListener] = []
 
-    def listener(self, mailbox: Mailbox, on_health: HealthChanged, on_mail: MailArrived) -> FakeListener:
+    def listener(
+        self, mailbox: Mailbox, on_health: HealthChanged, on_mail: MailArrived, after: Listener | None = None
+    ) -> FakeListener:
         self.listeners.append(FakeListener(self, mailbox, on_health, on_mail))
         return self.listeners[-1]
 

@@ -73,4 +73,8 @@ class Mechanism(Protocol):
 
     name: str
 
-    def listener(self, mailbox: Mailbox, on_health: HealthChanged, on_mail: MailArrived) -> Listener: ...
+    def listener(
+        self, mailbox: Mailbox, on_health: HealthChanged, on_mail: MailArrived, after: Listener | None = None
+    ) -> Listener:
+        """`after`: the user's listener so far, which has stopped. Where it watched the same, the new one goes on from
+        its place, so that no mail falls between them."""

@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
+from mailpush.imap.login import WAYS, Way
 from mailpush.imap.server import ImapLogin, ImapServer
 from mailpush.work.pace import Backoff, Pace
 
@@ -40,6 +41,8 @@ class _Server:
     slots: asyncio.Semaphore
     refused: deque[float]
     """When it refused the last few logins: as many as make them too many."""
+    way: Way = WAYS[0]
+    """The way to log in that was let in last."""
 
 
 @dataclass(slots=True)
@@ -118,12 +121,22 @@ class ConnectBudget:
         self._refusals[place] = _Refusals(_fingerprint(login), count, now + delay)
         return delay
 
-    def auth_succeeded(self, server: ImapServer, key: UserKey) -> None:
-        self._refusals.pop((*_place(server), key), None)
+    def auth_succeeded(self, server: ImapServer, key: UserKey, way: Way) -> None:
+        self._server(server).way = way
+        self.forget(server, key)
+
+    def way(self, server: ImapServer) -> Way:
+        """The way to log in that is tried first."""
+        return self._server(server).way
+
+    def refused_before(self, server: ImapServer, key: UserKey, login: ImapLogin) -> int:
+        """How often this login was refused, one time after another."""
+        refusals = self._refusals.get((*_place(server), key))
+        return refusals.count if refusals is not None and refusals.login == _fingerprint(login) else 0
 
     def forget(self, server: ImapServer, key: UserKey) -> None:
-        """The user is gone for good."""
-        self.auth_succeeded(server, key)
+        """Nothing is remembered of the user's refused logins: the user is gone for good, or has been let in."""
+        self._refusals.pop((*_place(server), key), None)
 
     def auth_failures_high(self, server: ImapServer) -> bool:
         return self._blocked_for(self._server(server)) > 0

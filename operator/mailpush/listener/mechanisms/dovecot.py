@@ -9,7 +9,7 @@ from typing import Final
 
 from mailpush.imap.client import ImapClient
 from mailpush.imap.errors import ImapRefused
-from mailpush.listener.mechanisms.base import Health, HealthChanged, MailArrived, Mailbox, State
+from mailpush.listener.mechanisms.base import Health, HealthChanged, Listener, MailArrived, Mailbox, State
 from mailpush.listener.mechanisms.failures import MechanismError
 from mailpush.listener.mechanisms.repeating import RepeatingListener, Surroundings
 
@@ -31,8 +31,10 @@ class DovecotMechanism:
         self._around = around
         self._recheck_seconds = recheck_seconds
 
-    def listener(self, mailbox: Mailbox, on_health: HealthChanged, on_mail: MailArrived) -> "DovecotListener":
-        """`on_mail` is not used: mails come by the callback."""
+    def listener(
+        self, mailbox: Mailbox, on_health: HealthChanged, on_mail: MailArrived, after: Listener | None = None
+    ) -> "DovecotListener":
+        """`on_mail` and `after` are not used: mails come by the callback."""
         return DovecotListener(mailbox, on_health, self._around, self._recheck_seconds)
 
 

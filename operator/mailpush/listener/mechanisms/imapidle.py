@@ -11,19 +11,23 @@ from typing import Final
 import structlog
 
 from mailpush.api.mechanisms import ImapIdleSettings
-from mailpush.imap.client import Changes, Fetch, ImapClient
+from mailpush.imap.client import Fetch, Idled, ImapClient
 from mailpush.imap.errors import ImapProtocolError, ImapRefused
-from mailpush.listener.mechanisms.base import HealthChanged, MailArrived, Mailbox
+from mailpush.listener.mechanisms.base import Health, HealthChanged, Listener, MailArrived, Mailbox, State
 from mailpush.listener.mechanisms.failures import MechanismError
+from mailpush.listener.mechanisms.metrics import NOT_READ
+from mailpush.listener.mechanisms.place import Place
+from mailpush.listener.mechanisms.reading import read_owed
 from mailpush.listener.mechanisms.repeating import RepeatingListener, Surroundings
+from mailpush.listener.mechanisms.rounds import LONGEST_WAIT, Rounds
 from mailpush.notifications.notification import new_mail_from_header
 
 log = structlog.get_logger(__name__)
 
 IDLE_SECONDS: Final = 28 * 60.0
 """RFC 2177: a server may log us out after 30 minutes of IDLE."""
-MOST_AT_ONCE: Final = 200
-"""UIDs of which one look at the folder notifies. More at once is a restore or a migration, not mail that arrives."""
+OWED_SECONDS: Final = 60.0
+"""The longest IDLE while the server owes mails that it has refused."""
 
 
 class ImapIdleMechanism:
@@ -36,14 +40,23 @@ class ImapIdleMechanism:
         self._settings = settings
         self._idle_seconds = idle_seconds
 
-    def listener(self, mailbox: Mailbox, on_health: HealthChanged, on_mail: MailArrived) -> "ImapIdleListener":
+    def listener(
+        self, mailbox: Mailbox, on_health: HealthChanged, on_mail: MailArrived, after: Listener | None = None
+    ) -> "ImapIdleListener":
+        place = after.place_in(mailbox, self._settings.folder) if isinstance(after, ImapIdleListener) else None
         return ImapIdleListener(
-            mailbox, on_health, on_mail, self._around, settings=self._settings, idle_seconds=self._idle_seconds
+            mailbox,
+            on_health,
+            on_mail,
+            self._around,
+            settings=self._settings,
+            idle_seconds=self._idle_seconds,
+            place=place or Place(),
         )
 
 
 class ImapIdleListener(RepeatingListener):
-    """One user's folder. It remembers, as long as it lives, up to which UID it has notified."""
+    """One user's folder. It remembers up to which UID it has notified; its successor goes on from there."""
 
     def __init__(
         self,
@@ -54,13 +67,23 @@ class ImapIdleListener(RepeatingListener):
         *,
         settings: ImapIdleSettings,
         idle_seconds: float,
+        place: Place,
     ) -> None:
         super().__init__(mailbox, on_health, around, shortest_wait=settings.delay / 1000)
         self._on_mail = on_mail
         self._settings = settings
         self._idle_seconds = idle_seconds
-        self._next: tuple[int, int] | None = None
-        """UIDVALIDITY and the first UID of which it has not notified yet."""
+        self._place = place
+
+    def place_in(self, mailbox: Mailbox, folder: str) -> Place | None:
+        """Where the successor of this listener, which has stopped, goes on; None where it watches something else."""
+        mine, other = self._mailbox, mailbox
+        same = (
+            (mine.server.host, mine.server.port) == (other.server.host, other.server.port)
+            and (mine.login.user, mine.login.authzid) == (other.login.user, other.login.authzid)
+            and folder == self._settings.folder
+        )
+        return self._place if same else None
 
     async def unregister(self) -> None:
         """There is nothing at the server to take away."""
@@ -75,43 +98,60 @@ class ImapIdleListener(RepeatingListener):
                 if "IDLE" not in await imap.capabilities():
                     raise MechanismError("NoIdle", f"{server} has no IDLE, so it cannot announce new mail")
                 await self._look(imap, after_a_gap=True)
-            self._listening("Idling", f"waiting at {server} for new mail in {self._settings.folder}")
+            self._idling()
+            rounds = Rounds(self._around.clock, self._around.sleep)
             while True:
-                changes = await self._idle(imap)
-                # Flags and expunged mails are no news; without any change it is time to look all the same.
-                if changes.grown or not changes:
-                    await self._look(imap, after_a_gap=False)
+                await rounds.begin()
+                ended = await self._idle(imap)
+                news = await self._look(imap, after_a_gap=False)
+                if rounds.ended(quiet=ended is Idled.QUIET, news=news):
+                    self._idling()
+                elif rounds.vain:
+                    self._not_held()
 
-    async def _idle(self, imap: ImapClient) -> Changes:
+    def _idling(self) -> None:
+        if self.health.state is not State.LISTENING:
+            self._listening("Idling", f"waiting at {self._mailbox.server} for new mail in {self._settings.folder}")
+
+    def _not_held(self) -> None:
+        server = self._mailbox.server
+        message = (
+            f"{server} ends each IDLE at once, or announces mail that is not there; so it is asked for new mail every "
+            f"{LONGEST_WAIT:.0f} s or more often"
+        )
+        self._say(Health(State.UNVERIFIED, "IdleNotHeld", message))
+
+    async def _idle(self, imap: ImapClient) -> Idled:
+        longest = min(self._idle_seconds, OWED_SECONDS) if self._place.owed else self._idle_seconds
         try:
-            return await imap.idle(self._idle_seconds * random.uniform(0.85, 1.0))  # noqa: S311
+            return await imap.idle(longest * random.uniform(0.85, 1.0))  # noqa: S311
         except ImapRefused as error:
             raise MechanismError("NoIdle", str(error)) from None
 
-    async def _look(self, imap: ImapClient, *, after_a_gap: bool) -> None:
-        """Tells what has come since the last look. EXAMINE and not STATUS, which RFC 3501 does not want of an open
-        folder; not SELECT, since nothing is to be changed.
+    async def _look(self, imap: ImapClient, *, after_a_gap: bool) -> bool:
+        """Tells what has come since the last look, and whether something has. EXAMINE and not STATUS, which RFC 3501
+        does not want of an open folder; not SELECT, since nothing is to be changed.
         """
-        folder = self._settings.folder
+        folder, place = self._settings.folder, self._place
         state = await imap.select(folder, readonly=True)
-        if state.uidvalidity is None or state.uidnext is None:
-            raise ImapProtocolError(f"{imap.server} does not say UIDVALIDITY and UIDNEXT of {folder}")
-        before, self._next = self._next, (state.uidvalidity, state.uidnext)
-        if before is None or before[0] != state.uidvalidity:
-            return  # a new baseline: whatever is in there is old, or nobody knows what is new
-        first = max(before[1], state.uidnext - MOST_AT_ONCE)
-        if first > before[1]:
-            log.warning("imapidle_burst", context=self._mailbox.context_id, not_told_uids=first - before[1])
-        if first >= state.uidnext:
-            return
-        try:
-            messages = await imap.fetch_headers(first, state.uidnext - 1)
-        except BaseException:
-            self._next = before  # the next connection notifies of them
-            raise
-        for message in messages:
+        uidvalidity = state.uidvalidity
+        if uidvalidity is None:
+            raise ImapProtocolError(
+                f"{imap.server} does not say UIDVALIDITY of {folder}, so its mails have no identity"
+            )
+        before = place.uidvalidity, place.next
+        passed = place.advance(uidvalidity, state.uidnext or await imap.uidnext(folder))
+        if passed:
+            NOT_READ.labels("burst").inc(passed)
+            log.warning("imapidle_burst", context=self._mailbox.context_id, not_told_uids=passed)
+
+        def tell(message: Fetch) -> None:
             if self._is_news(message, after_a_gap=after_a_gap):
-                self._tell(message, state.uidvalidity)
+                self._tell(message, uidvalidity)
+
+        for uid in await read_owed(imap, place, tell):
+            log.warning("imapidle_mail_skipped", context=self._mailbox.context_id, user=self._mailbox.user_id, uid=uid)
+        return before != (place.uidvalidity, place.next)
 
     def _is_news(self, message: Fetch, *, after_a_gap: bool) -> bool:
         flags = {flag.lower() for flag in message.flags or ()}
@@ -120,8 +160,6 @@ class ImapIdleListener(RepeatingListener):
         return "\\seen" not in flags or not (after_a_gap or self._settings.push_mode == "newmail")
 
     def _tell(self, message: Fetch, uidvalidity: int) -> None:
-        if message.uid is None:
-            return
         self._on_mail(
             new_mail_from_header(
                 message.header or b"",

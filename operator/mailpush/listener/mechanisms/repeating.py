@@ -86,9 +86,10 @@ class RepeatingListener(ABC):
         """A client that is logged in. The caller holds the server's budget."""
         mailbox, budget = self._mailbox, self._around.budget
         async with connect(mailbox.server, self._around.timeout) as client:
-            await client.login(mailbox.login)
+            refused_before = budget.refused_before(mailbox.server, mailbox.key, mailbox.login)
+            way = await client.login(mailbox.login, budget.way(mailbox.server), refused_before)
             self._proven = True
-            budget.auth_succeeded(mailbox.server, mailbox.key)
+            budget.auth_succeeded(mailbox.server, mailbox.key, way)
             yield client
 
     def _listening(self, reason: str, message: str) -> None:

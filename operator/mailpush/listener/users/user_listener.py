@@ -200,7 +200,7 @@ class UserListener:
                 self._owner.reported(self.key, self.outcome, running.listener.health)
             return
         await self._end()
-        await self._start(mechanism, mailbox).start()
+        await self._start(mechanism, mailbox, after=running.listener if running is not None else None).start()
 
     def _choose(self, decision: Decision, site: Site) -> Mechanism:
         running = self._running
@@ -213,14 +213,14 @@ class UserListener:
         left = [name for name in decision.mechanisms if name not in self._passed_over]
         return site.mechanisms[(left or decision.mechanisms)[0]]
 
-    def _start(self, mechanism: Mechanism, mailbox: Mailbox) -> Listener:
+    def _start(self, mechanism: Mechanism, mailbox: Mailbox, after: Listener | None) -> Listener:
         running: _Attached | None = None
 
         def health_changed(_: UserKey, health: Health) -> None:
             if running is None or running is self._running:
                 self._health(mechanism.name, health)
 
-        running = _Attached(mechanism, mailbox, mechanism.listener(mailbox, health_changed, self._mail))
+        running = _Attached(mechanism, mailbox, mechanism.listener(mailbox, health_changed, self._mail, after))
         self._running = running
         return running.listener
 

@@ -2,7 +2,7 @@ import asyncio
 
 import pytest
 
-from mailpush.imap.client import ImapLogin, ImapServer
+from mailpush.imap.client import ImapLogin, ImapServer, Way
 from mailpush.listener.mechanisms.budget import AuthFailuresHighError, ConnectBudget
 from mailpush.work.pace import Backoff
 
@@ -106,7 +106,7 @@ def test_another_password_is_tried_at_once(time: Time) -> None:
 def test_a_login_that_works_is_forgiven(time: Time) -> None:
     budget = budget_of(time)
     budget.auth_failed(SERVER, USER, LOGIN)
-    budget.auth_succeeded(SERVER, USER)
+    budget.auth_succeeded(SERVER, USER, Way.PLAIN)
     assert budget.auth_wait(SERVER, USER, LOGIN) == 0
 
 

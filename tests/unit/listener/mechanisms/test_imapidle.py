@@ -5,7 +5,8 @@ import pytest
 from mailpush.api.mechanisms import ImapIdleSettings
 from mailpush.listener.mechanisms.base import Mailbox, State
 from mailpush.listener.mechanisms.budget import ConnectBudget
-from mailpush.listener.mechanisms.imapidle import MOST_AT_ONCE, ImapIdleListener, ImapIdleMechanism
+from mailpush.listener.mechanisms.imapidle import ImapIdleListener, ImapIdleMechanism
+from mailpush.listener.mechanisms.place import MOST_AT_ONCE
 from mailpush.listener.mechanisms.repeating import Surroundings
 from mailpush.notifications.notification import NewMail
 from tests.sites.imapserver import FakeImap, Message, Waits, fake_imap
