@@ -394,3 +394,36 @@ async def test_imapidle_tells_after_a_restart_of_dovecot_what_came_meanwhile(mai
         await mail.deliver("after")
         await until(lambda: len(told) == 2)
     assert [mail.subject for mail in told] == ["meanwhile", "after"]
+
+
+async def test_imapidle_tells_of_a_mail_with_a_keyword_that_has_a_bracket_and_of_those_after_it(mail: Mail) -> None:
+    told: list[NewMail] = []
+    async with listening(ImapIdleMechanism(surroundings(), IDLE).listener(mail.mailbox(), ignore_health, told.append)):
+        await asyncio.to_thread(append, mail, "([todo a[b)")
+        await until(lambda: told)
+        await mail.deliver("after")
+        await until(lambda: len(told) == 2)
+    assert [mail.subject for mail in told] == ["with a keyword", "after"]
+
+
+def append(mail: Mail, flags: str) -> None:
+    """Puts a mail into the mailbox by IMAP."""
+    with mail.dovecot.imap(mail.user) as session:
+        answer, _ = session.append("INBOX", flags, "", b"From: a@example.org\r\nSubject: with a keyword\r\n\r\n")
+        assert answer == "OK"
+
+
+async def test_imapidle_tells_after_a_change_of_its_settings_what_came_meanwhile_once(mail: Mail) -> None:
+    told: list[NewMail] = []
+    around = surroundings()
+    first = ImapIdleMechanism(around, IDLE).listener(mail.mailbox(), ignore_health, told.append)
+    async with listening(first):
+        await mail.deliver("before")
+        await until(lambda: told)
+    await mail.deliver("meanwhile")
+    changed = ImapIdleMechanism(around, IDLE.model_copy(update={"delay": 1}))
+    async with listening(changed.listener(mail.mailbox(), ignore_health, told.append, first)):
+        await until(lambda: len(told) == 2)
+        await mail.deliver("after")
+        await until(lambda: len(told) == 3)
+    assert [mail.subject for mail in told] == ["before", "meanwhile", "after"]

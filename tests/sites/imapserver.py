@@ -41,7 +41,7 @@ class FakeImap:
     says_uidnext: bool = True
     refuses_status: bool = False
     idle: str = ""
-    """`ends at once`, or `lies` (announces mail that is not there)."""
+    """`ends at once`, `lies` (announces mail that is not there), or `floods` (has a new mail each time)."""
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
     _writers: set[asyncio.StreamWriter] = field(default_factory=set)
     _idling: set[asyncio.StreamWriter] = field(default_factory=set)
@@ -163,6 +163,9 @@ class FakeImap:
             writer.write(f"+ idling\r\n{tag} OK that was it\r\n".encode())
             return
         writer.write(b"+ idling\r\n")
+        if self.idle == "floods":
+            self.put(Message(self.uidnext))
+            writer.write(f"* {len(self.messages)} EXISTS\r\n".encode())
         if self.idle == "lies":
             writer.write(f"* {len(self.messages) + 1} EXISTS\r\n".encode())
         self._idling.add(writer)

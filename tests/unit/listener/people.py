@@ -87,6 +87,7 @@ class FakeListener:
         self.health = Health(State.STOPPED, "Stopped", "")
         self.runs = False
         self.unregistered = 0
+        self.after: Listener | None = None
 
     async def start(self) -> None:
         self.runs = True
@@ -121,6 +122,7 @@ class FakeMechanism:
         self, mailbox: Mailbox, on_health: HealthChanged, on_mail: MailArrived, after: Listener | None = None
     ) -> FakeListener:
         self.listeners.append(FakeListener(self, mailbox, on_health, on_mail))
+        self.listeners[-1].after = after
         return self.listeners[-1]
 
     @property

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+import traceback
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -115,7 +116,14 @@ class RepeatingListener(ABC):
             except (ImapError, MechanismError, AuthFailuresHighError) as error:
                 wait = self._after(error)
             except Exception as error:  # a fault of ours must not silence the user for ever
-                log.exception("listener_fault", context=mailbox.context_id, user=mailbox.user_id)
+                # Without the exception's own text, which may be something that the server said.
+                log.error(  # noqa: TRY400
+                    "listener_fault",
+                    context=mailbox.context_id,
+                    user=mailbox.user_id,
+                    error=type(error).__name__,
+                    traceback="".join(traceback.format_tb(error.__traceback__)),
+                )
                 self._failures += 1
                 wait = self._wait(
                     Failure("InternalError", f"a fault in mail-push ({type(error).__name__})", 10.0, 600.0)

@@ -153,3 +153,21 @@ def test_no_password_stands_in_what_the_budget_shows(time: Time) -> None:
 def test_backoff_stays_between_half_and_the_whole(failures: int) -> None:
     for _ in range(50):
         assert min(60.0, 2.0 * 2 ** min(failures - 1, 30)) / 2 <= Backoff(2.0, 60.0).after(failures) <= 60.0
+
+
+def test_the_way_that_a_server_let_in_last_is_tried_first_there_and_nowhere_else(time: Time) -> None:
+    budget = budget_of(time)
+    assert budget.way(SERVER) is Way.PLAIN
+    budget.auth_succeeded(SERVER, USER, Way.LOGIN)
+    assert (budget.way(SERVER), budget.way(OTHER)) == (Way.LOGIN, Way.PLAIN)
+
+
+def test_a_login_that_was_refused_before_is_known_until_it_changes_or_succeeds(time: Time) -> None:
+    budget = budget_of(time)
+    assert budget.refused_before(SERVER, USER, LOGIN) == 0
+    for count in (1, 2):
+        budget.auth_failed(SERVER, USER, LOGIN)
+        assert budget.refused_before(SERVER, USER, LOGIN) == count
+    assert budget.refused_before(SERVER, USER, ImapLogin("alice", "other")) == 0
+    budget.auth_succeeded(SERVER, USER, Way.PLAIN)
+    assert budget.refused_before(SERVER, USER, LOGIN) == 0

@@ -2,18 +2,21 @@
 
 import asyncio
 
+from structlog.testing import capture_logs
+
 from mailpush.imap.client import ImapLogin, ImapServer
 from mailpush.listener.mechanisms.base import Mailbox, State
 from mailpush.listener.mechanisms.budget import ConnectBudget
 from mailpush.listener.mechanisms.repeating import RepeatingListener, Surroundings
+
+MAILBOX = Mailbox(1, 3, ImapServer("imap.example", 143, "none"), ImapLogin("u", "s3cret"))
 
 
 class SlowToEnd(RepeatingListener):
     """Its attempt has something to clear up, which takes until `cleared`."""
 
     def __init__(self) -> None:
-        mailbox = Mailbox(1, 3, ImapServer("imap.example", 143, "none"), ImapLogin("u", "p"))
-        super().__init__(mailbox, lambda _user, _health: None, Surroundings(ConnectBudget()), 1.0)
+        super().__init__(MAILBOX, lambda _user, _health: None, Surroundings(ConnectBudget()), 1.0)
         self.began, self.ending, self.cleared = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self.ended = False
 
@@ -26,6 +29,32 @@ class SlowToEnd(RepeatingListener):
             await self.cleared.wait()
             self.ended = True
         return 0.0
+
+
+class Faulty(RepeatingListener):
+    """Its attempt fails by a fault of ours, whose text is what the server said."""
+
+    async def _attempt(self) -> float:
+        raise ValueError(f"invalid literal for int(): {self._mailbox.login.password}")
+
+
+async def test_a_fault_of_ours_is_logged_with_its_place_and_without_its_text() -> None:
+    failed = asyncio.Event()
+    with capture_logs() as logged:
+        listener = Faulty(
+            MAILBOX,
+            lambda _user, health: failed.set() if health.state is State.FAILED else None,
+            Surroundings(ConnectBudget()),
+            1.0,
+        )
+        await listener.start()
+        await failed.wait()
+        await listener.stop()
+    (entry,) = (entry for entry in logged if entry["event"] == "listener_fault")
+    assert entry["error"] == "ValueError"
+    assert "_attempt" in entry["traceback"]
+    assert "s3cret" not in str(logged)
+    assert "s3cret" not in listener.health.message
 
 
 async def test_a_stop_that_was_interrupted_is_made_again_and_waits_for_the_end() -> None:

@@ -82,6 +82,16 @@ async def test_another_way_into_the_mailbox_starts_the_listener_anew(change: dic
     assert len(scene.fake.dovecot.running) == 1
 
 
+async def test_a_listener_that_takes_anothers_place_knows_it_once_that_has_stopped() -> None:
+    scene = Scene()
+    await scene.reconcile()
+    await scene.reconcile(user(login="someone"))
+    first, second = scene.fake.dovecot.listeners
+    assert first.after is None
+    assert second.after is first
+    assert not first.runs
+
+
 async def test_a_denied_user_says_why_and_is_unregistered() -> None:
     scene = Scene()
     await scene.reconcile()
