@@ -17,6 +17,7 @@ from kubernetes.aio.client import ApiClient, ApiException, Configuration
 from mailpush.kube.answers import Object, decoded, failure, lines
 from mailpush.kube.connections import Connections
 from mailpush.kube.errors import GoneError, KubeError, NotFoundError, UnreachableError, error_for
+from mailpush.kube.proxies import direct
 from mailpush.kube.resources import Resource
 
 CONNECT_SECONDS: Final = 5.0
@@ -41,14 +42,16 @@ class Kube:
     async def connect(cls, kubeconfig: Path | None = None, *, context: str | None = None) -> Self:
         """In a pod the ServiceAccount's, else the kubeconfig given, `$KUBECONFIG` or `~/.kube/config`.
 
-        `context` names one of the kubeconfig's contexts; default: the current one.
+        `context` names one of the kubeconfig's contexts; default: the current one. A pod asks no proxy; else it is the
+        kubeconfig's `proxy-url`, or the environment's where NO_PROXY does not say otherwise.
 
         Raises:
             kubernetes.aio.config.ConfigException: neither is there.
         """
         configuration = Configuration()
         explicit = kubeconfig is not None or context is not None or "KUBECONFIG" in os.environ
-        if not explicit and "KUBERNETES_SERVICE_HOST" in os.environ:
+        in_cluster = not explicit and "KUBERNETES_SERVICE_HOST" in os.environ
+        if in_cluster:
             kube_config.load_incluster_config(client_configuration=configuration)
         else:
             await kube_config.load_kube_config(
@@ -57,6 +60,7 @@ class Kube:
                 client_configuration=configuration,
             )
         configuration.retries = None
+        configuration.client_session_kwargs = {"trust_env": not (in_cluster or direct(configuration.host))}
         api = ApiClient(configuration=configuration)
         api.rest_client = Connections(configuration)
         return cls(api)
