@@ -215,6 +215,21 @@ class OwnUsers:
 
 
 @dataclass
+class Logins:
+    """What a site knows of logins; without any of them they do not count."""
+
+    users: dict[str, tuple[int, int]]
+    knows_users: bool = True
+
+    @property
+    def named_by_login(self) -> bool:
+        return bool(self.users)
+
+    def user_by_login(self, login: str) -> tuple[int, int] | None:
+        return self.users.get(login)
+
+
+@dataclass
 class Pod:
     """The parts of a listener pod that a callback goes through."""
 
@@ -236,6 +251,7 @@ async def pod(
     name: str = "pod-0",
     peer_url: str = "http://127.0.0.1:1",
     dispatcher: Dispatcher | None = None,
+    logins: dict[str, tuple[int, int]] | None = None,
 ) -> AsyncIterator[Pod]:
     users = OwnUsers(dispatcher)
     key = HandoverKeys(lambda: (b"k" * 32,))
@@ -245,7 +261,7 @@ async def pod(
     open_entries = OpenEntries(journal, users)
     inbox = Inbox(journal, open_entries)
     router = Router(me=name, inbox=inbox, open_entries=open_entries, own_users=users, owners=users, peers=peers)
-    ingress = Ingress(users, inbox)
+    ingress = Ingress(users, inbox, logins=Logins(logins or {}))
     internal = InternalServer(router, users, key)
     await ingress.start(HOST, port)
     await internal.start(HOST, 0)
@@ -269,6 +285,15 @@ async def test_a_delivered_mail_reaches_the_listener_of_its_user(mail: Mail, tmp
         assert (told.email, told.displayname, told.subject) == ("alice@example.org", "Alice", "grüße")
         assert (told.unread, told.teaser) == (1, "Body line one.")
     assert Journal(tmp_path / "0").replay() == []
+
+
+async def test_a_mail_whose_entry_names_a_login_reaches_its_user_where_logins_count(mail: Mail, tmp_path: Path) -> None:
+    """As public scripts write it."""
+    await asyncio.to_thread(mail.dovecot.set_metadata, mail.user, f"user={mail.user}@example.org")
+    async with pod(tmp_path / "0", mail.port, logins={f"{mail.user}@example.org": (1, 7)}) as here:
+        await mail.deliver()
+        await until(lambda: here.taken)
+        assert [(told.context_id, told.user_id) for told in here.taken] == [(1, 7)]
 
 
 async def test_a_callback_at_another_pod_is_handed_to_the_owner(mail: Mail, tmp_path: Path) -> None:

@@ -23,6 +23,10 @@ class DovecotSettings(Model):
     prefer_doveadm_for_metadata: bool = False
     """com.openexchange.push.dovecot.preferDoveadmForMetadata. True: register by doveadm rather than by IMAP (not
     supported yet: a MailPushConfig with it says NotYetSupported)."""
+    user_form: Literal["ids", "login"] = "ids"
+    """What names the user in Dovecot's callbacks. ids: <userId>@<contextId>, as mail-push registers it. login: a login
+    name as well, as Dovecot sends it without user_from_metadata, and as others write it into the METADATA entry. It is
+    compared, whatever its case, with what loginSource takes from a PushUser."""
 
 
 class ImapIdleSettings(Model):

@@ -84,6 +84,23 @@ class AppliedSettings:
         """The login of Dovecot's callbacks that counts now."""
         return self._loaded.settings.callback
 
+    @property
+    def named_by_login(self) -> bool:
+        """Whether Dovecot's callbacks may name a user by login."""
+        return self._loaded.settings.dovecot.user_form == "login"
+
+    @property
+    def knows_users(self) -> bool:
+        """Whether the users have been read."""
+        return self._users.listed()
+
+    def user_by_login(self, login: str) -> tuple[int, int] | None:
+        """Context and user of a login; None where no user has it, several have, or logins do not count."""
+        settings = self._loaded.settings
+        if not self.named_by_login or settings.mail is None:
+            return None
+        return self._users.by_login(login, settings.mail.login_source)
+
     async def close(self) -> None:
         for task in self._background:
             task.cancel()

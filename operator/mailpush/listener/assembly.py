@@ -152,7 +152,7 @@ def assemble(env: Environment, kube: Kube, loaded: Loaded, boot: Mapping[str, st
         admin=admin,
         applied=applied,
         troubles=Troubles(keeper, applied, dispatcher, supervisor, claims),
-        ingress=Ingress(applied, inbox),
+        ingress=Ingress(applied, inbox, logins=applied),
         settings_watch=SettingsWatch(
             kube,
             env.namespace,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias, TypeGuard
 
@@ -43,16 +44,18 @@ class IgnoredEvent:
 
 @dataclass(frozen=True, slots=True)
 class UnknownUserForm:
-    """`user` is not `<userId>@<contextId>`, for one a login name: Dovecot's driver lacks `user_from_metadata`."""
+    """`user` is not `<userId>@<contextId>`, for one a login name, and nobody is found by it."""
 
     user: str
 
 
+FindByLogin: TypeAlias = Callable[[str], tuple[int, int] | None]
+"""The context and the user of a login name, where they are known."""
 Callback: TypeAlias = NewMail | IgnoredEvent | UnknownUserForm
 
 
-def parse_callback(body: bytes) -> Callback:
-    """The event of one callback.
+def parse_callback(body: bytes, by_login: FindByLogin = lambda _: None) -> Callback:
+    """The event of one callback. `by_login` is asked for a `user` that is not `<userId>@<contextId>`.
 
     Raises:
         CallbackError: not JSON, not an object, or a new mail without `user`, `folder`, `imap-uid` or
@@ -70,15 +73,15 @@ def parse_callback(body: bytes) -> Callback:
     user = fields.get("user")
     if not isinstance(user, str):
         raise CallbackError('the callback has no "user"')
-    ids = _USER.match(user)
-    if ids is None or not (0 < int(ids[1]) <= MAX_ID and 0 < int(ids[2]) <= MAX_ID):
+    key = _ids(user) or by_login(user)
+    if key is None:
         return UnknownUserForm(clean(user, 320))
     folder = fields.get("folder")
     if not isinstance(folder, str) or not folder:
         raise CallbackError('the callback has no "folder"')
     return new_mail(
-        context_id=int(ids[2]),
-        user_id=int(ids[1]),
+        context_id=key[0],
+        user_id=key[1],
         folder=folder,
         uid=_uid(fields, "imap-uid"),
         uidvalidity=_uid(fields, "imap-uidvalidity"),
@@ -87,6 +90,13 @@ def parse_callback(body: bytes) -> Callback:
         unread=_count(fields, "unseen", "unread"),
         teaser=_text(fields, "snippet"),
     )
+
+
+def _ids(user: str) -> tuple[int, int] | None:
+    ids = _USER.match(user)
+    if ids is None or not (0 < int(ids[1]) <= MAX_ID and 0 < int(ids[2]) <= MAX_ID):
+        return None
+    return int(ids[2]), int(ids[1])
 
 
 def _json_object(body: bytes) -> dict[str, Any]:

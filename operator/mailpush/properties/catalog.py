@@ -108,6 +108,7 @@ SETTINGS: Final = (
     Setting("mechanisms.dovecot.stateless", keys.DOVECOT_STATELESS, Reload.NO_EFFECT),
     Setting("mechanisms.dovecot.clusterLock", keys.DOVECOT_CLUSTER_LOCK, Reload.NO_EFFECT, lenient=True),
     Setting("mechanisms.dovecot.preferDoveadmForMetadata", keys.DOVECOT_PREFER_DOVEADM, Reload.NOT_YET),
+    Setting("mechanisms.dovecot.userForm", keys.DOVECOT_USER_FORM, Reload.LIVE),
     Setting(f"{_DOVEADM}.enabled", keys.DOVEADM_ENABLED, Reload.NOT_YET),
     Setting(f"{_DOVEADM}.endpoints", keys.DOVEADM_ENDPOINTS, Reload.NOT_YET),
     Setting(f"{_DOVEADM}.totalConnections", keys.DOVEADM_TOTAL_CONNECTIONS, Reload.NOT_YET),

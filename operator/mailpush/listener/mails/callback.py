@@ -47,14 +47,34 @@ class CallbackLogin(Protocol):
         """The login that counts now; an empty one lets nobody in."""
 
 
+class KnowsLogins(Protocol):
+    """Finds the user whom a callback names by login: the applied settings."""
+
+    @property
+    def named_by_login(self) -> bool: ...
+
+    @property
+    def knows_users(self) -> bool: ...
+
+    def user_by_login(self, login: str) -> tuple[int, int] | None: ...
+
+
 class Ingress:
     """Answers as OX does: 200 `{"success": true}` also for users and events that it does not know; 400 for a whole body
     that is no callback; 401 without the right login; 503 at once when there is no room.
     """
 
-    def __init__(self, login: CallbackLogin, queue: MailQueue, clock: Clock = time.monotonic) -> None:
+    def __init__(
+        self,
+        login: CallbackLogin,
+        queue: MailQueue,
+        clock: Clock = time.monotonic,
+        *,
+        logins: KnowsLogins | None = None,
+    ) -> None:
         self._login = login
         self._queue = queue
+        self._logins = logins
         self._clock = clock
         self._silent_until = float("-inf")
         self._draining = False
@@ -88,6 +108,8 @@ class Ingress:
     async def _ready(self, request: web.Request) -> web.Response:
         if self._draining:
             return web.Response(status=503, text="draining\n")
+        if self._logins is not None and self._logins.named_by_login and not self._logins.knows_users:
+            return web.Response(status=503, text="the users are being read\n")
         return web.Response(text="ok\n")
 
     async def _callback(self, request: web.Request) -> web.Response:
@@ -108,11 +130,14 @@ class Ingress:
         log.warning("callback_unanswered", why=outcome, draining=self._draining)
         raise UnansweredError
 
+    def _by_login(self, login: str) -> tuple[int, int] | None:
+        return None if self._logins is None else self._logins.user_by_login(login)
+
     def _read(self, body: bytes) -> web.Response:
         if not body.strip():
             return self._malformed("missing request body")
         try:
-            return self._take(parse_callback(body))
+            return self._take(parse_callback(body, by_login=self._by_login))
         except CallbackError as error:
             return self._malformed(str(error))
 
@@ -131,8 +156,13 @@ class Ingress:
         match event:
             case IgnoredEvent():
                 return _answer("other_event")
+            case UnknownUserForm() if self._logins is not None and self._logins.named_by_login:
+                return _answer("unknown_login")
             case UnknownUserForm():
-                log.warning("callback_user_form", hint="Dovecot's driver line needs user_from_metadata")
+                log.warning(
+                    "callback_user_form",
+                    hint="Dovecot's driver needs user_from_metadata, or the MailPushConfig dovecot.userForm: login",
+                )
                 return _answer("unknown_user_form")
             case NewMail():
                 if not self._queue.offer(event):

@@ -12,6 +12,7 @@ from mailpush.api.pushuser import PushUserSpec, PushUserStatus
 from mailpush.kube.client import Kube, Object
 from mailpush.kube.reflector import Change, Reflector
 from mailpush.kube.resources import PUSH_USER
+from mailpush.listener.users.logins import Logins
 from mailpush.sharding.slots import slot_of
 
 UserKey = tuple[int, int]
@@ -89,6 +90,7 @@ class Users:
         self._listed = False
         self._users: dict[UserKey, User] = {}
         self._slots: dict[int, set[UserKey]] = {}
+        self._logins = Logins(self._users)
         self._broken: set[str] = set()
 
     def notify(self, observer: ChangeObserver) -> None:
@@ -119,6 +121,10 @@ class Users:
     def get(self, key: UserKey) -> User | None:
         return self._users.get(key)
 
+    def by_login(self, login: str, source: str) -> UserKey | None:
+        """The one user whom loginSource `source` gives this login, whatever its case."""
+        return self._logins.find(login, source)
+
     def in_slot(self, slot: int) -> Collection[UserKey]:
         return self._slots.get(slot, ())
 
@@ -137,13 +143,18 @@ class Users:
         if user.spec.config_ref.name != self._config:
             return  # a wrong label, which the operator puts right
         if change in ("ADDED", "MODIFIED"):
+            if (before := self._users.get(user.key)) is not None:
+                self._logins.drop(before)
             self._users[user.key] = user
+            self._logins.put(user)
             self._slots.setdefault(user.slot, set()).add(user.key)
         else:
             known = self._users.get(user.key)
             if known is not None and known.uid != user.uid:
                 return  # made anew meanwhile
-            self._users.pop(user.key, None)
+            if known is not None:
+                del self._users[user.key]
+                self._logins.drop(known)
             if members := self._slots.get(user.slot):
                 members.discard(user.key)
                 if not members:

@@ -7,6 +7,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 
 from mailpush.listener.mails import callback
@@ -37,6 +38,17 @@ class Login:
 
 
 @dataclass
+class Logins:
+    """The users of a site by login; `named_by_login` is its setting."""
+
+    named_by_login: bool = True
+    knows_users: bool = True
+
+    def user_by_login(self, login: str) -> tuple[int, int] | None:
+        return (1, 7) if self.named_by_login and login == "anna@example.org" else None
+
+
+@dataclass
 class Queue:
     taken: list[NewMail] = field(default_factory=list)
     room: bool = True
@@ -53,6 +65,7 @@ class Site:
     ingress: Ingress
     login: Login
     queue: Queue
+    logins: Logins
 
     @property
     def taken(self) -> list[NewMail]:
@@ -79,10 +92,11 @@ def basic(login: str, password: str) -> str:
 async def site() -> AsyncIterator[Site]:
     queue = Queue()
     login = Login(CallbackSettings("ntf", "pä55"))
-    ingress = Ingress(login, queue)
+    logins = Logins()
+    ingress = Ingress(login, queue, logins=logins)
     await ingress.start("127.0.0.1", 0)
     async with aiohttp.ClientSession() as session:
-        yield Site(session, ingress, login, queue)
+        yield Site(session, ingress, login, queue, logins)
     await ingress.close()
 
 
@@ -214,3 +228,35 @@ async def test_an_answer_does_not_wait_for_what_becomes_of_the_mail(site: Site) 
 async def ready(site: Site) -> int:
     async with site.session.get(site.base + "/readyz") as answer:
         return answer.status
+
+
+@pytest.mark.parametrize(
+    ("by_login", "user", "key", "outcome"),
+    [
+        (True, "anna@example.org", (1, 7), "accepted"),
+        (True, "3@1", (1, 3), "accepted"),
+        (True, "nobody@example.org", None, "unknown_login"),
+        (False, "anna@example.org", None, "unknown_user_form"),
+    ],
+)
+async def test_a_user_is_found_by_login_where_the_site_says_so(
+    site: Site, by_login: bool, user: str, key: tuple[int, int] | None, outcome: str
+) -> None:
+    site.logins.named_by_login = by_login
+    before = REGISTRY.get_sample_value("mailpush_callbacks_total", {"outcome": outcome}) or 0.0
+    status, answer, _ = await site.put(EVENT | {"user": user})
+    assert (status, answer) == (200, {"success": True})
+    assert [(mail.context_id, mail.user_id) for mail in site.taken] == ([] if key is None else [key])
+    assert REGISTRY.get_sample_value("mailpush_callbacks_total", {"outcome": outcome}) == before + 1
+
+
+@pytest.mark.parametrize(("by_login", "status"), [(True, 503), (False, 200)])
+async def test_a_pod_that_is_to_find_users_by_login_is_ready_when_it_has_read_them(
+    site: Site, by_login: bool, status: int
+) -> None:
+    site.logins.named_by_login, site.logins.knows_users = by_login, False
+    async with site.session.get(f"{site.base}/readyz") as answer:
+        assert answer.status == status
+    site.logins.knows_users = True
+    async with site.session.get(f"{site.base}/readyz") as answer:
+        assert answer.status == 200

@@ -3,6 +3,8 @@
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mailpush.listener.users.watch import User, UserKey, Users
 from mailpush.sharding.slots import slot_of
@@ -67,3 +69,36 @@ def test_what_a_later_version_adds_to_the_status_is_no_reason_to_lose_the_user()
 def test_a_user_to_be_unregistered_is_seen_by_its_deletion_timestamp() -> None:
     leaving = User.of(push_user(3, metadata={"deletionTimestamp": "x", "finalizers": ["mailpush.dev/registration"]}))
     assert (leaving.deleting, leaving.finalizer) == (True, True)
+
+
+LOGINS = st.sampled_from(["anna", "Anna", "ANNA@example.org", "anna@Example.org", "Straße", "STRASSE", None])
+STEPS = st.lists(
+    st.tuples(st.sampled_from(["ADDED", "MODIFIED", "DELETED", "ABSENT"]), st.integers(1, 4), LOGINS, LOGINS),
+    max_size=30,
+)
+
+
+@given(steps=STEPS, asked_before=st.integers(0, 30), source=st.sampled_from(["login", "mail"]))
+def test_the_one_user_with_a_login_is_found_by_it_whatever_came_before(
+    steps: list[tuple[Any, int, str | None, str | None]], asked_before: int, source: str
+) -> None:
+    users = Users("main")
+    there: dict[UserKey, str | None] = {}
+    for number, (change, user_id, login, mail) in enumerate(steps):
+        if number == asked_before:
+            users.by_login("anna", source)
+        names: dict[str, Any] = {"login": login, "mail": mail}
+        users.observe(change, push_user(user_id, **names))
+        if change in {"ADDED", "MODIFIED"}:
+            there[1, user_id] = login if source == "login" else mail
+        else:
+            there.pop((1, user_id), None)
+    for wanted in ("anna", "anna@example.org", "strasse", "nobody"):
+        having = [key for key, login in there.items() if login is not None and login.casefold() == wanted]
+        assert users.by_login(wanted.upper(), source) == (having[0] if len(having) == 1 else None)
+
+
+def test_another_login_source_gives_other_logins() -> None:
+    users = Users("main")
+    users.observe("ADDED", push_user(3, login="anna", mail="berta@example.org"))
+    assert [users.by_login("anna", source) for source in ("login", "mail", "login")] == [(1, 3), None, (1, 3)]
