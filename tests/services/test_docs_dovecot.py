@@ -188,6 +188,20 @@ async def test_a_callback_that_hangs_is_tried_twice_and_the_mail_is_delivered(de
         assert session.select() == ("OK", [b"1"])
 
 
+async def test_a_callback_that_is_cut_off_is_made_once_more(described: Described, user: str) -> None:
+    """What the endpoint relies on where it has no room, or has not read a callback whole."""
+    await described.register(user, "user=5@1")
+    described.first.clear()
+    described.first.behave(close=True)
+    try:
+        await asyncio.to_thread(described.dovecot.deliver, user, timeout=30)
+    finally:
+        described.first.behave()
+    assert len(described.first.received) == 2
+    with described.dovecot.imap(user) as session:
+        assert session.select() == ("OK", [b"1"])
+
+
 class From(imaplib.IMAP4):
     """A session from one loopback address to another."""
 

@@ -75,8 +75,8 @@ class DovecotListener(RepeatingListener):
         if "METADATA" not in await imap.capabilities():
             raise MechanismError(
                 "NoMetadata",
-                f"{self._mailbox.server} has no METADATA after login; set imap_metadata = yes and "
-                "mail_attribute_dict in Dovecot",
+                f"{self._mailbox.server} has no METADATA after login; set imap_metadata = yes for mail-push's login or "
+                "address, and where METADATA is stored (docs/dovecot.md)",
             )
         wanted = registration(self._mailbox)
         try:
