@@ -3,6 +3,7 @@
 import socket
 from typing import Self
 
+from dev.processes.errors import DevError
 from dev.processes.group import Group, OfGroup, free_port
 from dev.programs import packages
 
@@ -53,13 +54,23 @@ class Redis(OfGroup):
         """Takes it away as by kill -9."""
         self._group.stop("redis", grace=0)
 
+    def set_policy(self, policy: str) -> None:
+        """What it does when its memory is full; a start forgets it."""
+        answer = self._ask(f"CONFIG SET maxmemory-policy {policy}")
+        if answer != b"+OK":
+            raise DevError(f"Redis does not take the policy: {answer.decode()}")
+
     def log(self) -> str:
         return self._group.read_log("redis")
 
     def _answers(self) -> bool:
         try:
-            with socket.create_connection((self.host, self.port), timeout=5) as connection:
-                connection.sendall(b"PING\r\n")
-                return connection.recv(64).startswith((b"+PONG", b"-NOAUTH"))
+            return self._ask("PING").startswith((b"+PONG", b"-NOAUTH"))
         except OSError:
             return False
+
+    def _ask(self, command: str) -> bytes:
+        """The first line of the answer, without a login."""
+        with socket.create_connection((self.host, self.port), timeout=5) as connection:
+            connection.sendall(f"{command}\r\n".encode())
+            return connection.recv(256).partition(b"\r\n")[0]

@@ -119,6 +119,35 @@ def said_of_config(site: MailSite, type_: str) -> tuple[str, str]:
     return next(((one["status"], one["reason"]) for one in conditions if one["type"] == type_), ("", ""))
 
 
+def test_a_redis_that_may_evict_is_named_until_it_may_no_more(site: MailSite) -> None:
+    def may_evict() -> tuple[str, str]:
+        return said_of_config(site, "RedisMayEvict")
+
+    site.wait_for("all is well", lambda: may_evict() == ("False", "NoEviction"))
+    site.redis.set_policy("allkeys-lru")
+    site.wait_for("it says so", lambda: may_evict() == ("True", "EvictionPolicy"))
+    site.redis.set_policy("noeviction")
+    site.wait_for("all is well again", lambda: may_evict() == ("False", "NoEviction"))
+
+
+def test_a_user_whose_entry_names_a_login_is_told_where_logins_count(site: MailSite) -> None:
+    """Also at a pod that does not own the user: Dovecot calls one pod for all users."""
+    configure(site, mechanisms={"dovecot": {"userForm": "login"}})
+
+    def told() -> bool:
+        subjects = deliver(site, "by login")
+        return set(subjects) <= {subject for subject, _ in site.told()}
+
+    for number in USERS:
+        site.dovecot.set_metadata(f"u{number}", f"user=U{number}")
+    try:
+        site.wait_for("they are told once the pods know of it", told)
+    finally:
+        for number in USERS:
+            site.dovecot.set_metadata(f"u{number}", f"user={number}@1")
+        configure(site)
+
+
 def test_a_server_that_is_not_there_is_named_and_nobody_is_called_ready(site: MailSite) -> None:
     access = site.manifest()["spec"]["mailAccess"]
     site.wait_for("ready", lambda: said_of_config(site, "Ready") == ("True", "Listening"))

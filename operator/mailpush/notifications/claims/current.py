@@ -14,7 +14,7 @@ NO_EVICTION: Final = "noeviction"
 MAY_EVICT: Final = Gauge(
     "mailpush_redis_may_evict", "1 while the maxmemory-policy of Redis is known and not noeviction."
 )
-ASK_SECONDS: Final = 60.0
+ASK_SECONDS: Final = 15.0
 """How often a store is asked whether it forgets claims by itself: its settings can change while it runs."""
 
 log = structlog.get_logger(__name__)
