@@ -2,7 +2,8 @@
 
 A second MailPushConfig, `other`, has no pods that run.
 
-One site for all tests of this file, in their order; each leaves it as it found it, but for the last.
+One site for all tests of this file, in their order; each leaves it as it found it, but for the last. Its Dovecot is
+2.4, that of the other sites 2.3.
 """
 
 import json
@@ -25,7 +26,7 @@ USERS = (3, 4, 5)
 @pytest.fixture(scope="module")
 def site(control_plane: ControlPlane) -> Iterator[MailSite]:
     control_plane.kubectl("create", "namespace", "troubles", check=True)
-    site = MailSite(Namespace(control_plane, "troubles"), replicas=2)
+    site = MailSite(Namespace(control_plane, "troubles"), replicas=2, dovecot="2.4")
     try:
         site.install()
         site.start_pods()

@@ -28,6 +28,7 @@ from dev.processes.errors import DevError
 from dev.processes.group import Group, alive
 from dev.programs import binaries
 from dev.services import Dovecot, Redis, WebhookReceiver
+from dev.services.releases import Version
 from mailpush import names
 from mailpush.sharding.shardmap import PodRef
 from tests.cluster.conftest import ROOT
@@ -58,7 +59,7 @@ USES = {"master": "master-password", **{name: name for name in ("callback", "ca"
 class MailSite:
     """The MailPushConfig `main` with Dovecot, Redis and a webhook receiver."""
 
-    def __init__(self, namespace: Namespace, *, replicas: int = 3) -> None:
+    def __init__(self, namespace: Namespace, *, replicas: int = 3, dovecot: Version = "2.3") -> None:
         self.namespace = namespace
         self.replicas = replicas
         self.spec: dict[str, Any] = {}
@@ -75,7 +76,7 @@ class MailSite:
         self._forwards: dict[tuple[int, int], Forward] = {}
         self.receiver = WebhookReceiver.start()
         self.redis = Redis.launch()
-        self.dovecot = Dovecot.launch([self.callback_url(0)])
+        self.dovecot = Dovecot.launch([self.callback_url(0)], version=dovecot)
 
     # -- places
 

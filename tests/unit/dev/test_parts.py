@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import os
+import subprocess
 import tarfile
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from cryptography import x509
 
 from dev.cluster import network, node, pki, preflight, providers, state
 from dev.cluster.launch import start_time
-from dev.images import archive, project
+from dev.images import archive, debian, project
 from dev.images import image as images
 from dev.processes import memory
 from dev.processes.errors import DevError
@@ -178,3 +179,22 @@ def test_a_process_is_known_by_its_start_time_too() -> None:
     assert state.is_running(os.getpid(), started)
     assert not state.is_running(os.getpid(), str(int(started) - 1)), "another process that got the same pid"
     assert not state.is_running(0, started)
+
+
+@pytest.mark.parametrize(
+    ("targets", "mirror"),
+    [
+        ("Other\tOther\thttp://one/\nDebian\tDebian-Security\thttp://two/\nDebian\tDebian\thttp://three/\n", ["three"]),
+        ("Debian\tDebian\thttp://one/\nDebian\tDebian\thttp://two/\n", ["one"]),
+        ("", []),
+    ],
+)
+def test_a_debian_comes_from_the_mirror_that_apt_has(
+    monkeypatch: pytest.MonkeyPatch, targets: str, mirror: list[str]
+) -> None:
+    argv: list[object] = []
+    monkeypatch.setattr("dev.programs.packages.ensure", lambda *_: None)
+    monkeypatch.setattr("dev.processes.run.quiet", lambda *_, **__: subprocess.CompletedProcess([], 0, targets, ""))
+    monkeypatch.setattr("dev.processes.run.talkative", lambda _what, *given, **_: argv.extend(given))
+    debian.bootstrap(Path("root"), "trixie", ["dovecot-imapd"])
+    assert argv[argv.index("trixie") :] == ["trixie", Path("root"), *(f"http://{name}/" for name in mirror)]
