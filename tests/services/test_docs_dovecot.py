@@ -245,3 +245,22 @@ def test_a_doubled_percent_sign_is_refused_by_2_4() -> None:
     push = RELEASES["2.4"].push([url], 2)
     with pytest.raises(CommandError, match="Expecting hex digit"):
         Dovecot.launch(version="2.4", push=push)
+
+
+def test_a_driver_without_user_from_metadata_names_the_login(version: Version) -> None:
+    """It calls only where the entry is there, whatever that says."""
+    with WebhookReceiver.start() as receiver:
+        push = RELEASES[version].push([receiver.url], 2)
+        without = re.sub(
+            r"user_from_metadata |^ *push_notification_ox_user_from_metadata = yes\n", "", push, flags=re.M
+        )
+        assert "user_from_metadata" in push
+        assert "user_from_metadata" not in without
+        with Dovecot.launch(version=version, push=without) as dovecot:
+            dovecot.set_metadata("anna@example.org", "user=3@1")
+            dovecot.deliver("anna@example.org")
+            (callback,) = receiver.wait_for(1)
+    assert json.loads(callback.body)["user"] == "anna@example.org"
+    found = parse_callback(callback.body, by_login={"anna@example.org": (1, 7)}.get)
+    assert isinstance(found, NewMail)
+    assert (found.context_id, found.user_id) == (1, 7)
