@@ -40,6 +40,7 @@ from mailpush.notifications.metrics import NotificationMetrics
 from mailpush.notifications.notification import NewMail
 from mailpush.notifications.transports.webhook import WebhookTarget
 from mailpush.properties.settings import CallbackSettings
+from tests.sites.seen import SeenMails
 
 # An address of our own: the port that Dovecot calls is listened on in some tests only, and nobody takes it meanwhile.
 HOST = f"127.{random.randint(2, 250)}.{random.randint(1, 250)}.1"
@@ -116,7 +117,7 @@ async def listening(listener: Listener, state: State = State.LISTENING) -> Async
 
 
 def dovecot_listener(mailbox: Mailbox, around: Surroundings | None = None) -> Listener:
-    return DovecotMechanism(around or surroundings()).listener(mailbox, ignore_health, lambda _: None)
+    return DovecotMechanism(around or surroundings()).listener(mailbox, ignore_health, lambda _: False)
 
 
 def ignore_health(_user: tuple[int, int], _health: Health) -> None: ...
@@ -383,11 +384,11 @@ IDLE = ImapIdleSettings(enabled=True, supports_permanent_listeners=True, delay=0
 @LOGINS
 @pytest.mark.parametrize("security", ["tls", "starttls"])
 async def test_imapidle_sees_a_delivery(mail: Mail, security: Security, master: bool) -> None:
-    told: list[NewMail] = []
+    told = SeenMails()
     await mail.deliver("old")
     mechanism = ImapIdleMechanism(surroundings(), IDLE)
     mailbox = mail.mailbox(security, master=master)
-    async with listening(mechanism.listener(mailbox, ignore_health, told.append)) as listener:
+    async with listening(mechanism.listener(mailbox, ignore_health, told.keep)) as listener:
         assert listener.health.reason == "Idling"
         await mail.deliver("=?utf-8?Q?gr=C3=BC=C3=9Fe?=")
         await until(lambda: told)
@@ -401,7 +402,7 @@ async def test_imapidle_sees_a_delivery(mail: Mail, security: Security, master: 
 
 
 async def test_imapidle_tells_after_a_restart_of_dovecot_what_came_meanwhile(mail: Mail) -> None:
-    told: list[NewMail] = []
+    told = SeenMails()
     may_try = asyncio.Event()
 
     async def sleep(seconds: float) -> None:
@@ -410,7 +411,7 @@ async def test_imapidle_tells_after_a_restart_of_dovecot_what_came_meanwhile(mai
             await asyncio.sleep(min(seconds, 0.05))
 
     mechanism = ImapIdleMechanism(Surroundings(ConnectBudget(), timeout=30, sleep=sleep), IDLE)
-    async with listening(mechanism.listener(mail.mailbox(), ignore_health, told.append)):
+    async with listening(mechanism.listener(mail.mailbox(), ignore_health, told.keep)):
         await mail.stop()
         await mail.start()
         await mail.deliver("meanwhile")
@@ -422,8 +423,8 @@ async def test_imapidle_tells_after_a_restart_of_dovecot_what_came_meanwhile(mai
 
 
 async def test_imapidle_tells_of_a_mail_with_a_keyword_that_has_a_bracket_and_of_those_after_it(mail: Mail) -> None:
-    told: list[NewMail] = []
-    async with listening(ImapIdleMechanism(surroundings(), IDLE).listener(mail.mailbox(), ignore_health, told.append)):
+    told = SeenMails()
+    async with listening(ImapIdleMechanism(surroundings(), IDLE).listener(mail.mailbox(), ignore_health, told.keep)):
         await asyncio.to_thread(append, mail, "([todo a[b)")
         await until(lambda: told)
         await mail.deliver("after")
@@ -439,15 +440,15 @@ def append(mail: Mail, flags: str) -> None:
 
 
 async def test_imapidle_tells_after_a_change_of_its_settings_what_came_meanwhile_once(mail: Mail) -> None:
-    told: list[NewMail] = []
+    told = SeenMails()
     around = surroundings()
-    first = ImapIdleMechanism(around, IDLE).listener(mail.mailbox(), ignore_health, told.append)
+    first = ImapIdleMechanism(around, IDLE).listener(mail.mailbox(), ignore_health, told.keep)
     async with listening(first):
         await mail.deliver("before")
         await until(lambda: told)
     await mail.deliver("meanwhile")
     changed = ImapIdleMechanism(around, IDLE.model_copy(update={"delay": 1}))
-    async with listening(changed.listener(mail.mailbox(), ignore_health, told.append, first)):
+    async with listening(changed.listener(mail.mailbox(), ignore_health, told.keep, first)):
         await until(lambda: len(told) == 2)
         await mail.deliver("after")
         await until(lambda: len(told) == 3)

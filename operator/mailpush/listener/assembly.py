@@ -1,7 +1,7 @@
 """A listener pod's parts, made in the order in which they need each other.
 
 A mail comes in by the callback (`Ingress`) or from another pod (`InternalServer`), or a mechanism sees it. `Inbox`
-keeps it in the journal, `Router` offers it to the `Supervisor` of this pod's users or to the pod that owns its user,
+keeps each in the journal, `Router` offers it to the `Supervisor` of this pod's users or to the pod that owns its user,
 and the `Dispatcher` sends it to each target by a transport, under a claim.
 
 What this pod owns follows from its Lease (`LeaseKeeper`) and the shard map (`Shards`), which start and stop the
@@ -99,7 +99,7 @@ def assemble(env: Environment, kube: Kube, loaded: Loaded, boot: Mapping[str, st
         UserSecretReader(kube, env.namespace),
         statuses,
         dispatcher,
-        next_owners=inbox,
+        inbox=inbox,
         permission=permission,
         siblings=Siblings(kube, env.namespace, env.config),
     )

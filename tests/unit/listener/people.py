@@ -65,6 +65,7 @@ class FakeOwner:
         self.outcomes: list[UserOutcome] = []
         self.again: list[UserKey] = []
         self.mails: list[NewMail] = []
+        self.has_room = True
 
     def reported(self, key: UserKey, outcome: UserOutcome, health: Health | None) -> None:
         self.outcomes.append(outcome)
@@ -72,8 +73,9 @@ class FakeOwner:
     def look_again(self, key: UserKey) -> None:
         self.again.append(key)
 
-    def mail_seen(self, mail: NewMail) -> None:
+    def mail_seen(self, mail: NewMail) -> bool:
         self.mails.append(mail)
+        return self.has_room
 
 
 class FakeListener:

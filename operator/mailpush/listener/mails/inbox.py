@@ -1,7 +1,7 @@
 """Mails that this pod has answered for and that are not yet where they belong: in the journal, and in a queue by time.
 
-Whoever has a mail puts it here at once: the callback, the dispatcher that gives one back, a process that replays the
-journal of a killed one. The router takes it from here.
+Whoever has a mail puts it here at once: the callback, a mechanism that has seen one, the dispatcher that gives one
+back, a process that replays the journal of a killed one. The router takes it from here.
 """
 
 import asyncio

@@ -65,7 +65,8 @@ class Listener(Protocol):
 
 
 HealthChanged = Callable[[tuple[int, int], Health], None]
-MailArrived = Callable[[NewMail], None]
+MailArrived = Callable[[NewMail], bool]
+"""Takes a new mail; True once it is kept. A mechanism counts no other as announced, and announces it again."""
 
 
 class Mechanism(Protocol):

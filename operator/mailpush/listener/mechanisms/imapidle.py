@@ -26,6 +26,8 @@ log = structlog.get_logger(__name__)
 
 IDLE_SECONDS: Final = 28 * 60.0
 """RFC 2177: a server may log us out after 30 minutes of IDLE."""
+NO_ROOM_SECONDS: Final = 5.0
+"""The longest IDLE while this pod has no room for mails that it has seen."""
 OWED_SECONDS: Final = 60.0
 """The longest IDLE while the server owes mails that it has refused."""
 
@@ -122,7 +124,9 @@ class ImapIdleListener(RepeatingListener):
         self._say(Health(State.UNVERIFIED, "IdleNotHeld", message))
 
     async def _idle(self, imap: ImapClient) -> Idled:
-        longest = min(self._idle_seconds, OWED_SECONDS) if self._place.owed else self._idle_seconds
+        longest = self._idle_seconds
+        if self._place.owed:
+            longest = min(longest, NO_ROOM_SECONDS if self._place.postponed else OWED_SECONDS)
         try:
             return await imap.idle(longest * random.uniform(0.85, 1.0))  # noqa: S311
         except ImapRefused as error:
@@ -145,9 +149,8 @@ class ImapIdleListener(RepeatingListener):
             NOT_READ.labels("burst").inc(passed)
             log.warning("imapidle_burst", context=self._mailbox.context_id, not_told_uids=passed)
 
-        def tell(message: Fetch) -> None:
-            if self._is_news(message, after_a_gap=after_a_gap):
-                self._tell(message, uidvalidity)
+        def tell(message: Fetch) -> bool:
+            return not self._is_news(message, after_a_gap=after_a_gap) or self._tell(message, uidvalidity)
 
         for uid in await read_owed(imap, place, tell):
             log.warning("imapidle_mail_skipped", context=self._mailbox.context_id, user=self._mailbox.user_id, uid=uid)
@@ -159,8 +162,8 @@ class ImapIdleListener(RepeatingListener):
             return False
         return "\\seen" not in flags or not (after_a_gap or self._settings.push_mode == "newmail")
 
-    def _tell(self, message: Fetch, uidvalidity: int) -> None:
-        self._on_mail(
+    def _tell(self, message: Fetch, uidvalidity: int) -> bool:
+        return self._on_mail(
             new_mail_from_header(
                 message.header or b"",
                 context_id=self._mailbox.context_id,

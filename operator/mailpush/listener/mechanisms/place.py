@@ -38,6 +38,15 @@ class Place:
         """Call before the server is asked: a connection that breaks by the answer must not be broken for ever."""
         self.owed[uid] += 1
 
+    def postpone(self, uid: int) -> None:
+        """The server has given the mail, and this pod has no room for it: it is asked for again as a new one."""
+        self.owed[uid] = 0
+
+    @property
+    def postponed(self) -> bool:
+        """Whether a mail is to be asked for as a new one."""
+        return not all(self.owed.values())
+
     def settle(self, uid: int) -> None:
         """The mail is notified, or will never be."""
         self.owed.pop(uid, None)

@@ -10,7 +10,8 @@ from mailpush.listener.mechanisms.place import Place
 TRIES: Final = 4
 """How often the server is asked for a mail: with others, alone, and twice for its flags alone."""
 
-Tell = Callable[[Fetch], None]
+Tell = Callable[[Fetch], bool]
+"""Notifies of a mail; False where it is not kept, so that the server has to be asked for it again."""
 
 
 async def read_owed(imap: ImapClient, place: Place, tell: Tell) -> list[int]:
@@ -33,7 +34,7 @@ async def read_owed(imap: ImapClient, place: Place, tell: Tell) -> list[int]:
             _settle_missing(new, answer.messages, place)
     given_up = []
     for uid, tries in sorted(place.owed.items(), key=lambda owed: (owed[1], owed[0])):
-        if tries < TRIES:
+        if 0 < tries < TRIES:  # not one that was postponed just now
             await _read_alone(imap, place, uid, tell)
         if place.owed.get(uid, 0) >= TRIES:
             NOT_READ.labels("skipped").inc()
@@ -49,13 +50,12 @@ async def _read_alone(imap: ImapClient, place: Place, uid: int, tell: Tell) -> N
         _tell_whole(answer.messages, place, tell)
         if not answer.refused:
             _settle_missing([uid], answer.messages, place)
-        if uid not in place.owed:
+        if place.owed.get(uid) != 2:
             return
     answer = await imap.fetch_flags([uid])
     for message in answer.messages:
-        NOT_READ.labels("without_header").inc()
-        place.settle(uid)
-        tell(message)
+        if _tell_one(message, place, tell):
+            NOT_READ.labels("without_header").inc()
     if not answer.refused:
         _settle_missing([uid], answer.messages, place)
 
@@ -63,8 +63,15 @@ async def _read_alone(imap: ImapClient, place: Place, uid: int, tell: Tell) -> N
 def _tell_whole(messages: Iterable[Fetch], place: Place, tell: Tell) -> None:
     for message in messages:
         if message.header is not None:
-            place.settle(message.uid)
-            tell(message)
+            _tell_one(message, place, tell)
+
+
+def _tell_one(message: Fetch, place: Place, tell: Tell) -> bool:
+    if kept := tell(message):
+        place.settle(message.uid)
+    else:
+        place.postpone(message.uid)
+    return kept
 
 
 def _settle_missing(asked: Iterable[int], messages: Iterable[Fetch], place: Place) -> None:

@@ -38,8 +38,10 @@ class Dispatching(Protocol):
     async def settle(self, wanted: UserFilter, grace: float) -> list[Undelivered]: ...
 
 
-class NextOwners(Protocol):
-    """Brings mails to the next owners of their users: the inbox."""
+class Keeping(Protocol):
+    """The part of the inbox that the supervisor uses."""
+
+    def offer(self, mail: NewMail) -> bool: ...
 
     def give_back(self, rest: Undelivered) -> None: ...
 
@@ -48,7 +50,8 @@ class Supervisor:
     """Owns one UserListener per user of the owned slots.
 
     Args:
-        next_owners: takes mails that still have open notifications when this pod releases their users.
+        inbox: keeps the mails that mechanisms see, and those that still have open notifications when this pod
+            releases their users.
         permission: whether the pod has its right (P5). Without it what runs goes on, and nothing begins or ends.
     """
 
@@ -59,7 +62,7 @@ class Supervisor:
         statuses: StatusWriter,
         dispatcher: Dispatching,
         *,
-        next_owners: NextOwners,
+        inbox: Keeping,
         permission: WritePermission,
         siblings: OtherPushUsers | None = None,
     ) -> None:
@@ -67,7 +70,7 @@ class Supervisor:
         self._secrets = secrets
         self._statuses = statuses
         self._dispatcher = dispatcher
-        self._next_owners = next_owners
+        self._inbox = inbox
         self._permission = permission
         self._siblings = siblings or NoSiblings()
         self._site: Site | None = None
@@ -108,7 +111,7 @@ class Supervisor:
             *(self._stop(key) for key in keys),
         )
         for rest in await self._dispatcher.settle(lambda *key: slot_of(*key) in ending, SETTLE_SECONDS):
-            self._next_owners.give_back(rest)
+            self._inbox.give_back(rest)
 
     async def close(self) -> None:
         """The end of the process: all slots as in `stop_slots`."""
@@ -229,6 +232,8 @@ class Supervisor:
         """The mechanism has given up, so the next is to have its turn."""
         self._work.add(key)
 
-    def mail_seen(self, mail: NewMail) -> None:
-        """A mechanism sees mails itself: take only those of users who run here."""
-        self.take(mail)
+    def mail_seen(self, mail: NewMail) -> bool:
+        """A mechanism has seen a mail. It goes the way of a callback's, so that no end of this process loses it, and
+        it follows its user to another pod.
+        """
+        return self._inbox.offer(mail)

@@ -68,8 +68,8 @@ class ListenerOwner(Protocol):
     def look_again(self, key: UserKey) -> None:
         """The mechanism has given up: `reconcile` is to be called."""
 
-    def mail_seen(self, mail: NewMail) -> None:
-        """The mechanism has seen a new mail of the user."""
+    def mail_seen(self, mail: NewMail) -> bool:
+        """The mechanism has seen a new mail of the user; returns whether it is kept."""
 
 
 @dataclass(slots=True)
@@ -224,9 +224,8 @@ class UserListener:
         self._running = running
         return running.listener
 
-    def _mail(self, mail: NewMail) -> None:
-        if not self.stopped:
-            self._owner.mail_seen(mail)
+    def _mail(self, mail: NewMail) -> bool:
+        return not self.stopped and self._owner.mail_seen(mail)
 
     def _health(self, mechanism: str, health: Health) -> None:
         if self.stopped:
@@ -307,7 +306,7 @@ class UserListener:
         mechanism = site.mechanisms.get(DOVECOT)
         if mailbox is None or mechanism is None:
             return None
-        return mechanism.listener(mailbox, lambda _key, _health: None, lambda _mail: None)
+        return mechanism.listener(mailbox, lambda _key, _health: None, lambda _mail: False)
 
     async def _end(self) -> None:
         """Keeps a listener until it has stopped, so that an interrupted stop can be retried."""

@@ -109,7 +109,7 @@ async def hear(mechanism: str, place: str, said: str, password: str, echo: str) 
         listener = MECHANISMS[mechanism](around).listener(
             Mailbox(1, 3, server, ImapLogin("alice", password)),
             lambda _, health: reported.append(health),
-            lambda _: None,
+            lambda _: False,
         )
         await listener.start()
         await until(lambda: waits.asked or listener.health.state is State.LISTENING)

@@ -13,8 +13,8 @@ from mailpush.listener.mechanisms.budget import ConnectBudget
 from mailpush.listener.mechanisms.imapidle import ImapIdleMechanism
 from mailpush.listener.mechanisms.reading import TRIES
 from mailpush.listener.mechanisms.repeating import Surroundings
-from mailpush.notifications.notification import NewMail
 from tests.sites.imapserver import FakeImap, Message, fake_imap
+from tests.sites.seen import SeenMails
 from tests.sites.waiting import until
 
 SETTINGS = ImapIdleSettings(enabled=True, supports_permanent_listeners=True)
@@ -40,7 +40,7 @@ class Scene:
     def __init__(self, imap: FakeImap) -> None:
         self.imap = imap
         self.time = Time()
-        self.mails: list[NewMail] = []
+        self.mails = SeenMails()
         self.said: list[Health] = []
         self.around = Surroundings(ConnectBudget(), timeout=60, clock=self.time.clock, sleep=self.time.sleep)
         self.listener = self.new()
@@ -50,7 +50,7 @@ class Scene:
     ) -> Listener:
         mechanism = ImapIdleMechanism(self.around, settings)
         mailbox = Mailbox(1, 3, self.imap.address, self.imap.login(password))
-        return mechanism.listener(mailbox, lambda _user, health: self.said.append(health), self.mails.append, after)
+        return mechanism.listener(mailbox, lambda _user, health: self.said.append(health), self.mails.keep, after)
 
     @property
     def uids(self) -> list[int]:

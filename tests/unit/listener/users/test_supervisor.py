@@ -52,9 +52,16 @@ class Dispatcher:
         return [Undelivered(mail, (CLIENT,), 1.0) for mail in self.open if wanted(mail.context_id, mail.user_id)]
 
 
-class NextOwners:
+class Inbox:
     def __init__(self) -> None:
+        self.offered: list[NewMail] = []
+        self.has_room = True
         self.given_back: list[Undelivered] = []
+
+    def offer(self, mail: NewMail) -> bool:
+        if self.has_room:
+            self.offered.append(mail)
+        return self.has_room
 
     def give_back(self, rest: Undelivered) -> None:
         self.given_back.append(rest)
@@ -66,7 +73,7 @@ class Scene:
         self.statuses = Statuses()
         self.dispatcher = Dispatcher()
         self.fake = FakeSite()
-        self.next_owners = NextOwners()
+        self.inbox = Inbox()
         self.permission = Permitted()
         self.secrets = UserSecretReader(cast("Kube", FakeKube()), "ns", lambda: 0.0)
         self.supervisor = Supervisor(
@@ -74,7 +81,7 @@ class Scene:
             self.secrets,
             cast("StatusWriter", self.statuses),
             self.dispatcher,
-            next_owners=self.next_owners,
+            inbox=self.inbox,
             permission=self.permission,
         )
         self.users.notify(self.supervisor)
@@ -133,16 +140,20 @@ async def test_whose_a_mail_is() -> None:
     assert [(mail.user_id, clients) for mail, clients in scene.dispatcher.dispatched] == [(3, (CLIENT,))]
 
 
-async def test_what_a_mechanism_sees_is_told_by_the_owner_only() -> None:
+async def test_what_a_mechanism_sees_is_kept_like_a_callbacks_mail_while_its_user_is_ours() -> None:
     scene = Scene()
     scene.there(3)
     scene.supervisor.start_slots([THREE], 1)
     await scene.supervisor.idle()
     listener = scene.fake.dovecot.running[0]
-    listener.on_mail(NewMail(1, 3, "INBOX", 1, 1))
+    assert listener.on_mail(NewMail(1, 3, "INBOX", 1, 1))
+    scene.inbox.has_room = False
+    assert not listener.on_mail(NewMail(1, 3, "INBOX", 2, 1)), "so that it is announced again"
+    scene.inbox.has_room = True
     await scene.supervisor.stop_slots([THREE])
-    listener.on_mail(NewMail(1, 3, "INBOX", 2, 1))
-    assert [mail.uid for mail, _ in scene.dispatcher.dispatched] == [1]
+    assert not listener.on_mail(NewMail(1, 3, "INBOX", 3, 1))
+    assert [mail.uid for mail in scene.inbox.offered] == [1]
+    assert scene.dispatcher.dispatched == []
 
 
 async def test_after_a_stop_nothing_of_the_slot_has_an_effect() -> None:
@@ -156,7 +167,7 @@ async def test_after_a_stop_nothing_of_the_slot_has_an_effect() -> None:
     await scene.supervisor.stop_slots([THREE])
     assert [one.mailbox.user_id for one in scene.fake.dovecot.running] == [4]
     assert [one.unregistered for one in scene.fake.dovecot.listeners] == [0, 0]
-    assert [rest.mail for rest in scene.next_owners.given_back] == [mail]
+    assert [rest.mail for rest in scene.inbox.given_back] == [mail]
     assert scene.mail(3) is TakeResult.NOT_MINE
     assert (1, 3) not in scene.statuses.last
     scene.there(3, login="changed")
@@ -190,7 +201,7 @@ async def test_a_listener_that_hangs_does_not_keep_its_slot(monkeypatch: pytest.
     await scene.supervisor.stop_slots([THREE])
     hanging.on_mail(NewMail(1, 3, "INBOX", 1, 1))
     hanging.say(Health(State.FAILED, "ServerUnreachable", ""))
-    assert scene.dispatcher.dispatched == []
+    assert scene.inbox.offered == []
     assert scene.statuses.last == {}
 
 
