@@ -211,6 +211,9 @@ class OwnUsers:
     def open_users(self) -> Set[tuple[int, int]]:
         return frozenset() if self.dispatcher is None else self.dispatcher.open_users()
 
+    def is_open(self, mail: NewMail) -> bool:
+        return self.dispatcher is not None and self.dispatcher.is_open(mail)
+
     def callback_login(self) -> CallbackSettings:
         return self.login
 

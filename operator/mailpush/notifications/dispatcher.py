@@ -123,6 +123,12 @@ class Dispatcher:
             for delivery in target.queue.open
         }
 
+    def is_open(self, mail: NewMail) -> bool:
+        """Whether a delivery of the mail is open, to any target."""
+        return any(
+            target.queue.has(notification_id(self._config_uid, mail, name)) for name, target in self._targets.items()
+        )
+
     def pending_for(self, wanted: UserFilter) -> int:
         """The number of open deliveries for the wanted users, over all targets."""
         return sum(len(target.queue.pending(_of(wanted))) for target in self._targets.values())
@@ -271,7 +277,8 @@ def _of(wanted: UserFilter) -> Callable[[Delivery], bool]:
 
 def _undelivered(rests: Sequence[list[Delivery]]) -> list[Undelivered]:
     now = boottime()
-    by_mail = {delivery.mail: delivery for rest in rests for delivery in rest}
+    by_mail = {delivery.mail.id: delivery for rest in rests for delivery in rest}
     return [
-        Undelivered(mail, delivery.registered, max(0.0, now - delivery.arrived)) for mail, delivery in by_mail.items()
+        Undelivered(delivery.mail, delivery.registered, max(0.0, now - delivery.arrived))
+        for delivery in by_mail.values()
     ]

@@ -21,6 +21,8 @@ TOPIC: Final = "ox:mail:new"
 BODY_VERSION: Final = 1
 
 Content: TypeAlias = Literal["none", "headers", "full"]
+MailId: TypeAlias = tuple[int, int, str, int, int]
+"""Context, user, folder, UIDVALIDITY and UID: whichever pod or mechanism has seen the mail."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,10 @@ class NewMail:
     subject: str | None = None
     unread: int | None = None
     teaser: str | None = None
+
+    @property
+    def id(self) -> MailId:
+        return (self.context_id, self.user_id, self.folder, self.uidvalidity, self.uid)
 
 
 def new_mail(
@@ -89,7 +95,7 @@ def new_mail_from_header(
 
 def notification_id(config_uid: str, mail: NewMail, target: str) -> str:
     """The one id of a mail for a target (protocol P12): the same from each pod, each mechanism and each try."""
-    parts = [config_uid, mail.context_id, mail.user_id, mail.folder, mail.uidvalidity, mail.uid, target]
+    parts = [config_uid, *mail.id, target]
     return "ntf_" + sha256(json.dumps(parts, separators=(",", ":")).encode("ascii")).hexdigest()[:40]
 
 

@@ -113,6 +113,10 @@ class TargetQueue:
         """Deliveries that wait or are being tried."""
         return self._open.values()
 
+    def has(self, id: str) -> bool:
+        """Whether the delivery waits or is being tried."""
+        return id in self._open
+
     def pending(self, wanted: Callable[[Delivery], bool]) -> list[Delivery]:
         return [delivery for delivery in self._open.values() if wanted(delivery)]
 

@@ -14,7 +14,8 @@ from typing import Final
 import structlog
 
 from mailpush.listener.mails import metrics
-from mailpush.listener.mails.journal import Entry, Journal
+from mailpush.listener.mails.journal import Journal
+from mailpush.listener.mails.journal_lines import Entry
 from mailpush.listener.mails.open_entries import OpenEntries
 from mailpush.notifications.dispatcher import Undelivered
 from mailpush.notifications.notification import NewMail
@@ -24,6 +25,8 @@ from mailpush.work.pace import set_within
 TIME_TO_LIVE_SECONDS: Final = 900.0
 CAPACITY: Final = 20_000
 """Mails that may be on their way; beyond it Dovecot gets a 503."""
+NOWHERE: Final = 0
+"""The number of an entry that is not in the journal."""
 
 log = structlog.get_logger(__name__)
 
@@ -84,30 +87,36 @@ class Inbox:
         """Mails that are not yet where they belong."""
         return self._pending
 
-    def offer(self, mail: NewMail, age: float = 0.0) -> bool:
+    def offer(self, mail: NewMail) -> bool:
         """Takes a new mail into the journal and the queue, at once; False when there is no room.
 
-        `age`: seconds since it arrived, for one that the dispatcher gives back (`Undelivered`).
+        Where the disk does not take it, it is in memory only: nobody else has it, so that is better than to refuse it.
         """
         if self._pending >= self._capacity:
             return False
-        entry = self.record(mail, age)
+        entry = self._journal.append(mail)
+        while entry is None and self._open_entries.shed():
+            entry = self._journal.append(mail)
         if entry is None:
             return False
         self._begin(entry)
         return True
 
-    def record(self, mail: NewMail, age: float = 0.0) -> Entry | None:
-        """Takes a mail into the journal alone; None where there is no room, also not by giving up older ones."""
-        entry = self._journal.append(mail, age)
-        while entry is None and self._open_entries.shed():
-            entry = self._journal.append(mail, age)
-        return entry
+    def record(self, mail: NewMail) -> Entry | None:
+        """Takes a mail that another pod keeps meanwhile into the journal alone; None where there is no room."""
+        return self._journal.append(mail)
+
+    def holds(self, entry: Entry) -> bool:
+        """Whether the next process would find the mail, if this one were killed."""
+        return self._journal.holds(entry)
 
     def give_back(self, rest: Undelivered) -> None:
-        """Takes a mail that the dispatcher had and has not sent: for the next owner of the user."""
-        if not self.offer(rest.mail, rest.age):
-            log.warning("notification_lost", context=rest.mail.context_id, user=rest.mail.user_id, why="no room")
+        """Takes a mail that the dispatcher had and has not sent: for the next owner of the user.
+
+        There is always room: the journal has the mail already, or the dispatcher had it in memory only.
+        """
+        entry = self._open_entries.take_out(rest.mail) or self._journal.append(rest.mail, rest.age)
+        self._begin(entry or Entry(NOWHERE, self._now() - rest.age, rest.mail))
 
     def ownership_changed(self) -> None:
         """Slots have come, gone or moved: what waits for an owner is looked at again at once."""

@@ -1,14 +1,14 @@
 """Where other pods hand over the new mails of users that this pod owns."""
 
 import time
-from typing import Final
+from typing import Final, Protocol
 
 import msgspec
 from aiohttp import web
 
 from mailpush.http.server import MalformedBodyError, WebServer, read_body
 from mailpush.listener.mails import metrics
-from mailpush.listener.mails.offer import MailTaker, SlotOwners, TakeResult
+from mailpush.listener.mails.offer import SlotOwners, TakeResult
 from mailpush.listener.mails.signing import (
     ANSWER_HEADER,
     NONCE_HEADER,
@@ -31,17 +31,24 @@ _MOST: Final = 2 * MAX_BODY
 _decode = msgspec.json.Decoder(NewMail, strict=True).decode
 
 
+class HandoverTaker(Protocol):
+    """The part of the router that is needed here."""
+
+    async def take_over(self, mail: NewMail) -> TakeResult:
+        """Offers a mail to this pod's users. Taken means that the other pod may forget it."""
+
+
 class InternalServer:
     """202 taken (or silent on purpose), 409 not mine with `{"owner": pod}` where it is known, 404 unknown user, 503 no
     room (`{"outcome": "busy"}`: for this user's mails), 401 wrong signature, 400 no mail. Each answer to a request with
     the right signature is signed as well.
 
     Args:
-        taker: takes the mails of this pod's own users (the router).
+        taker: takes the mails of this pod's own users.
         now: Unix seconds.
     """
 
-    def __init__(self, taker: MailTaker, owners: SlotOwners, key: HandoverKeys, now: Clock = time.time) -> None:
+    def __init__(self, taker: HandoverTaker, owners: SlotOwners, key: HandoverKeys, now: Clock = time.time) -> None:
         self._taker = taker
         self._owners = owners
         self._key = key
@@ -76,16 +83,18 @@ class InternalServer:
         if key is None:
             return _answer("bad_signature", 401)
         try:
-            answer = self._take(_decode(body))
+            mail = _decode(body)
         except (msgspec.DecodeError, ValueError):
             answer = _answer("malformed", 400)
+        else:
+            answer = await self._take(mail)
         asked = Asked(key, signature, headers.get(NONCE_HEADER, ""))
         if signed := asked.sign(answer.status, (answer.text or "").encode()):
             answer.headers[ANSWER_HEADER] = signed
         return answer
 
-    def _take(self, mail: NewMail) -> web.Response:
-        match self._taker.take(mail):
+    async def _take(self, mail: NewMail) -> web.Response:
+        match await self._taker.take_over(mail):
             case TakeResult.TAKEN:
                 return _answer("taken", 202)
             case TakeResult.DENIED:
@@ -94,8 +103,6 @@ class InternalServer:
                 return _answer("unknown_user", 404)
             case TakeResult.BUSY:
                 return _answer("busy", 503)
-            case TakeResult.FULL:
-                return _answer("full", 503)
             case TakeResult.NOT_MINE:
                 return _answer("not_mine", 409, self._owners.owner_of(slot_of(mail.context_id, mail.user_id)))
 

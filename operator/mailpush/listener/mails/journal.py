@@ -3,48 +3,39 @@
 Dovecot never sends a callback again once it is answered, so what was answered must outlive the container. Written to
 the pod's emptyDir without fsync: it outlives a kill -9 of the process, not the loss of the node.
 
-A line is `<crc32> <json>`: `{"id":..,"at":..,"mail":{..}}` for a new mail, `{"done":..}` when it is dealt with. A line
-that is torn or damaged is passed over. Segments are deleted in order once all their mails are done; where old ones stay
-for a few mails, those are copied to the newest.
+Segments are deleted in order, each once it holds no open mail: where old ones stay for a few mails, those are copied to
+the newest first. A disk that is full or broken deletes nothing: what could not be written is in memory, and is written
+as soon as the disk takes it.
 """
 
-import os
 import time
-import zlib
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
-import msgspec
 import structlog
 
 from mailpush.listener.mails import metrics
+from mailpush.listener.mails.journal_files import JournalFiles
+from mailpush.listener.mails.journal_lines import Entry, Line, done_line, mail_line, read_lines
 from mailpush.notifications.notification import NewMail
 from mailpush.work.clock import Clock
 
 log = structlog.get_logger(__name__)
 
 SEGMENT_BYTES: Final = 4 * 1024 * 1024
-MOST_SEGMENTS: Final = 4
-MOST_PENDING_BYTES: Final = 8 * 1024 * 1024
-
-
-class _Line(msgspec.Struct, omit_defaults=True):
-    id: int | None = None
-    at: float = 0.0
-    mail: NewMail | None = None
-    done: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A new mail in the journal. `at`: Unix seconds at which this pod took it."""
-
-    id: int
-    at: float
-    mail: NewMail
+MOST_SEGMENTS: Final = 12
+MOST_PENDING_BYTES: Final = 24 * 1024 * 1024
+"""Of lines that are open. No more than half of the segments: then copying one byte a byte written keeps up."""
+SLICE_BYTES: Final = 16 * 1024
+"""Written beside a mail in one go, of what is to be copied or written again. Others wait for the loop meanwhile."""
+TEND_BYTES: Final = 512 * 1024
+"""As SLICE_BYTES, where nothing has to be answered."""
+SILENT_SECONDS: Final = 60.0
+"""So long no second log line says that the disk fails."""
 
 
 @dataclass(slots=True)
@@ -53,10 +44,12 @@ class _Segment:
     size: int = 0
     open: dict[int, bytes] = field(default_factory=dict)
     """Lines of the mails that are not done."""
+    unsaid: set[int] = field(default_factory=set)
+    """Mails of this segment that are done, and no line says so yet."""
 
 
 class Journal:
-    """Used by one task at a time, in the event loop: each call is one small write into the page cache."""
+    """Used by one task at a time, in the event loop: each call is a few small writes into the page cache."""
 
     def __init__(
         self,
@@ -70,29 +63,32 @@ class Journal:
         """Opens what an earlier process left in `folder`.
 
         Raises:
-            OSError: the folder cannot be read or written.
+            OSError: the folder cannot be read.
         """
-        self._folder = folder
+        self._files = JournalFiles(folder)
         self._segment_bytes = segment_bytes
         self._most_segments = most_segments
         self._most_pending_bytes = most_pending_bytes
         self._now = now
         self._segments: deque[_Segment] = deque()
         self._where: dict[int, _Segment] = {}
+        self._unwritten: dict[int, bytes] = {}
+        """Lines of open mails that stand in no segment."""
         self._pending_bytes = 0
-        self._last_id = 0
-        self._serial = 0
-        self._torn = False
-        self._file: int | None = None
+        self._failing = False
+        """The last write failed."""
+        self._silent_until = float("-inf")
         self._entries: list[Entry] = []
         self._read_back()
         self._begin_segment()
-        self._tidy()
+        # Not counted on from what was read: a segment that could not be read may hold any number up to this one.
+        self._last_id = self._files.serial << 32
+        self._delete()
 
     @property
     def pending(self) -> int:
         """Mails that are not done."""
-        return len(self._where)
+        return len(self._where) + len(self._unwritten)
 
     def replay(self) -> list[Entry]:
         """What an earlier process has not dealt with, oldest first. Given once."""
@@ -102,108 +98,162 @@ class Journal:
     def append(self, mail: NewMail, age: float = 0.0) -> Entry | None:
         """Takes a new mail that arrived `age` seconds ago; None when the journal holds all it may.
 
-        Never raises: a full disk is counted and logged.
+        Never raises. Whether it is on the disk, says `holds`.
         """
         entry = Entry(self._last_id + 1, self._now() - age, mail)
-        line = _line(_Line(id=entry.id, at=entry.at, mail=mail))
+        line = mail_line(entry)
         if self._pending_bytes + len(line) > self._most_pending_bytes:
             return None
         self._last_id = entry.id
-        self._open(entry.id, line)
-        self._write(line)
-        self._tidy()
+        self._pending_bytes += len(line)
+        self._unwritten[entry.id] = line
+        self._write_mails({entry.id: line})
+        if not self._failing:
+            self._tidy(max(SLICE_BYTES, 2 * len(line)))
+        self._gauge()
         return entry
 
-    def done(self, entry: Entry) -> None:
-        """The mail is dealt with. A second time is no error."""
-        segment = self._where.pop(entry.id, None)
-        if segment is None:
-            return
-        self._pending_bytes -= len(segment.open.pop(entry.id))
-        self._write(_line(_Line(done=entry.id)))
-        self._tidy()
+    def holds(self, entry: Entry) -> bool:
+        """Whether the next process would find the mail."""
+        return entry.id in self._where
+
+    def done(self, *entries: Entry) -> None:
+        """The mails are dealt with. A second time is no error."""
+        ended: list[tuple[_Segment, int]] = []
+        for entry in entries:
+            if (line := self._unwritten.pop(entry.id, None)) is not None:
+                self._pending_bytes -= len(line)
+            elif segment := self._where.pop(entry.id, None):
+                self._pending_bytes -= len(segment.open.pop(entry.id))
+                segment.unsaid.add(entry.id)
+                ended.append((segment, entry.id))
+        self._write_ends(ended)
+        if not self._failing:
+            self._tidy(SLICE_BYTES)
+        self._gauge()
+
+    def tend(self) -> None:
+        """Does a piece of what is left to do; to be called now and then, also where nothing arrives."""
+        if self._failing and self._segments and self._segments[-1].size:
+            self._begin_segment()  # it may be the file that is broken
+        self._tidy(TEND_BYTES)
+        self._gauge()
 
     def close(self) -> None:
-        if self._file is not None:
-            os.close(self._file)
-            self._file = None
+        self._files.close()
 
-    def _open(self, number: int, line: bytes) -> None:
-        """Notes that a mail stands in the newest segment."""
-        newest = self._segments[-1]
-        newest.open[number] = line
-        self._where[number] = newest
-        self._pending_bytes += len(line)
+    # -- writing
 
-    def _write(self, line: bytes) -> None:
-        if self._file is None:
-            return
-        data = b"\n" + line if self._torn else line
-        try:
-            written = os.write(self._file, data)
-            self._torn = written < len(data)
-        except OSError as error:
-            self._torn, written = True, 0
-            metrics.JOURNAL_ERRORS.inc()
-            log.warning("journal_write_failed", error=error.strerror)
-        self._segments[-1].size += written
-        if self._segments[-1].size >= self._segment_bytes:
-            self._rotate()
-
-    def _rotate(self) -> None:
-        try:
+    def _write(self, lines: list[bytes]) -> int:
+        """Appends to the newest segment. How many of the lines stand there whole, from the first on."""
+        if not self._segments or self._segments[-1].size >= self._segment_bytes:
             self._begin_segment()
-        except OSError as error:  # the old one goes on
-            metrics.JOURNAL_ERRORS.inc()
-            log.warning("journal_rotate_failed", error=error.strerror)
+        if not self._segments or not lines:
+            return 0
+        try:
+            left = size = self._files.write(b"".join(lines))
+        except OSError as error:
+            self._failing = True
+            self._failed("write", error.strerror)
+            return 0
+        self._segments[-1].size += size
+        whole = 0
+        for line in lines:
+            left -= len(line)
+            if left < 0:
+                break
+            whole += 1
+        self._failing = whole < len(lines)
+        if self._failing:
+            self._failed("write", "the disk took a part")
+        return whole
+
+    def _write_mails(self, lines: dict[int, bytes]) -> None:
+        """Writes open mails to the newest segment, wherever they are now."""
+        whole = self._write(list(lines.values()))
+        for number, line in islice(lines.items(), whole):
+            newest = self._segments[-1]
+            self._unwritten.pop(number, None)
+            if (before := self._where.get(number)) is not None:
+                del before.open[number]
+            newest.open[number] = line
+            self._where[number] = newest
+
+    def _write_ends(self, ended: list[tuple[_Segment, int]]) -> None:
+        whole = self._write([done_line(number) for _, number in ended])
+        for segment, number in ended[:whole]:
+            segment.unsaid.discard(number)
 
     def _begin_segment(self) -> None:
-        path = self._folder / f"{self._serial + 1:012d}.journal"
-        opened = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        self.close()
-        self._file, self._torn = opened, False
-        self._serial += 1
-        self._segments.append(_Segment(path))
+        try:
+            self._segments.append(_Segment(self._files.begin()))
+        except OSError as error:  # the old one goes on
+            self._failed("begin", error.strerror)
 
-    def _tidy(self) -> None:
-        """Deletes the oldest segments with nothing open. In order, since each also says what is done in older ones.
+    def _failed(self, step: str, why: str | None, **of: str) -> None:
+        metrics.JOURNAL_ERRORS.inc()
+        if (now := self._now()) >= self._silent_until:
+            self._silent_until = now + SILENT_SECONDS
+            log.error("journal_failed", step=step, error=why, unwritten=len(self._unwritten), **of)
 
-        Each is looked at once: where more is open than the segments are to hold, copying makes as many as it deletes.
+    # -- tidying
+
+    def _tidy(self, most_bytes: int) -> None:
+        """Writes what failed before, copies what keeps the oldest segments, at most so many bytes of each; and deletes
+        the oldest that hold nothing open.
         """
-        for _ in range(len(self._segments) - 1):
-            oldest = self._segments[0]
-            if oldest.open:
-                if len(self._segments) <= self._most_segments:
-                    break
-                self._copy_open(oldest)
-            self._segments.popleft()
-            oldest.path.unlink(missing_ok=True)
-        metrics.JOURNAL_BYTES.set(sum(segment.size for segment in self._segments))
+        if self._unwritten:
+            self._write_mails(dict(_first(self._unwritten, most_bytes)))
+        if unsaid := [(segment, number) for segment in self._segments for number in segment.unsaid]:
+            self._write_ends(unsaid[: most_bytes // len(done_line(self._last_id))])
+        if len(self._segments) > self._most_segments:
+            self._write_mails(dict(_first(self._segments[0].open, most_bytes)))
+        self._delete()
 
-    def _copy_open(self, oldest: _Segment) -> None:
-        moving, oldest.open = oldest.open, {}
-        for number, line in moving.items():
-            self._pending_bytes -= len(line)
-            self._open(number, line)
-            self._write(line)
+    def _delete(self) -> None:
+        """Deletes the oldest segments with nothing open. In order, since each also says what is done in older ones."""
+        while len(self._segments) > 1 and not self._segments[0].open:
+            try:
+                self._files.delete(self._segments[0].path)
+            except FileNotFoundError:
+                pass
+            except OSError as error:
+                self._failed("delete", error.strerror)
+                return
+            self._segments.popleft()
+
+    def _gauge(self) -> None:
+        metrics.JOURNAL_BYTES.set(sum(segment.size for segment in self._segments))
+        metrics.JOURNAL_UNWRITTEN.set(len(self._unwritten))
+
+    # -- reading
 
     def _read_back(self) -> None:
-        for path in sorted(self._folder.glob("*.journal")):
-            segment = _Segment(path, path.stat().st_size)
+        for path in self._files.segments():
+            try:
+                data = self._files.read(path)
+            except OSError as error:  # it stays for a process that can read it
+                self._failed("read", error.strerror, file=path.name)
+                continue
+            segment = _Segment(path, len(data))
             self._segments.append(segment)
-            self._serial = max(self._serial, int(path.stem) if path.stem.isdecimal() else 0)
-            for text, line in _lines(path):
-                self._take_back(segment, text, line)
-        self._entries = sorted(self._entries, key=lambda entry: entry.id)
-        self._entries = [entry for entry in self._entries if entry.id in self._where]
+            damaged = 0
+            for text, line in read_lines(data):
+                if line is not None:
+                    self._take_back(segment, text, line)
+                else:
+                    damaged += 1
+            if damaged:
+                log.warning("journal_lines_damaged", file=path.name, lines=damaged)
+        self._entries = sorted(
+            (entry for entry in self._entries if entry.id in self._where), key=lambda entry: entry.id
+        )
 
-    def _take_back(self, segment: _Segment, text: bytes, line: _Line) -> None:
+    def _take_back(self, segment: _Segment, text: bytes, line: Line) -> None:
         if line.done is not None:
-            self._last_id = max(self._last_id, line.done)
             if where := self._where.pop(line.done, None):
                 self._pending_bytes -= len(where.open.pop(line.done))
         elif line.id is not None and line.mail is not None:
-            self._last_id = max(self._last_id, line.id)
             if before := self._where.get(line.id):  # copied from an older segment
                 self._pending_bytes -= len(before.open.pop(line.id))
             else:
@@ -213,31 +263,10 @@ class Journal:
             self._pending_bytes += len(text)
 
 
-_encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder(_Line).decode
-
-
-def _line(line: _Line) -> bytes:
-    text = _encode(line)
-    return b"%08x %b\n" % (zlib.crc32(text), text)
-
-
-def _lines(path: Path) -> Iterator[tuple[bytes, _Line]]:
-    """Each line that is whole, as it stands and as it reads."""
-    damaged = 0
-    for text in path.read_bytes().splitlines(keepends=True):
-        if line := _read_line(text):
-            yield text, line
-        elif text != b"\n":
-            damaged += 1
-    if damaged:
-        log.warning("journal_lines_damaged", file=path.name, lines=damaged)
-
-
-def _read_line(text: bytes) -> _Line | None:
-    checksum, _, body = text.removesuffix(b"\n").partition(b" ")
-    try:
-        whole = text.endswith(b"\n") and int(checksum, 16) == zlib.crc32(body)
-        return _decode(body) if whole else None
-    except (ValueError, msgspec.DecodeError):
-        return None
+def _first(lines: dict[int, bytes], most_bytes: int) -> Iterator[tuple[int, bytes]]:
+    """The first of the lines: one, and more up to `most_bytes`."""
+    for number, line in lines.items():
+        yield number, line
+        most_bytes -= len(line)
+        if most_bytes <= 0:
+            return

@@ -26,5 +26,12 @@ RECEIVED: Final = Counter(
 PENDING: Final = Gauge("mailpush_handover_pending", "New mails that are on this pod and not yet where they belong.")
 JOURNAL_BYTES: Final = Gauge("mailpush_journal_bytes", "Size of the journal in the pod's own folder.")
 JOURNAL_ERRORS: Final = Counter(
-    "mailpush_journal_errors_total", "Events that the journal could not take: they live in memory only."
+    "mailpush_journal_errors_total", "Times that the disk failed the journal: it is full, or cannot be written or read."
+)
+JOURNAL_SHED: Final = Counter(
+    "mailpush_journal_shed_total",
+    "New mails that a full journal gave up before their notifications were sent: they live in memory only.",
+)
+JOURNAL_UNWRITTEN: Final = Gauge(
+    "mailpush_journal_unwritten", "New mails that the disk has not taken: they are lost if this process is killed."
 )

@@ -11,14 +11,13 @@ class TakeResult(Enum):
 
     TAKEN = "taken"  # this pod notifies the user's clients of it
     BUSY = "busy"  # the user is ours, and there is no room at the moment: keep the mail and offer it again
-    FULL = "full"  # no room for anybody's mails: the journal takes nothing
     NOT_MINE = "not_mine"  # not now: another pod owns the slot, or it is on its way; look for the owner again
     UNKNOWN = "unknown"  # the slot is ours, and there is no such PushUser
     DENIED = "denied"  # ours, but nobody is notified: suspended, no allowed client, ...
 
 
 class MailTaker(Protocol):
-    """Takes new mails of this pod's users: the supervisor, or the router that keeps the journal before it."""
+    """Takes new mails of this pod's users: the supervisor."""
 
     def take(self, mail: NewMail) -> TakeResult:
         """Offers the mail to this pod's users. Never blocks, never raises."""

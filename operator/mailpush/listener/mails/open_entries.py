@@ -6,12 +6,24 @@ The next process dispatches them again under the same ids, so a target that has 
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Set
+from itertools import islice
 from typing import Final, Protocol
 
-from mailpush.listener.mails.journal import Entry, Journal
+import structlog
+
+from mailpush.listener.mails import metrics
+from mailpush.listener.mails.journal import Journal
+from mailpush.listener.mails.journal_lines import Entry
+from mailpush.notifications.notification import MailId, NewMail
 
 SWEEP_SECONDS: Final = 1.0
+LOOK_SECONDS: Final = 0.05
+SWEEP_SLICE: Final = 500
+"""Entries that are closed in one go; others wait for the loop meanwhile."""
+
+log = structlog.get_logger(__name__)
 
 
 class OpenNotifications(Protocol):
@@ -20,6 +32,9 @@ class OpenNotifications(Protocol):
     def open_users(self) -> Set[tuple[int, int]]:
         """Context and user of those who have notifications open at the moment."""
 
+    def is_open(self, mail: NewMail) -> bool:
+        """Whether a notification of the mail is open."""
+
 
 class OpenEntries:
     """Journal entries of mails whose notifications are open. `sweep` closes those of users with nothing open."""
@@ -27,29 +42,76 @@ class OpenEntries:
     def __init__(self, journal: Journal, notifications: OpenNotifications) -> None:
         self._journal = journal
         self._notifications = notifications
-        self._entries: dict[tuple[int, int], list[Entry]] = {}
+        self._entries: dict[tuple[int, int], dict[MailId, Entry]] = {}
+        self._over: deque[Entry] = deque()
+        """Nothing of these is open; they are to be closed."""
 
     def add(self, entry: Entry) -> None:
-        self._entries.setdefault((entry.mail.context_id, entry.mail.user_id), []).append(entry)
+        """The dispatcher has taken the mail. Of two entries of one mail the one on the disk stays."""
+        mails = self._entries.setdefault((entry.mail.context_id, entry.mail.user_id), {})
+        before = mails.setdefault(entry.mail.id, entry)
+        if before.id != entry.id:
+            stays, goes = (before, entry) if self._journal.holds(before) else (entry, before)
+            mails[entry.mail.id] = stays
+            self._journal.done(goes)
+
+    def of(self, mail: NewMail) -> Entry | None:
+        """The entry of a mail that the dispatcher has taken."""
+        return self._entries.get((mail.context_id, mail.user_id), {}).get(mail.id)
+
+    def take_out(self, mail: NewMail) -> Entry | None:
+        """The entry of a mail that the dispatcher gives back: it stays open in the journal."""
+        user = (mail.context_id, mail.user_id)
+        mails = self._entries.get(user, {})
+        entry = mails.pop(mail.id, None)
+        if entry is not None and not mails:
+            del self._entries[user]
+        return entry
 
     def sweep(self) -> None:
-        if not self._entries:
-            return
-        still = self._notifications.open_users()
-        for user in [user for user in self._entries if user not in still]:
-            for entry in self._entries.pop(user):
-                self._journal.done(entry)
+        """Closes what is over, all at once."""
+        self._collect()
+        while self._close_some():
+            pass
 
     def shed(self) -> bool:
-        """Closes the older half: an arriving mail needs the room more. False when there is none."""
-        users = list(self._entries)
-        for user in users[: (len(users) + 1) // 2]:
-            for entry in self._entries.pop(user):
-                self._journal.done(entry)
-        return bool(users)
+        """Closes the older half, whose notifications are then in memory only: an arriving mail needs the room more,
+        since Dovecot does not repeat it. False when there is none.
+        """
+        users = list(islice(self._entries, (len(self._entries) + 1) // 2))
+        entries = [entry for user in users for entry in self._entries.pop(user).values()]
+        self._journal.done(*entries)
+        if entries:
+            metrics.JOURNAL_SHED.inc(len(entries))
+            log.warning("journal_full", meaning="open notifications are kept in memory only", mails=len(entries))
+        return bool(entries)
 
     async def run(self) -> None:
         """Sweeps now and then until cancelled."""
         while True:
             await asyncio.sleep(SWEEP_SECONDS)
-            self.sweep()
+            self._collect()
+            while self._close_some():  # noqa: ASYNC110 - others have their turn
+                await asyncio.sleep(0)
+            self._journal.tend()
+
+    async def over(self, mail: NewMail, seconds: float) -> bool:
+        """Waits until nothing of the mail is open, at most so long; returns whether nothing is."""
+        deadline = asyncio.get_running_loop().time() + seconds
+        while self._notifications.is_open(mail):
+            if asyncio.get_running_loop().time() >= deadline:
+                return False
+            await asyncio.sleep(LOOK_SECONDS)
+        return True
+
+    def _collect(self) -> None:
+        if not self._entries:
+            return
+        still = self._notifications.open_users()
+        for user in [user for user in self._entries if user not in still]:
+            self._over.extend(self._entries.pop(user).values())
+
+    def _close_some(self) -> bool:
+        """Whether there is more."""
+        self._journal.done(*(self._over.popleft() for _ in range(min(SWEEP_SLICE, len(self._over)))))
+        return bool(self._over)

@@ -24,6 +24,8 @@ log = structlog.get_logger(__name__)
 
 IN_ONE_GO: Final = 50
 """Mails routed before the loop may do something else: it has callbacks to answer."""
+OVER_SECONDS: Final = 1.0
+"""How long a pod that hands over waits for the answer, half of what it allows (`peers.ANSWER_SECONDS`)."""
 
 _OUTCOMES: Final = {
     TakeResult.TAKEN: "taken",
@@ -63,20 +65,25 @@ class Router:
         self._lanes: dict[tuple[str, bool], Lane] = {}
         self._sends: set[asyncio.Task[None]] = set()
 
-    def take(self, mail: NewMail) -> TakeResult:
+    async def take_over(self, mail: NewMail) -> TakeResult:
         """Offers a mail that another pod hands over to this pod's listeners only.
 
-        What they take is in the journal first: the other pod forgets it once this one has answered.
+        The other pod forgets it once this one has taken it, so it is in the journal by then. One that the journal
+        cannot take is sent all the same, but taken only once nothing of it is open; until then it is BUSY, and the
+        other pod offers it again.
         """
-        entry = self._inbox.record(mail)
-        if entry is None:
-            return TakeResult.FULL
+        known = self._open_entries.of(mail)
+        entry = known or self._inbox.record(mail)
         result = self._own_users.take(mail)
-        if result is TakeResult.TAKEN:
+        if result is not TakeResult.TAKEN:
+            if entry is not None and known is None:
+                self._inbox.forget(entry)
+            return result
+        if entry is not None:
             self._inbox.keep(entry)
-        else:
-            self._inbox.forget(entry)
-        return result
+            if self._inbox.holds(entry):
+                return result
+        return result if await self._open_entries.over(mail, OVER_SECONDS) else TakeResult.BUSY
 
     async def run(self) -> None:
         """Routes until cancelled; what is then left stays in the journal."""

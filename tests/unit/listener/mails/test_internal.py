@@ -26,7 +26,7 @@ class Users:
     other: str | None = None
     taken: list[NewMail] = field(default_factory=list)
 
-    def take(self, mail: NewMail) -> TakeResult:
+    async def take_over(self, mail: NewMail) -> TakeResult:
         self.taken.append(mail)
         return self.result
 

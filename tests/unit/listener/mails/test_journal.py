@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mailpush.listener.mails.journal import Entry, Journal
+from mailpush.listener.mails.journal import Journal
+from mailpush.listener.mails.journal_lines import Entry
 from mailpush.notifications.notification import NewMail
 
 
@@ -122,22 +123,6 @@ def test_done_twice_is_no_error(tmp_path: Path) -> None:
     journal.done(entry)
     journal.done(entry)
     assert journal.pending == 0
-
-
-def test_a_full_disk_loses_the_file_and_not_the_mail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    journal = Journal(tmp_path)
-    real = os.write
-
-    def full(_file: int, _data: bytes) -> int:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "write", full)
-    assert append(journal, 1).mail.uid == 1
-    monkeypatch.setattr(os, "write", lambda file, data: real(file, data[:20]))
-    append(journal, 2)
-    monkeypatch.setattr(os, "write", real)
-    append(journal, 3)
-    assert uids(Journal(tmp_path).replay()) == [3]
 
 
 def test_only_its_owner_may_read_it(tmp_path: Path) -> None:

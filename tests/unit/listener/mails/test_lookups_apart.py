@@ -46,7 +46,7 @@ class Site:
     async def _notified(self, _: web.Request) -> web.Response:
         return web.Response(status=204)
 
-    def take(self, mail: NewMail) -> TakeResult:
+    async def take_over(self, mail: NewMail) -> TakeResult:
         self.taken.append(mail)
         return TakeResult.TAKEN
 

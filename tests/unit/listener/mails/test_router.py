@@ -1,128 +1,16 @@
 import asyncio
-import time
-from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import cast
 
 import pytest
 from structlog.testing import capture_logs
 
-from mailpush.listener.mails.inbox import Inbox
 from mailpush.listener.mails.journal import Journal
 from mailpush.listener.mails.lanes import SENDS_TO_ONE
 from mailpush.listener.mails.offer import TakeResult
-from mailpush.listener.mails.open_entries import OpenEntries
-from mailpush.listener.mails.peers import PeerAnswer, Peers, PeerVerdict
-from mailpush.listener.mails.router import IN_ONE_GO, Router
-from mailpush.notifications.notification import NewMail
+from mailpush.listener.mails.peers import PeerAnswer, PeerVerdict
+from mailpush.listener.mails.router import IN_ONE_GO
+from mailpush.notifications.dispatcher import Undelivered
 from tests.sites.waiting import until
-
-
-def mail(uid: int = 1, user: int = 3) -> NewMail:
-    return NewMail(1, user, "INBOX", uid=uid, uidvalidity=7)
-
-
-@dataclass
-class World:
-    """Who has the user, as this pod and as the others know it. `answers` makes a pod say something else."""
-
-    folder: Path
-    owner: str | None = "pod-1"
-    local: TakeResult = TakeResult.NOT_MINE
-    answers: dict[str, PeerAnswer] = field(default_factory=dict)
-    hang: set[str] = field(default_factory=set)
-    busy: set[int] = field(default_factory=set)
-    open: set[tuple[int, int]] = field(default_factory=set)
-    posts: list[tuple[str, int]] = field(default_factory=list)
-    taken: list[NewMail] = field(default_factory=list)
-    unix: float = 1000.0
-    passed: float = 0.0
-    under_way: int = 0
-    most_under_way: int = 0
-
-    async def post(self, pod: str, mail: NewMail) -> PeerAnswer:
-        self.posts.append((pod, mail.uid))
-        self.under_way += 1
-        self.most_under_way = max(self.most_under_way, self.under_way)
-        try:
-            if pod in self.hang:
-                await asyncio.Event().wait()
-            await asyncio.sleep(0)
-            if mail.user_id in self.busy:
-                return PeerAnswer(PeerVerdict.BUSY)
-            return self.answers.get(pod, PeerAnswer(PeerVerdict.TAKEN))
-        finally:
-            self.under_way -= 1
-
-    def take(self, mail: NewMail) -> TakeResult:
-        if self.local is TakeResult.TAKEN:
-            self.taken.append(mail)
-        return self.local
-
-    def owner_of(self, slot: int) -> str | None:
-        return self.owner
-
-    def open_users(self) -> set[tuple[int, int]]:
-        return self.open
-
-    def clock(self) -> float:
-        return time.monotonic() + self.passed
-
-    def router(self, *, capacity: int = 1000, time_to_live: float = 900) -> "OpenRouter":
-        journal = Journal(self.folder, now=lambda: self.unix)
-        open_entries = OpenEntries(journal, self)
-        inbox = Inbox(
-            journal,
-            open_entries,
-            capacity=capacity,
-            time_to_live=time_to_live,
-            clock=self.clock,
-            now=lambda: self.unix,
-        )
-        return OpenRouter(inbox, open_entries, self)
-
-
-class OpenRouter(Router):
-    """A router with its inbox at hand."""
-
-    def __init__(self, inbox: Inbox, open_entries: OpenEntries, world: World) -> None:
-        self.inbox = inbox
-        super().__init__(
-            me="pod-0",
-            inbox=inbox,
-            open_entries=open_entries,
-            own_users=world,
-            owners=world,
-            peers=cast(Peers, world),
-            clock=world.clock,
-        )
-
-
-Run = Callable[[OpenRouter], OpenRouter]
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> World:
-    return World(tmp_path)
-
-
-@pytest.fixture
-async def run() -> AsyncIterator[Run]:
-    tasks: list[asyncio.Task[None]] = []
-
-    def begin(router: OpenRouter) -> OpenRouter:
-        tasks.append(asyncio.create_task(router.run()))
-        return router
-
-    yield begin
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
-
-
-async def done(router: OpenRouter) -> None:
-    assert await router.inbox.flush(30) == 0
+from tests.unit.listener.mails.world import OpenRouter, Run, World, done, mail
 
 
 async def test_a_mail_of_our_own_user_goes_to_our_listeners(world: World, run: Run) -> None:
@@ -305,50 +193,10 @@ async def test_there_is_no_room_beyond_the_capacity(world: World) -> None:
     assert [router.inbox.offer(mail(uid)) for uid in range(1, 6)] == [True, True, True, False, False]
 
 
-async def test_a_new_process_goes_on_where_the_killed_one_was(world: World, run: Run) -> None:
-    world.owner = None
-    first = world.router()
-    first.inbox.offer(mail(1))
-    first.inbox.offer(mail(2))
-    world.owner = "pod-1"
-    second = run(world.router())
-    assert second.inbox.pending == 2
-    await done(second)
-    assert sorted(world.posts) == [("pod-1", 1), ("pod-1", 2)]
-    assert world.router().inbox.pending == 0
-
-
-async def test_the_journal_keeps_a_mail_until_it_has_been_told(world: World, run: Run) -> None:
-    world.local = TakeResult.TAKEN
-    world.open = {(1, 3)}
-    router = run(world.router())
-    router.inbox.offer(mail(1, user=3))
-    router.inbox.offer(mail(2, user=4))
-    assert router.take(mail(3, user=3)) is TakeResult.TAKEN
-    await done(router)
-    router._open_entries.sweep()
-    assert [entry.mail.uid for entry in Journal(world.folder).replay()] == [1, 3]
-    world.open = set()
-    router._open_entries.sweep()
-    assert Journal(world.folder).replay() == []
-
-
-async def test_mails_that_are_being_told_give_way_to_new_ones(world: World, run: Run) -> None:
-    world.local = TakeResult.TAKEN
-    world.open = {(1, user) for user in range(1, 10_000)}
-    router = run(world.router())
-    router.inbox._journal._most_pending_bytes = 2000
-    for user in range(1, 101):
-        assert router.inbox.offer(mail(user, user=user))
-        await done(router)
-    assert router.inbox._journal._pending_bytes <= 2000
-    assert len(world.taken) == 100
-
-
 async def test_a_mail_that_was_given_back_keeps_its_age(world: World, run: Run) -> None:
     world.owner = None
     router = run(world.router(time_to_live=900))
-    router.inbox.offer(mail(), age=901)
+    router.inbox.give_back(Undelivered(mail(), (), 901))
     await done(router)
     assert world.posts == []
 
@@ -385,19 +233,3 @@ async def test_a_mail_that_has_no_room_in_its_own_pod_waits_and_is_taken_later(w
     router.inbox.ownership_changed()
     await done(router)
     assert world.taken == [mail()]
-
-
-async def test_a_mail_that_is_handed_over_is_answered_for_only_once_the_journal_has_it(world: World) -> None:
-    """The answer was 'taken' although the journal was full: the other pod forgot the mail, and a kill lost it."""
-    world.local = TakeResult.TAKEN
-    router = world.router()
-    router.inbox._journal._most_pending_bytes = 0
-    assert router.take(mail()) is TakeResult.FULL
-    assert world.taken == []
-
-
-@pytest.mark.parametrize("result", [TakeResult.BUSY, TakeResult.NOT_MINE, TakeResult.UNKNOWN, TakeResult.DENIED])
-async def test_a_mail_that_is_handed_over_and_not_taken_leaves_nothing(world: World, result: TakeResult) -> None:
-    world.local = result
-    assert world.router().take(mail()) is result
-    assert Journal(world.folder).replay() == []
