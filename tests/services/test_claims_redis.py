@@ -22,6 +22,7 @@ from mailpush.notifications.metrics import NotificationMetrics
 from mailpush.notifications.notification import NewMail, notification_id
 from mailpush.notifications.transports.webhook import WebhookTarget
 from mailpush.properties.settings import RedisSettings, Settings
+from mailpush.sharding.slots import SLOTS, slot_of
 from tests.unit.controller.builders import evaluation
 
 PATIENCE = 60.0  # seconds until a test gives up
@@ -201,7 +202,7 @@ async def test_three_pods_with_one_redis_tell_each_mail_once(
     for uid in range(1, 61):
         for pod in pods:
             pod.dispatch(mail(uid), ["c"])
-    await until(lambda: not any(pod.pending_for(lambda *_: True) for pod in pods))
+    await until(lambda: not any(pod.pending() for pod in pods))
     assert sorted(ids(webhook)) == sorted(notification_id(config_uid, mail(uid), "t") for uid in range(1, 61))
     assert {json.loads(request.body)["data"]["uid"] for request in webhook.received} == set(range(1, 61))
     for pod, store in zip(pods, stores, strict=True):
@@ -220,7 +221,7 @@ async def test_while_redis_is_away_mails_wait_and_are_told_once_when_it_is_back(
     await until(lambda: pod.health()["t"].trouble == "claims_unavailable")
     assert ids(webhook) == []
     await asyncio.to_thread(own_redis.start)
-    await until(lambda: not pod.pending_for(lambda *_: True))
+    await until(lambda: not pod.pending())
     assert len(ids(webhook)) == len(set(ids(webhook))) == 5
     await pod.close()
     await store.close()
@@ -235,12 +236,12 @@ async def test_what_a_pod_hands_over_the_next_one_tells(
     for uid in range(1, 4):
         giver.dispatch(mail(uid), ["c"])
     await until(lambda: len(ids(webhook)) == 3)
-    left = await giver.settle(lambda context_id, user_id: (context_id, user_id) == (1, 3), 0.01)
+    left = await giver.settle([slot_of(1, 3)], 0.01)
     assert [each.mail.uid for each in left] == [1, 2, 3]
     webhook.behave(status=200)
     for each in left:
         receiver.dispatch(each.mail, each.clients, age=each.age)
-    await until(lambda: not receiver.pending_for(lambda *_: True))
+    await until(lambda: not receiver.pending())
     assert set(ids(webhook)[:3]) == set(ids(webhook)[3:])  # the same ids again: the hung ones had never been answered
     for pod, store in zip((giver, receiver), stores, strict=True):
         await pod.close()
@@ -256,9 +257,9 @@ async def test_a_move_away_from_a_slow_target_notifies_once(
     for uid in range(1, 4):
         giver.dispatch(mail(uid), ["c"])
     await until(lambda: len(ids(webhook)) == 3)
-    for each in await giver.settle(lambda *_: True, 0.01):
+    for each in await giver.settle(range(SLOTS), 0.01):
         receiver.dispatch(each.mail, each.clients, age=each.age)
-    await until(lambda: not receiver.pending_for(lambda *_: True))
+    await until(lambda: not receiver.pending())
     assert len(ids(webhook)) == 3
     for pod, store in zip((giver, receiver), stores, strict=True):
         await pod.close()

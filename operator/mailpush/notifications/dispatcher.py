@@ -8,17 +8,19 @@ from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
 from functools import partial
 from random import Random
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, NamedTuple
 
 import structlog
 
 from mailpush.notifications.claims.store import AlreadyDone, Claim, Claims, ClaimsUnavailable, Held, boottime
 from mailpush.notifications.metrics import NotificationMetrics
 from mailpush.notifications.notification import NewMail, body, notification_id
+from mailpush.notifications.open_deliveries import AlreadyTold, Delivery, SlotSet, TryResult
 from mailpush.notifications.target_health import TargetHealth
-from mailpush.notifications.target_queue import AlreadyTold, Delivery, TargetQueue, TryResult
+from mailpush.notifications.target_queue import TargetQueue
 from mailpush.notifications.transports.base import Outcome, Transport, TryLater
 from mailpush.notifications.transports.webhook import WebhookTarget, WebhookTransport
+from mailpush.sharding.slots import slot_of
 
 _log = structlog.get_logger(__name__)
 
@@ -27,9 +29,6 @@ HELD_SECONDS: Final = 1.0
 RECORD_TRIES: Final = 3
 WITHDRAW_SECONDS: Final = 2.0
 RECENT: Final = 20_000  # ids that this process has sent, known without asking the store
-
-UserFilter: TypeAlias = Callable[[int, int], bool]
-"""Of (context id, user id): whether it is one of those users."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +99,7 @@ class Dispatcher:
         taken = refused = 0
         if self._closed:
             return Dispatched(0, 1)
-        arrived = boottime() - age
+        arrived, slot = boottime() - age, slot_of(mail.context_id, mail.user_id)
         for name, target in self._targets.items():
             matching = tuple(client for client in clients if target.config.matches(client))
             if not matching:
@@ -109,7 +108,7 @@ class Dispatcher:
             if id in self._recent:
                 self._metrics.notifications.labels(name, "repeated").inc()
                 continue
-            if target.queue.offer(Delivery(id, mail, matching, tuple(clients), arrived)):
+            if target.queue.offer(Delivery(id, mail, slot, matching, tuple(clients), arrived)):
                 taken += 1
             else:
                 refused += 1
@@ -126,26 +125,30 @@ class Dispatcher:
     def is_open(self, mail: NewMail) -> bool:
         """Whether a delivery of the mail is open, to any target."""
         return any(
-            target.queue.has(notification_id(self._config_uid, mail, name)) for name, target in self._targets.items()
+            target.queue.open.has(notification_id(self._config_uid, mail, name))
+            for name, target in self._targets.items()
         )
 
-    def pending_for(self, wanted: UserFilter) -> int:
-        """The number of open deliveries for the wanted users, over all targets."""
-        return sum(len(target.queue.pending(_of(wanted))) for target in self._targets.values())
+    def pending(self) -> int:
+        """The number of open deliveries, over all targets."""
+        return sum(len(target.queue) for target in self._targets.values())
 
-    async def settle(self, wanted: UserFilter, grace: float) -> list[Undelivered]:
-        """Before users are released (P13): finish what can be finished in `grace` seconds, and begin nothing more.
+    async def settle(self, slots: SlotSet, grace: float) -> list[Undelivered]:
+        """Before slots are released (P13): finish what can be finished in `grace` seconds, and begin nothing more.
 
         Returns what is left, each mail once. A request that is on its way then goes on under its claim, since the
         target may have it already: until it has ended, the next owner finds the mail's claim held.
         """
         queues = [target.queue for target in self._targets.values()]
-        return _undelivered(await asyncio.gather(*(queue.settle(_of(wanted), grace) for queue in queues)))
+        await asyncio.gather(*(queue.finish(slots, grace) for queue in queues))
+        # At once, from all queues and with nothing awaited after it: until the caller has it back a mail is open here,
+        # or else the journal would take it for sent.
+        return _undelivered([queue.release(slots) for queue in queues])
 
     async def stop(self, grace: float) -> list[Undelivered]:
-        """As `settle` for all users, and nothing is taken any more. May be called again."""
+        """As `settle` for all slots, and nothing is taken any more. May be called again."""
         self._closed = True
-        return _undelivered(await asyncio.gather(*(target.queue.stop(grace) for target in self._targets.values())))
+        return await _stop([target.queue for target in self._targets.values()], grace)
 
     async def close(self) -> None:
         """The end, after the requests on their way: they last at most their target's timeout and their record.
@@ -166,10 +169,10 @@ class Dispatcher:
         gone = [target for name, target in old.items() if name not in self._targets]
         kept = [old[name].transport for name in old if name in self._targets]
         used = {id(target.transport) for target in self._targets.values()}
-        rest = await asyncio.gather(*(target.queue.stop(0.0) for target in gone))
+        rest = await _stop([target.queue for target in gone], 0.0)
         unused = [each for each in kept if id(each) not in used]
         await asyncio.gather(*(_close(target) for target in gone), *(transport.close() for transport in unused))
-        return _undelivered(rest)
+        return rest
 
     def health(self) -> dict[str, TargetHealth]:
         """The health of each target by its name."""
@@ -271,8 +274,12 @@ async def _close(target: _Target) -> None:
     await target.transport.close()
 
 
-def _of(wanted: UserFilter) -> Callable[[Delivery], bool]:
-    return lambda delivery: wanted(delivery.mail.context_id, delivery.mail.user_id)
+async def _stop(queues: Sequence[TargetQueue], grace: float) -> list[Undelivered]:
+    for queue in queues:
+        queue.refuse()
+    await asyncio.gather(*(queue.finish(None, grace) for queue in queues))
+    await asyncio.gather(*(queue.end() for queue in queues))
+    return _undelivered([queue.release(None) for queue in queues])  # as in `settle`
 
 
 def _undelivered(rests: Sequence[list[Delivery]]) -> list[Undelivered]:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict, deque
-from collections.abc import Awaitable, Callable, Collection
-from dataclasses import dataclass, field
+from collections import deque
+from collections.abc import Awaitable, Callable
 from functools import partial
 from heapq import heappop, heappush
 from itertools import count, takewhile
 from random import Random
-from typing import Final, TypeAlias
+from typing import Final
 
 import structlog
 
@@ -18,7 +17,7 @@ from mailpush.notifications import backoff
 from mailpush.notifications.backoff import Breaker, Circuit
 from mailpush.notifications.claims.store import boottime
 from mailpush.notifications.metrics import NotificationMetrics
-from mailpush.notifications.notification import NewMail
+from mailpush.notifications.open_deliveries import AlreadyTold, Delivery, OpenDeliveries, SlotSet, TryResult
 from mailpush.notifications.target_health import Endings, TargetHealth
 from mailpush.notifications.transports.base import Accepted, Refused, TryLater
 from mailpush.work.pace import set_within
@@ -26,32 +25,6 @@ from mailpush.work.pace import set_within
 _log = structlog.get_logger(__name__)
 
 _PAUSE: Final = 0.5  # seconds before a try that failed for a reason of ours, such as Redis being away
-
-
-@dataclass(frozen=True, slots=True)
-class AlreadyTold:
-    """The claim's record says that the target has the notification."""
-
-
-TryResult: TypeAlias = Accepted | AlreadyTold | TryLater | Refused
-
-
-@dataclass(slots=True, eq=False)
-class Delivery:
-    """One mail for one target. `clients` are those that the target wants, `registered` all of the user's.
-
-    Times are CLOCK_BOOTTIME.
-    """
-
-    id: str
-    mail: NewMail
-    clients: tuple[str, ...]
-    registered: tuple[str, ...]
-    arrived: float
-    failures: int = 0
-    due: float = 0.0
-    released: bool = False  # given to another owner: no request is to begin any more
-    task: asyncio.Task[TryResult] | None = field(default=None, repr=False)
 
 
 class TargetQueue:
@@ -78,7 +51,7 @@ class TargetQueue:
         self._breaker = Breaker(random)
         self._trouble: str | None = None
         self._endings = Endings(name)
-        self._open: OrderedDict[str, Delivery] = OrderedDict()  # in order of arrival; also those on their way
+        self._open = OpenDeliveries()
         self._waiting: list[tuple[float, int, Delivery]] = []  # heap by the time of the next try
         self._serial = count()
         self._busy = 0
@@ -95,33 +68,26 @@ class TargetQueue:
 
         Needs a running event loop.
         """
-        if delivery.id in self._open:
+        if self._open.has(delivery.id):
             self._metrics.notifications.labels(self._name, "repeated").inc()
             return True
         self._drop_expired()
         if self._closed or len(self._open) >= self.bound:
             self._metrics.drops.labels(self._name, "closed" if self._closed else "queue_full").inc()
             return False
-        self._open[delivery.id] = delivery
+        self._open.add(delivery)
         self._wait_until(self._clock(), delivery)
         if self._loop is None:
             self._loop = asyncio.create_task(self._run(), name=f"target {self._name}")
         return True
 
     @property
-    def open(self) -> Collection[Delivery]:
+    def open(self) -> OpenDeliveries:
         """Deliveries that wait or are being tried."""
-        return self._open.values()
-
-    def has(self, id: str) -> bool:
-        """Whether the delivery waits or is being tried."""
-        return id in self._open
-
-    def pending(self, wanted: Callable[[Delivery], bool]) -> list[Delivery]:
-        return [delivery for delivery in self._open.values() if wanted(delivery)]
+        return self._open
 
     def health(self) -> TargetHealth:
-        now, oldest = self._clock(), next(iter(self._open.values()), None)
+        now, oldest = self._clock(), next(iter(self._open), None)
         age = 0.0 if oldest is None else max(0.0, now - oldest.arrived)
         self._endings.log(now)
         return TargetHealth(len(self._open), age, self._breaker.circuit, self._trouble, self._endings.losing)
@@ -132,39 +98,46 @@ class TargetQueue:
         self._trouble = None
         self._endings.forget()
         self._waiting.clear()
-        for delivery in self._open.values():
+        for delivery in self._open:
             if delivery.task is None:
                 delivery.failures = 0
                 self._wait_until(self._clock(), delivery)
 
-    async def settle(self, wanted: Callable[[Delivery], bool], grace: float) -> list[Delivery]:
-        """Finish the wanted deliveries, for at most `grace` seconds; the rest is taken out and returned.
+    async def finish(self, slots: SlotSet | None, grace: float) -> None:
+        """Waits until what is open for the slots (None: for all) is over, at most `grace` seconds.
 
-        A try on its way is not cut off: the target may have it already. It goes on under its claim, `released`, and
-        is returned too; whoever takes it over waits for that claim. Does not wait for what cannot be tried now, such
-        as behind an open circuit.
+        Does not wait for what cannot be tried now, such as behind an open circuit.
         """
         deadline = self._clock() + grace
-        first = deque(self.pending(wanted))  # chosen once: choosing costs a hash each, and there may be thousands
-        while self._hopeful(first) and (left := deadline - self._clock()) > 0:
+        wanted = deque(self._open.of(slots))
+        while self._hopeful(wanted) and (left := deadline - self._clock()) > 0:
             self._ended.clear()
             await set_within(self._ended, left)
-        rest = self.pending(wanted)
+
+    def release(self, slots: SlotSet | None) -> list[Delivery]:
+        """Takes what is open for the slots (None: for all) out and returns it.
+
+        A try on its way is not cut off: the target may have it already. It goes on under its claim, `released`, and
+        is returned too; whoever takes it over waits for that claim.
+        """
+        rest = self._open.of(slots)
         for delivery in rest:
             delivery.released = True
-            del self._open[delivery.id]
+            self._open.remove(delivery)
         self._gauge()
         return rest
 
-    async def stop(self, grace: float) -> list[Delivery]:
-        """`settle` for all, and no new tries."""
+    def refuse(self) -> None:
+        """Takes nothing any more."""
         self._closed = True
-        rest = await self.settle(lambda _: True, grace)
+
+    async def end(self) -> None:
+        """Begins no try any more; those on their way go on."""
+        self._closed = True
         if self._loop is not None:
             self._loop.cancel()
             await asyncio.gather(self._loop, return_exceptions=True)
             self._loop = None
-        return rest
 
     async def under_way_ended(self) -> None:
         """Returns when no try is on its way."""
@@ -174,19 +147,15 @@ class TargetQueue:
 
     def _hopeful(self, wanted: deque[Delivery]) -> bool:
         """Whether waiting helps: a wanted one is on its way, or is due and may be tried."""
-        while wanted and not self._is_open(wanted[0]):
+        while wanted and wanted[0] not in self._open:
             wanted.popleft()
         now = self._clock()
         blocked = self._breaker.wait(now) != 0
         return any(
             delivery.task is not None or (delivery.due <= now and not blocked)
             for delivery in wanted
-            if self._is_open(delivery)
+            if delivery in self._open
         )
-
-    def _is_open(self, delivery: Delivery) -> bool:
-        """Not settled, over or expired; its id may be here again as another delivery."""
-        return self._open.get(delivery.id) is delivery
 
     async def _run(self) -> None:
         while True:
@@ -200,7 +169,7 @@ class TargetQueue:
         """Starts each delivery that is due. Returns the seconds until the next one, None if nothing waits."""
         while self._waiting:
             due, _, delivery = self._waiting[0]
-            if not self._is_open(delivery):
+            if delivery not in self._open:
                 heappop(self._waiting)  # settled or expired meanwhile
                 continue
             now = self._clock()
@@ -220,7 +189,7 @@ class TargetQueue:
         return None
 
     def _until_expiry(self, now: float) -> float:
-        oldest = next((each.arrived for each in self._open.values() if each.task is None), now)
+        oldest = next((each.arrived for each in self._open if each.task is None), now)
         return max(oldest + self.ttl - now, 0.0)
 
     async def _try(self, delivery: Delivery) -> TryResult:
@@ -238,11 +207,11 @@ class TargetQueue:
         delivery.task = None
         self._learn(result, now)
         if isinstance(result, TryLater):
-            if self._is_open(delivery):
+            if delivery in self._open:
                 self._wait_until(now + self._pause(delivery, result), delivery)
         else:
-            if self._is_open(delivery):
-                del self._open[delivery.id]
+            if delivery in self._open:
+                self._open.remove(delivery)
             self._count(delivery, result, now)
         self._wake.set()
         self._ended.set()
@@ -290,13 +259,13 @@ class TargetQueue:
 
     def _drop_expired(self) -> None:
         horizon = self._clock() - self.ttl
-        old = list(takewhile(lambda delivery: delivery.arrived <= horizon, self._open.values()))
+        old = list(takewhile(lambda delivery: delivery.arrived <= horizon, self._open))
         for delivery in old:
             if delivery.task is None:
                 self._expire(delivery)
 
     def _expire(self, delivery: Delivery) -> None:
-        del self._open[delivery.id]
+        self._open.remove(delivery)
         self._metrics.drops.labels(self._name, "expired").inc()
         self._endings.lost(self._trouble or "expired", self._clock())
 

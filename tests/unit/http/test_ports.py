@@ -29,7 +29,7 @@ class Nobody:
     def offer(self, mail: NewMail) -> bool:
         return True
 
-    def take(self, mail: NewMail) -> TakeResult:
+    async def take_over(self, mail: NewMail) -> TakeResult:
         return TakeResult.TAKEN
 
     def owner_of(self, slot: int) -> str | None:

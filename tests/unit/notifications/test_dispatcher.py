@@ -112,7 +112,7 @@ async def test_what_an_administrator_can_mend_waits_and_is_told_once_when_the_se
         dispatcher.dispatch(mail(uid), CLIENTS)
     await until(lambda: dispatcher.health()["t"].circuit is not Circuit.CLOSED)
     assert len(dispatcher.open_users()) == 1
-    assert dispatcher.pending_for(lambda *_: True) == 90
+    assert dispatcher.pending() == 90
     assert degraded(["t"], dispatcher.health()) == {"t": reason}
     tried = len(site.recorder.ids)
     site.recorder.outcomes.clear()

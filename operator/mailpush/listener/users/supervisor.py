@@ -1,7 +1,6 @@
 """All users of the slots that this pod owns: started, kept right, stopped; and the mails that are theirs."""
 
 import asyncio
-from collections import Counter
 from collections.abc import Iterable
 from typing import Final, Protocol
 
@@ -9,6 +8,7 @@ import structlog
 
 from mailpush.listener.mails.offer import TakeResult
 from mailpush.listener.mechanisms.base import Health
+from mailpush.listener.users.listeners import Listeners
 from mailpush.listener.users.mailbox import UserSecretReader
 from mailpush.listener.users.metrics import ListenerCount
 from mailpush.listener.users.servers import ServerUser, server_reports
@@ -16,8 +16,9 @@ from mailpush.listener.users.siblings import NoSiblings, OtherPushUsers
 from mailpush.listener.users.status import StatusWriter, UserOutcome, WritePermission
 from mailpush.listener.users.user_listener import Site, UserListener
 from mailpush.listener.users.watch import UserKey, Users
-from mailpush.notifications.dispatcher import Dispatched, Undelivered, UserFilter
+from mailpush.notifications.dispatcher import Dispatched, Undelivered
 from mailpush.notifications.notification import NewMail
+from mailpush.notifications.open_deliveries import SlotSet
 from mailpush.sharding.leases import ServerReport
 from mailpush.sharding.slots import slot_of
 from mailpush.work.queue import WorkQueue
@@ -35,7 +36,7 @@ class Dispatching(Protocol):
 
     def dispatch(self, mail: NewMail, clients: tuple[str, ...]) -> Dispatched: ...
 
-    async def settle(self, wanted: UserFilter, grace: float) -> list[Undelivered]: ...
+    async def settle(self, slots: SlotSet, grace: float) -> list[Undelivered]: ...
 
 
 class Keeping(Protocol):
@@ -76,7 +77,7 @@ class Supervisor:
         self._site: Site | None = None
         self._epochs: dict[int, int] = {}
         """The owned slots, with the epoch of the map under which they came."""
-        self._listeners: dict[UserKey, UserListener] = {}
+        self._listeners = Listeners()
         self._work: WorkQueue[UserKey] = WorkQueue("listeners", workers=WORKERS)
         self._work.start(self._reconcile)
         self._count = ListenerCount()
@@ -105,12 +106,12 @@ class Supervisor:
         ending = frozenset(slots)
         for slot in ending:
             self._epochs.pop(slot, None)
-        keys = [key for key in self._listeners if slot_of(*key) in ending]
+        keys = self._listeners.in_slots(ending)
         await asyncio.gather(
             self._statuses.drop(keys),
             *(self._stop(key) for key in keys),
         )
-        for rest in await self._dispatcher.settle(lambda *key: slot_of(*key) in ending, SETTLE_SECONDS):
+        for rest in await self._dispatcher.settle(ending, SETTLE_SECONDS):
             self._inbox.give_back(rest)
 
     async def close(self) -> None:
@@ -143,17 +144,9 @@ class Supervisor:
 
     def counts(self) -> tuple[dict[str, int], dict[str, int]]:
         """Users by `assigned`, `listening`, `failed`; and the denied ones by reason."""
-        denied: Counter[str] = Counter()
-        listening = failed = 0
-        for listener in self._listeners.values():
-            if reason := listener.denied:
-                denied[reason] += 1
-            elif listener.listening:
-                listening += 1
-            elif listener.outcome is not None:
-                failed += 1
+        counts, denied = self._listeners.counts()
         assigned = sum(len(self._users.in_slot(slot)) for slot in self._epochs)
-        return {"assigned": assigned, "listening": listening, "failed": failed}, dict(denied)
+        return {"assigned": assigned, **counts}, denied
 
     def servers(self) -> dict[str, ServerReport]:
         """How the mail servers do, of users who are to be listened for."""
@@ -222,6 +215,7 @@ class Supervisor:
     def reported(self, key: UserKey, outcome: UserOutcome, health: Health | None) -> None:
         if slot_of(*key) not in self._epochs:
             return  # being released: the status is the next owner's
+        self._listeners.observed(key)
         if outcome.mechanism is not None and health is not None:
             self._count.observe(key, outcome.mechanism, health)
         else:

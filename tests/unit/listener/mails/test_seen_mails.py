@@ -21,7 +21,7 @@ from mailpush.sharding.slots import slot_of
 from tests.sites.fakekube import FakeKube
 from tests.sites.waiting import until
 from tests.unit.listener.people import CLIENT, FILES, FakeSite, Permitted, push_user
-from tests.unit.notifications.site_of_tests import Recorder, Site, everybody, idle, mail, target
+from tests.unit.notifications.site_of_tests import Recorder, Site, idle, mail, target
 
 IMAPIDLE_ONLY = FILES | {
     "mail-push-listener.properties": FILES["mail-push-listener.properties"].replace("open-xchange-push-dovecot, ", "")
@@ -108,7 +108,7 @@ async def test_a_mail_that_imapidle_saw_before_a_kill_is_sent_once_by_the_next_p
     await idle(pod.dispatcher)
     assert pod.sees(mail(7)), "as where the folder is looked at again"
     assert await pod.inbox.flush(60) == 0
-    assert pod.dispatcher.pending_for(everybody) == 0
+    assert pod.dispatcher.pending() == 0
     assert len(site.recorder.ids) == len(set(site.recorder.ids)) == 2
     hung.gate.set()
     for each in (pod, killed):
