@@ -6,6 +6,7 @@ from typing import Final
 from mailpush.decision import POD_EXCLUDED, site_facts
 from mailpush.listener.admin import PodAdmin
 from mailpush.listener.environment import ordinal
+from mailpush.listener.mails.inbox import Inbox
 from mailpush.listener.mechanisms.registry import MechanismRegistry
 from mailpush.listener.settings_watch import Loaded
 from mailpush.listener.shards.lease import LeaseKeeper
@@ -35,6 +36,7 @@ class AppliedSettings:
         shards: Shards,
         supervisor: Supervisor,
         dispatcher: Dispatcher,
+        inbox: Inbox,
         claims: CurrentClaims,
         admin: PodAdmin,
     ) -> None:
@@ -45,6 +47,7 @@ class AppliedSettings:
         self._shards = shards
         self._supervisor = supervisor
         self._dispatcher = dispatcher
+        self._inbox = inbox
         self._claims = claims
         self._admin = admin
         self._mechanisms = MechanismRegistry()
@@ -110,7 +113,7 @@ class AppliedSettings:
     async def _replace_targets(self) -> None:
         async with self._targets:
             await self._claims.use(self._loaded.settings)
-            await self._dispatcher.replace_targets(webhook_targets(self._loaded.settings))
+            await self._dispatcher.replace_targets(webhook_targets(self._loaded.settings), self._inbox.give_back)
 
     def _site(self) -> Site:
         settings = self._loaded.settings

@@ -132,6 +132,7 @@ def assemble(env: Environment, kube: Kube, loaded: Loaded, boot: Mapping[str, st
         shards=shards,
         supervisor=supervisor,
         dispatcher=dispatcher,
+        inbox=inbox,
         claims=claims,
         admin=admin,
     )

@@ -159,20 +159,21 @@ class Dispatcher:
         await self.stop(0.0)
         await asyncio.gather(*(_close(target) for target in self._targets.values()))
 
-    async def replace_targets(self, targets: Sequence[WebhookTarget]) -> list[Undelivered]:
+    async def replace_targets(self, targets: Sequence[WebhookTarget], give_back: Callable[[Undelivered], None]) -> None:
         """Applies new targets in one step. Waiting deliveries to a target that stays follow its new settings.
 
-        Returns the mails that waited for removed targets.
+        `give_back` gets each mail that waited for a target that is gone: to be dispatched to those that there are now,
+        which may be the same one under another name.
         """
         old = self._targets
         self._targets = {config.name: self._changed(old.get(config.name), config) for config in targets}
         gone = [target for name, target in old.items() if name not in self._targets]
         kept = [old[name].transport for name in old if name in self._targets]
         used = {id(target.transport) for target in self._targets.values()}
-        rest = await _stop([target.queue for target in gone], 0.0)
+        for rest in await _stop([target.queue for target in gone], 0.0):
+            give_back(rest)
         unused = [each for each in kept if id(each) not in used]
         await asyncio.gather(*(_close(target) for target in gone), *(transport.close() for transport in unused))
-        return rest
 
     def health(self) -> dict[str, TargetHealth]:
         """The health of each target by its name."""

@@ -13,8 +13,7 @@ class NotificationMetrics:
     """One set per process (`registry` is for tests).
 
     `notifications` by outcome: `accepted`; `told` (another pod or an earlier try has sent it); `repeated` (the same
-    mail came again while the first was open, or after). `drops` by reason: `queue_full`, `expired`, `refused`,
-    `closed`.
+    mail came again while the first was open, or after). `drops` by reason: `expired`, `refused`.
     `tries` by result: `accepted`, or the reason why a try failed.
     `claims` by event: `late` (accepted after the claim had run out), `unrecorded` (accepted, but the store took no
     record: another pod may send it again).
@@ -26,6 +25,12 @@ class NotificationMetrics:
         )
         self.drops = Counter(
             "mailpush_notification_drops", "Notifications given up.", ["target", "reason"], registry=registry
+        )
+        self.full = Counter(
+            "mailpush_notification_queue_full",
+            "Offers of a mail that found no room in a target's queue: it stays in the journal and is offered again.",
+            ["target"],
+            registry=registry,
         )
         self.tries = Counter(
             "mailpush_notification_tries", "Tries to notify a target.", ["target", "result"], registry=registry

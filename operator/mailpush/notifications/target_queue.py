@@ -73,7 +73,7 @@ class TargetQueue:
             return True
         self._drop_expired()
         if self._closed or len(self._open) >= self.bound:
-            self._metrics.drops.labels(self._name, "closed" if self._closed else "queue_full").inc()
+            self._metrics.full.labels(self._name).inc()
             return False
         self._open.add(delivery)
         self._wait_until(self._clock(), delivery)

@@ -116,7 +116,7 @@ async def test_what_an_administrator_can_mend_waits_and_is_told_once_when_the_se
     assert degraded(["t"], dispatcher.health()) == {"t": reason}
     tried = len(site.recorder.ids)
     site.recorder.outcomes.clear()
-    await dispatcher.replace_targets([target(secret=b"the right one")])
+    await dispatcher.replace_targets([target(secret=b"the right one")], lambda _: None)
     await idle(dispatcher)  # at once, not when the circuit would have closed again
     told = site.recorder.ids[tried:]
     assert sorted(told) == sorted({notification_id("config-uid", mail(uid), "t") for uid in range(1, 91)})
@@ -135,12 +135,12 @@ async def test_a_dead_target_opens_its_circuit_and_delays_no_other(site: Site) -
     assert {each.mail.uid for each in left} == set(range(1, 201))
 
 
-async def test_offering_never_waits_and_a_full_queue_drops_with_a_count(site: Site) -> None:
+async def test_offering_never_waits_and_a_full_queue_says_that_the_mail_is_not_taken(site: Site) -> None:
     site.recorder.gate.clear()
     dispatcher = site.open(target(queue_bound=10))
-    taken = sum(dispatcher.dispatch(mail(uid), CLIENTS).taken for uid in range(1, 31))
-    assert taken == 10
-    assert site.count("mailpush_notification_drops_total", reason="queue_full") == 20
+    dispatched = [dispatcher.dispatch(mail(uid), CLIENTS) for uid in range(1, 31)]
+    assert dispatched == [(1, 0)] * 10 + [(0, 1)] * 20
+    assert site.count("mailpush_notification_queue_full_total") == 20
     site.recorder.gate.set()
     await idle(dispatcher)
     assert len(site.recorder.ids) == 10

@@ -9,7 +9,7 @@ import pytest
 
 from mailpush.notifications import dispatcher as dispatcher_module
 from mailpush.notifications.claims.store import AlreadyDone, Claim, Held, MemoryClaims
-from mailpush.notifications.dispatcher import Dispatcher
+from mailpush.notifications.dispatcher import Dispatcher, Undelivered
 from mailpush.notifications.notification import notification_id
 from mailpush.notifications.open_deliveries import Delivery
 from mailpush.notifications.transports.base import Transport, TryLater
@@ -201,9 +201,28 @@ async def test_new_targets_take_over_what_waits_for_the_old(site: Site) -> None:
     dispatcher.dispatch(mail(7), CLIENTS)
     await until(lambda: old.ids)
     transports["t"] = new
-    left = await dispatcher.replace_targets([target("t", timeout=3.0)])
+    left: list[Undelivered] = []
+    await dispatcher.replace_targets([target("t", timeout=3.0)], left.append)
     assert [each.mail.uid for each in left] == [7]
     await idle(dispatcher)
     assert len(new.ids) == 1
     assert old.closed
+    await dispatcher.close()
+
+
+async def test_a_target_that_gets_another_name_gets_what_waited_for_it(site: Site) -> None:
+    """The mails were dropped without a count."""
+    down, there, renamed = Recorder(*[TryLater("connection", after=99)] * 9), Recorder(), Recorder()
+    transports: dict[str, Transport] = {"t": down, "other": there, "renamed": renamed}
+    dispatcher = site.open(target("t"), target("other"), transports=transports)
+    dispatcher.dispatch(mail(7), CLIENTS)
+    await until(lambda: down.ids and there.ids and dispatcher.pending() == 1)
+
+    def again(rest: Undelivered) -> None:
+        assert dispatcher.open_users() == set()
+        dispatcher.dispatch(rest.mail, rest.clients, age=rest.age)
+
+    await dispatcher.replace_targets([target("renamed"), target("other")], again)
+    await idle(dispatcher)
+    assert (len(renamed.ids), len(there.ids)) == (1, 1)
     await dispatcher.close()

@@ -1,8 +1,9 @@
 """The callback endpoint: Dovecot's OX driver reports each new mail here, as it does to OX's middleware.
 
 Dovecot holds the LMTP delivery open until it has the answer, and never repeats what it got an answer to, whatever the
-status. So nothing here waits for anybody: authorise, read, journal, answer. A request that was not read whole has no
-answer: its connection ends, and Dovecot sends it once more, 100 ms later and on a new connection, maybe to another pod.
+status. So nothing here waits for anybody: authorise, read, journal, answer. A request that was not read whole, or that
+there is no room for, has no answer: its connection ends, and Dovecot sends it once more, 100 ms later and on a new
+connection, maybe to another pod.
 """
 
 import time
@@ -61,7 +62,7 @@ class KnowsLogins(Protocol):
 
 class Ingress:
     """Answers as OX does: 200 `{"success": true}` also for users and events that it does not know; 400 for a whole body
-    that is no callback; 401 without the right login; 503 at once when there is no room.
+    that is no callback; 401 without the right login; nothing, at once, when there is no room.
     """
 
     def __init__(
@@ -166,7 +167,8 @@ class Ingress:
                 return _answer("unknown_user_form")
             case NewMail():
                 if not self._queue.offer(event):
-                    return _answer("full", 503, "no room for more at the moment")
+                    metrics.CALLBACKS.labels("full").inc()
+                    raise UnansweredError
                 return _answer("accepted")
 
     async def _close_when_draining(self, request: web.Request, response: web.StreamResponse) -> None:

@@ -7,8 +7,8 @@ from prometheus_client import Counter, Gauge
 CALLBACKS: Final = Counter(
     "mailpush_callbacks_total",
     "Callbacks of Dovecot by outcome: accepted, other_event, unknown_user_form, unknown_login, malformed, too_large, "
-    "unauthorized, full; and those whose connection ended without an answer, which Dovecot sends again: unreadable, "
-    "broken_off, too_slow.",
+    "unauthorized; and those whose connection ended without an answer, which Dovecot sends again: unreadable, "
+    "broken_off, too_slow, full.",
     ["outcome"],
 )
 HANDOVERS: Final = Counter(

@@ -6,6 +6,7 @@ from typing import Final, Protocol
 
 import structlog
 
+from mailpush.decision import POD_EXCLUDED
 from mailpush.listener.mails.offer import TakeResult
 from mailpush.listener.mechanisms.base import Health
 from mailpush.listener.users.listeners import Listeners
@@ -132,7 +133,8 @@ class Supervisor:
                 return TakeResult.UNKNOWN
             return TakeResult.NOT_MINE  # not decided yet, so ask again soon
         if not listener.clients:
-            return TakeResult.DENIED
+            # The users of an excluded pod are about to have another one, which notifies them.
+            return TakeResult.NOT_MINE if listener.denied == POD_EXCLUDED else TakeResult.DENIED
         # Not taken by every target: then the mail stays with whoever offers it, in a journal.
         return TakeResult.BUSY if self._dispatcher.dispatch(mail, listener.clients).refused else TakeResult.TAKEN
 

@@ -1,6 +1,7 @@
 """The users of the owned slots, and whose a mail is."""
 
 import asyncio
+from dataclasses import replace
 from typing import Any, cast
 
 import pytest
@@ -140,6 +141,18 @@ async def test_whose_a_mail_is() -> None:
     assert scene.mail(4) is TakeResult.DENIED
     assert scene.mail(6) is TakeResult.UNKNOWN
     assert [(mail.user_id, clients) for mail, clients in scene.dispatcher.dispatched] == [(3, (CLIENT,))]
+
+
+async def test_a_mail_of_an_excluded_pods_user_waits_for_the_next_owner() -> None:
+    """It was answered for as one of which nobody is to be notified, and dropped while its user moved."""
+    scene = Scene()
+    scene.supervisor.apply(replace(scene.fake.site(), pod="mail-push-main-1", pod_allowed=False))
+    scene.there(3)
+    scene.there(4, suspend=True)
+    scene.supervisor.start_slots([THREE, FOUR], 1)
+    await scene.supervisor.idle()
+    assert scene.mail(3) is TakeResult.NOT_MINE
+    assert scene.mail(4) is TakeResult.DENIED
 
 
 async def test_what_a_mechanism_sees_is_kept_like_a_callbacks_mail_while_its_user_is_ours() -> None:
