@@ -8,6 +8,7 @@ import asyncio
 import heapq
 import itertools
 import time
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
 
@@ -39,6 +40,10 @@ class Item:
     until: float
     """By the monotonic clock: a step of the wall clock must not make a mail old."""
     tries: int = 0
+    place: int = -1
+    """The number of its place in the queue; any other is one that it has left."""
+    owned: int | None = None
+    """Its slot, where this pod has it and the mail waits for something else."""
     hint: str | None = None
     """The owner as another pod named it: good for one try."""
     busy: bool = False
@@ -74,6 +79,10 @@ class Inbox:
         self._clock = clock
         self._now = now
         self._due: list[tuple[float, int, Item]] = []
+        self._for_owner: dict[int, Item] = {}
+        """Those in the queue that another owner may help, by their place."""
+        self._of_slot: dict[int, dict[int, Item]] = {}
+        """The others, by slot and place."""
         self._serial = itertools.count()
         self._pending = 0
         self._changed = asyncio.Event()
@@ -118,20 +127,29 @@ class Inbox:
         entry = self._open_entries.take_out(rest.mail) or self._journal.append(rest.mail, rest.age)
         self._begin(entry or Entry(NOWHERE, self._now() - rest.age, rest.mail))
 
-    def ownership_changed(self) -> None:
-        """Slots have come, gone or moved: what waits for an owner is looked at again at once."""
-        now = self._clock()
-        self._due = [(min(due, now), serial, item) for due, serial, item in self._due]
-        heapq.heapify(self._due)
+    def ownership_changed(self, slots: Collection[int] = ()) -> None:
+        """Some slots have another owner: what waits for one is looked at again at once.
+
+        `slots`: those that this pod has begun or stopped; of them also what waits for anything else.
+        """
+        waiting, self._for_owner = list(self._for_owner.values()), {}
+        for slot in slots:
+            waiting += self._of_slot.pop(slot, {}).values()
+        for item in waiting:
+            self.later(item, 0.0)
         self._changed.set()
 
     # -- the router's side
 
     def next_due(self) -> Item | None:
         """Takes the next mail whose time has come out of the queue."""
-        if not self._due or self._due[0][0] > self._clock():
-            return None
-        return heapq.heappop(self._due)[2]
+        now = self._clock()
+        while self._due and self._due[0][0] <= now:
+            _, place, item = heapq.heappop(self._due)
+            if item.place == place:
+                self._leave(item)
+                return item
+        return None
 
     async def until_due(self) -> None:
         """Waits until there may be something due; also gives way to others when there is at once."""
@@ -148,9 +166,18 @@ class Inbox:
         await set_within(self._changed, wait)
         self._changed.clear()
 
-    def later(self, item: Item, seconds: float) -> None:
-        """Puts a mail back: it is due after `seconds`."""
-        heapq.heappush(self._due, (self._clock() + seconds, next(self._serial), item))
+    def later(self, item: Item, seconds: float, *, owned: int | None = None) -> None:
+        """Puts a mail back: it is due after `seconds`, or as soon as slots have another owner.
+
+        `owned`: its slot, where this pod has it; only a change of this one is of interest then, as for thousands of
+        mails that wait for a target.
+        """
+        item.place, item.owned = next(self._serial), owned
+        heapq.heappush(self._due, (self._clock() + seconds, item.place, item))
+        if owned is None:
+            self._for_owner[item.place] = item
+        else:
+            self._of_slot.setdefault(owned, {})[item.place] = item
         self._changed.set()
 
     def expired(self, item: Item) -> bool:
@@ -181,6 +208,14 @@ class Inbox:
         if not await set_within(self._empty, seconds):
             log.warning("handover_left_over", mails=self._pending)
         return self._pending
+
+    def _leave(self, item: Item) -> None:
+        if item.owned is None:
+            self._for_owner.pop(item.place, None)
+        elif (of_slot := self._of_slot.get(item.owned)) is not None:
+            of_slot.pop(item.place, None)
+            if not of_slot:
+                del self._of_slot[item.owned]
 
     def _begin(self, entry: Entry) -> None:
         self._pending += 1

@@ -99,9 +99,9 @@ class Router:
             await asyncio.wait(tasks)
             self._open_entries.sweep()
 
-    def _retry(self, item: Item) -> None:
+    def _retry(self, item: Item, *, owned: int | None = None) -> None:
         item.tries += 1
-        self._inbox.later(item, RETRY.after(item.tries))
+        self._inbox.later(item, RETRY.after(item.tries), owned=owned)
 
     def _route_due(self) -> None:
         for _ in range(IN_ONE_GO):
@@ -119,10 +119,12 @@ class Router:
         if result in _OUTCOMES:
             self._inbox.finish(item, _OUTCOMES[result])
             return
-        owner = item.hint or self._owners.owner_of(slot_of(mail.context_id, mail.user_id))
+        slot = slot_of(mail.context_id, mail.user_id)
+        owner = item.hint or self._owners.owner_of(slot)
         item.hint = None
         if owner is None or owner == self._me or result is TakeResult.BUSY:
-            self._retry(item)  # nobody has it, or we are to have it and cannot take it yet
+            # Nobody has it, or we are to have it, or have it and cannot take it yet.
+            self._retry(item, owned=slot if result is TakeResult.BUSY else None)
             return
         self._send_or_wait(item, owner)
 

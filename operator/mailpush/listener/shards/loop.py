@@ -1,7 +1,7 @@
 """The loop that keeps this pod's slots by the shard map: stop, then ack, then start (protocol P6, P7)."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Final, Protocol
 
 import structlog
@@ -39,8 +39,8 @@ class SlotKeeping(Protocol):
 class WaitsForOwners(Protocol):
     """The mails that wait for the owner of their user: the inbox."""
 
-    def ownership_changed(self) -> None:
-        """Slots may have another owner."""
+    def ownership_changed(self, slots: Collection[int] = ()) -> None:
+        """Slots may have another owner; `slots` are those that this pod has begun or stopped."""
 
 
 class KnowsUsers(Protocol):
@@ -223,7 +223,7 @@ class Shards:
                 ownership.started(beginning)
                 self._supervisor.start_slots(beginning, ownership.epoch)
                 log.info("slots_started", slots=_short(beginning), count=len(beginning), epoch=ownership.epoch)
-                self._mails.ownership_changed()
+                self._mails.ownership_changed(beginning)
         if not ownership.running:
             self._empty.set()
         else:
@@ -237,7 +237,7 @@ class Shards:
         log.info("slots_stopped", slots=_short(slots), count=len(slots), epoch=ownership.epoch)
         self._publish(ownership)
         self.wake()
-        self._mails.ownership_changed()
+        self._mails.ownership_changed(slots)
 
     def _publish(self, ownership: Ownership) -> None:
         self._keeper.ack(ownership.ack())

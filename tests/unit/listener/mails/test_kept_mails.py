@@ -7,9 +7,11 @@ import pytest
 
 from mailpush.listener.mails import open_entries as open_entries_module
 from mailpush.listener.mails import router as router_module
+from mailpush.listener.mails.inbox import Item
 from mailpush.listener.mails.journal import Journal
 from mailpush.listener.mails.offer import TakeResult
 from mailpush.notifications.dispatcher import Undelivered
+from mailpush.sharding.slots import slot_of
 from tests.unit.listener.mails.world import OpenRouter, Run, World, done, mail
 
 
@@ -137,6 +139,41 @@ async def test_a_mail_that_comes_twice_has_one_entry(world: World, run: Run) -> 
     assert await router.take_over(mail()) is TakeResult.TAKEN
     await done(router)
     assert router.journal.pending == 1
+
+
+def taken_out(router: OpenRouter) -> list[Item]:
+    """All that is due."""
+    return list(iter(router.inbox.next_due, None))
+
+
+async def test_a_slot_that_moves_wakes_what_waits_for_an_owner_and_its_own_mails_only(world: World) -> None:
+    """Each of 20,000 mails that waited for a target was tried again for each slot that moved anywhere."""
+    router = world.router()
+    for user in range(1, 301):
+        router.inbox.offer(mail(user=user))
+    for item in taken_out(router):
+        user = item.mail.user_id
+        router.inbox.later(item, 60.0, owned=None if user <= 20 else slot_of(1, user))
+    assert taken_out(router) == []
+    router.inbox.ownership_changed()
+    woken = taken_out(router)
+    assert sorted(item.mail.user_id for item in woken) == list(range(1, 21))
+    router.inbox.ownership_changed([slot_of(1, 200)])
+    assert [item.mail.user_id for item in taken_out(router)] == [200]
+    world.passed += 60.0
+    assert len(taken_out(router)) == 279, "the others when their time has come, each once"
+
+
+@pytest.mark.parametrize(("local", "owned"), [(TakeResult.BUSY, True), (TakeResult.NOT_MINE, False)])
+async def test_a_mail_that_its_own_pod_has_no_room_for_waits_for_no_owner(
+    world: World, local: TakeResult, owned: bool
+) -> None:
+    world.local, world.owner = local, None
+    router = world.router()
+    router.inbox.offer(mail())
+    router._route_due()
+    ((_, _, item),) = router.inbox._due
+    assert item.owned == (slot_of(1, 3) if owned else None)
 
 
 async def test_closing_many_entries_lets_others_have_their_turn(world: World, run: Run) -> None:

@@ -1,7 +1,7 @@
 """The order in which a pod stops, acks and starts."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Collection, Iterable
 from typing import Any, cast
 
 import pytest
@@ -78,7 +78,7 @@ class Scene:
     def listed(self) -> bool:
         return self.users_listed
 
-    def ownership_changed(self) -> None:
+    def ownership_changed(self, slots: Collection[int] = ()) -> None:
         self.moves += 1
 
     def map(self, epoch: int, owners: dict[int, int], *moves: Move, uid: str = "m") -> None:
