@@ -23,6 +23,8 @@ CLOSE_SECONDS: Final = 3.0
 FLUSH_SECONDS: Final = 6.0
 RELEASE_SECONDS: Final = 4.0
 UNDER_WAY_SECONDS: Final = 15.0
+LEAVE_SECONDS: Final = 38.0
+"""For the stop order as a whole: what is left of it is for the last hand-over, since the journal goes with the pod."""
 STALLED_SECONDS: Final = 30.0
 
 LEASE_RIGHT: Final = Gauge(
@@ -100,7 +102,8 @@ class ListenerProcess:
 
         Where no other pod could have them, they stay until the last mail that Dovecot has handed in is sent.
         """
-        parts = self._parts
+        parts, clock = self._parts, asyncio.get_running_loop().time
+        ends = clock() + LEAVE_SECONDS
         successors = parts.shards.successors()
         log.info("stopping", successors=successors)
         parts.keeper.update(draining=True, capable=False, reason="Draining")
@@ -116,7 +119,7 @@ class ListenerProcess:
         for rest in await parts.dispatcher.stop(CLOSE_SECONDS):
             parts.inbox.give_back(rest)
         stopped = moved or released or await parts.shards.retire(RETIRE_SECONDS)
-        await parts.inbox.flush(CLOSE_SECONDS if successors else 0.0)
+        await parts.inbox.flush(max(CLOSE_SECONDS, ends - clock()) if successors else 0.0)
         if stopped and not released:
             await self._release(tasks["lease"])
         log.info("stopped", moved=moved)
