@@ -4,6 +4,7 @@ BIN := .venv/bin
 PYTEST_ARGS ?=
 BUSY ?= 0
 FAULTS ?=
+SCENES ?=
 # The Python of the image (Dockerfile); the tests run on Debian's.
 IMAGE_PYTHON := 3.13
 # `make test COVERAGE=` does without.
@@ -16,7 +17,7 @@ LOCAL := 127.0.0.1,localhost,::1,172.29.0.1,172.29.0.0/24,10.244.0.0/16,10.96.0.
 export NO_PROXY := $(patsubst %,%$(comma),$(or $(NO_PROXY),$(no_proxy)))$(LOCAL)
 export no_proxy := $(NO_PROXY)
 
-.PHONY: help setup demo demo-down chaos binaries test unit image-python cluster nodes check lint types layers drift crds schema docs golden \
+.PHONY: help setup demo demo-down chaos lifecycle binaries test unit image-python cluster nodes check lint types layers drift crds schema docs golden \
 	changelog format locks clean
 
 help: ## this list
@@ -33,6 +34,9 @@ demo-down: setup ## take all of it away
 
 chaos: setup ## a steady stream of mail through one fault after another (root); BUSY=2: beside two busy loops
 	@$(BIN)/python -m dev.chaos --busy $(BUSY) $(FAULTS)
+
+lifecycle: setup ## install, upgrade, roll back, mend, remove: what an administrator does, with both Helms (root)
+	@$(BIN)/python -m dev.lifecycle $(SCENES)
 
 # Before the tests, which would show nothing of the minutes that the first build of Kubernetes takes.
 binaries: setup ## fetch or build Kubernetes and the other programs that the tests run

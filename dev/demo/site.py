@@ -43,7 +43,7 @@ class Site:
 
     def kubectl(self, *args: str, input: str | None = None, check: bool = True) -> str:
         return run.quiet(
-            binaries.path("kubectl"), "-n", NAMESPACE, *args, input=input, check=check, env=self._environment()
+            binaries.path("kubectl"), "-n", NAMESPACE, *args, input=input, check=check, env=self.environment
         ).stdout
 
     def get(self, kind: str, *args: str) -> Any:
@@ -60,6 +60,7 @@ class Site:
         master = secrets.token_urlsafe(16)
         self.admin_password = secrets.token_urlsafe(16)
         passwords = {user: secrets.token_urlsafe(12) for user in users.USERS}
+        spare = f"{users.SPARE}:{{PLAIN}}{secrets.token_urlsafe(12)}\n"
         self.apply(
             secret("dovecot-ca", {"ca.crt": authority.pair.certificate.decode()}, use="ca"),
             secret("dovecot-tls", {"tls.crt": dovecot.certificate.decode(), "tls.key": dovecot.key.decode()}),
@@ -69,7 +70,8 @@ class Site:
             secret(
                 "dovecot-accounts",
                 {
-                    "users": "".join(f"{user.login}:{{PLAIN}}{password}\n" for user, password in passwords.items()),
+                    "users": "".join(f"{user.login}:{{PLAIN}}{password}\n" for user, password in passwords.items())
+                    + spare,
                     "master-users": f"mailpush:{{PLAIN}}{master}\n",
                 },
             ),
@@ -89,12 +91,6 @@ class Site:
 
     def install(self, image: str, *more: str, release: str = "mail-push") -> None:
         """Helm install with examples/values.yaml and an overlay of image and place only."""
-        repository, tag = image.rsplit(":", 1)
-        registry, repository = repository.split("/", 1)
-        overlay = {
-            "image": {"registry": registry, "repository": repository, "tag": tag, "pullPolicy": "Never"},
-            "nodeSelector": {"kubernetes.io/hostname": "node1"},
-        }
         run.quiet(
             binaries.path("helm4"),
             "upgrade",
@@ -111,8 +107,8 @@ class Site:
             "--timeout",
             f"{PATIENCE:.0f}s",
             *more,
-            input=yaml.safe_dump(overlay),
-            env=self._environment(),
+            input=yaml.safe_dump(overlay(image)),
+            env=self.environment,
         )
 
     def second_config(self) -> None:
@@ -130,7 +126,7 @@ class Site:
         """Exit code and text of `kubectl mailpush explain`."""
         command = Path(sys.executable).with_name("kubectl-mailpush")
         arguments = ("explain", "-n", NAMESPACE, str(context_id), str(user_id))
-        done = run.quiet(command, *arguments, check=False, env=self._environment())
+        done = run.quiet(command, *arguments, check=False, env=self.environment)
         return done.returncode, done.stdout + done.stderr
 
     def change(self, spec: dict[str, Any], config: str = "main") -> None:
@@ -162,8 +158,20 @@ class Site:
             for name, pod in self.listener_pods().items()
         }
 
-    def _environment(self) -> dict[str, str]:
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a command needs to reach the cluster."""
         return {"KUBECONFIG": str(self.kubeconfig)}
+
+
+def overlay(image: str) -> dict[str, Any]:
+    """The chart's values for the image `registry/repository:tag`, and for the operator's place."""
+    repository, tag = image.rsplit(":", 1)
+    registry, repository = repository.split("/", 1)
+    return {
+        "image": {"registry": registry, "repository": repository, "tag": tag, "pullPolicy": "Never"},
+        "nodeSelector": {"kubernetes.io/hostname": "node1"},
+    }
 
 
 def secret(name: str, data: dict[str, str], use: str = "", user: str = "") -> dict[str, Any]:

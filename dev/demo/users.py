@@ -70,6 +70,8 @@ USERS = (
 )
 DENIED = next(user for user in USERS if not user.listens and not user.suspended)
 LISTENING = tuple(user for user in USERS if user.listens)
+SPARE = "user30"
+"""A login that Dovecot knows and no push user has."""
 SILENT = tuple(user for user in USERS if not user.listens)
 
 

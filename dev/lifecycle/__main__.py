@@ -1,0 +1,68 @@
+"""A run: the demo's cluster, the scenes one after another, a table, and one line of JSON."""
+
+import argparse
+import json
+import sys
+import time
+from contextlib import ExitStack
+
+from dev.cluster import nodes
+from dev.demo.show import chapter, table
+from dev.images import image as images
+from dev.images import project
+from dev.lifecycle.scenes import SCENES
+from dev.lifecycle.stage import Stage
+from dev.lifecycle.verdict import Step, Verdict
+from dev.processes.errors import DevError
+
+NEEDED = "install"
+
+
+def main() -> int:
+    arguments = parse()
+    verdict = Verdict()
+    started = time.monotonic()
+    with ExitStack() as stack:
+        try:
+            chapter("The demo's cluster")
+            cluster = stack.enter_context(nodes.Cluster.up())
+            image, testbed = project.build(), images.testbed()
+            cluster.load_images(image, testbed)
+            stage = Stage(cluster, image, testbed, verdict)
+            for scene in SCENES:
+                if arguments.scenes and scene.name not in {*arguments.scenes, NEEDED}:
+                    continue
+                chapter(f"{scene.name}: {scene.what}")
+                verdict.scene = scene.name
+                scene.play(stage)
+                table(("STEP", "GOOD", "DETAIL"), [_row(step) for step in verdict.steps if step.scene == scene.name])
+        except DevError as error:
+            verdict.step("the scene came to its end", False, str(error)[:1000])
+    for step in verdict.wrong:
+        print(f"WRONG: {step.scene}: {step.what}: {step.detail}", file=sys.stderr)
+    print(json.dumps({"seconds": round(time.monotonic() - started), **verdict.figures()}))
+    return 0 if verdict.good else 1
+
+
+def _row(step: Step) -> tuple[object, ...]:
+    return step.what, "yes" if step.good else "NO", step.detail[:160]
+
+
+def parse() -> argparse.Namespace:
+    listed = "\n".join(f"  {scene.name:10} {scene.what}" for scene in SCENES)
+    parser = argparse.ArgumentParser(
+        prog="python -m dev.lifecycle",
+        description="What an administrator does to a site in its life, on the demo's cluster (root).",
+        epilog=f"scenes, in this order:\n{listed}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("scenes", nargs="*", metavar="SCENE", help=f"only these, and {NEEDED}; all of them by default")
+    arguments = parser.parse_args()
+    unknown = set(arguments.scenes) - {scene.name for scene in SCENES}
+    if unknown:
+        parser.error(f"no such scene: {', '.join(sorted(unknown))}")
+    return arguments
+
+
+if __name__ == "__main__":
+    sys.exit(main())
