@@ -10,7 +10,7 @@ from dev.cluster import nodes
 from dev.demo.show import chapter, table
 from dev.images import image as images
 from dev.images import project
-from dev.lifecycle.scenes import SCENES
+from dev.lifecycle.scenes import SCENES, Scene
 from dev.lifecycle.stage import Stage
 from dev.lifecycle.verdict import Step, Verdict
 from dev.processes.errors import DevError
@@ -34,14 +34,31 @@ def main() -> int:
                     continue
                 chapter(f"{scene.name}: {scene.what}")
                 verdict.scene = scene.name
-                scene.play(stage)
-                table(("STEP", "GOOD", "DETAIL"), [_row(step) for step in verdict.steps if step.scene == scene.name])
+                _play(scene, stage)
         except DevError as error:
-            verdict.step("the scene came to its end", False, str(error)[:1000])
+            verdict.step("the run came to its end", False, str(error)[:1000])
     for step in verdict.wrong:
         print(f"WRONG: {step.scene}: {step.what}: {step.detail}", file=sys.stderr)
     print(json.dumps({"seconds": round(time.monotonic() - started), **verdict.figures()}))
     return 0 if verdict.good else 1
+
+
+def _play(scene: Scene, stage: Stage) -> None:
+    """A scene that breaks off leaves the next one a site as after the install.
+
+    Raises:
+        DevError: that cannot be had.
+    """
+    try:
+        scene.play(stage)
+    except DevError as error:
+        stage.verdict.step("the scene came to its end", False, str(error)[:1000])
+        if scene.name == NEEDED:
+            raise
+        if scene is not SCENES[-1]:
+            stage.recover()
+    finally:
+        table(("STEP", "GOOD", "DETAIL"), [_row(step) for step in stage.verdict.steps if step.scene == scene.name])
 
 
 def _row(step: Step) -> tuple[object, ...]:

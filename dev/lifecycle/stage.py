@@ -76,6 +76,22 @@ class Stage:
             version, "upgrade", RELEASE, CHART, "--values", EXAMPLE, "--wait", "--timeout=300s", values=merged
         )
 
+    def recover(self) -> None:
+        """The site as after the install, whatever a scene has left.
+
+        Raises:
+            DevError: it does not come.
+        """
+        code, printed = self.helm(
+            *("helm4", "upgrade", "--install", RELEASE, CHART, "--values", EXAMPLE, "--wait", "--timeout=300s"),
+            values=overlay(self._image),
+        )
+        if code:
+            raise DevError(f"the site cannot be had again: {printed[-300:]}")
+        self.site.second_config()
+        self.site.register()
+        self.all_as_expected()
+
     def image_values(self) -> dict[str, Any]:
         return overlay(self._image)
 
