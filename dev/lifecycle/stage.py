@@ -24,7 +24,7 @@ Helm = Literal["helm3", "helm4"]
 CHART = ROOT / "charts" / "mail-push"
 EXAMPLE = ROOT / "examples" / "values.yaml"
 RELEASE = "mail-push"
-ENTRY = "vendor.dovecot/pvt/http-notify"
+ENTRY = "vendor.dovecot/http-notify"
 MAIL_SECONDS = 60.0
 """How long a mail may take to be notified before it counts as untold; far more than any takes."""
 HANG_SECONDS = 180.0
