@@ -1,9 +1,7 @@
 """The ServiceAccounts of the chart on a real API server: what each may do, and no more."""
 
 import json
-import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,7 +11,8 @@ import pytest
 import yaml
 
 from dev.cluster.controlplane import ControlPlane
-from tests.chart.conftest import CHART, EXAMPLE, Helm, allowed, process_environment, wait_until_allowed
+from tests.chart.conftest import CHART, EXAMPLE, Helm, allowed, wait_until_allowed
+from tests.chart.operators import operator_process, wait
 
 pytestmark = pytest.mark.cluster
 NAMESPACE = "rights"
@@ -218,47 +217,20 @@ def test_view_and_edit_of_the_cluster_reach_our_resources(plane: ControlPlane) -
 
 def test_the_operator_works_with_the_rights_of_its_own_service_account(plane: ControlPlane, tmp_path: Path) -> None:
     """Started as its Deployment starts it, but here: with the Deployment's environment and the account's token."""
-    deployment = json.loads(
-        plane.kubectl("-n", NAMESPACE, "get", "deployment", "mail-push", "-o", "json", check=True).stdout
-    )
-    container = deployment["spec"]["template"]["spec"]["containers"][0]
-    given = {entry["name"]: entry["value"] for entry in container["env"] if "value" in entry}
-    environment = (
-        process_environment()
-        | given
-        | {
-            "POD_NAME": "mail-push-operator",
-            "POD_NAMESPACE": NAMESPACE,
-            "MAILPUSH_HEALTH_PORT": "0",
-            "MAILPUSH_ADMIN_PORT": "0",
-            "MAILPUSH_LISTEN": "127.0.0.1",
-            "KUBECONFIG": str(plane.kubeconfig_for_service_account(NAMESPACE, "mail-push")),
-        }
-    )
     log = tmp_path / "operator.log"
-    command = [str(Path(sys.executable).with_name("mail-push")), *container["args"]]
-    with log.open("w") as output:
-        process = subprocess.Popen(command, env=environment, stdout=output, stderr=output)
-        try:
-            apply(plane, *second_installation())
-            for kind, name, path in (
-                ("mailpushconfig", "second", '{.status.conditions[?(@.type=="ConfigurationValid")].status}'),
-                ("shardmap", "second", "{.spec.epoch}"),
-                ("lease", "mail-push-second-1", "{.metadata.name}"),
-                ("pushuser", "second-1-3", '{.status.conditions[?(@.type=="Accepted")].status}'),
-                ("pushuser", "second-1-3", "{.metadata.labels.mailpush\\.dev/slot}"),
-                ("events.events.k8s.io", "--field-selector=reason=Accepted", "{.items[*].regarding.name}"),
-                ("statefulset", "mail-push-second", "{.metadata.name}"),
-                ("serviceaccount", "mail-push-second-listener", "{.metadata.name}"),
-            ):
-                wait(process, log, lambda: value(plane, kind, name, path), f"{kind} {name}: {path}")  # noqa: B023
-        finally:
-            process.send_signal(signal.SIGTERM)
-            try:
-                process.wait(30)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+    with operator_process(plane, NAMESPACE, log) as process:
+        apply(plane, *second_installation())
+        for kind, name, path in (
+            ("mailpushconfig", "second", '{.status.conditions[?(@.type=="ConfigurationValid")].status}'),
+            ("shardmap", "second", "{.spec.epoch}"),
+            ("lease", "mail-push-second-1", "{.metadata.name}"),
+            ("pushuser", "second-1-3", '{.status.conditions[?(@.type=="Accepted")].status}'),
+            ("pushuser", "second-1-3", "{.metadata.labels.mailpush\\.dev/slot}"),
+            ("events.events.k8s.io", "--field-selector=reason=Accepted", "{.items[*].regarding.name}"),
+            ("statefulset", "mail-push-second", "{.metadata.name}"),
+            ("serviceaccount", "mail-push-second-listener", "{.metadata.name}"),
+        ):
+            wait(process, log, lambda: value(plane, kind, name, path), f"{kind} {name}: {path}")  # noqa: B023
     complaints = [line for line in log.read_text().splitlines() if "forbidden" in line.lower()]
     assert complaints == []
     assert log.stat().st_size > 0, "it said nothing at all"
@@ -295,14 +267,3 @@ def second_installation() -> list[dict[str, Any]]:
 
 def value(plane: ControlPlane, kind: str, name: str, path: str) -> str:
     return plane.kubectl("-n", NAMESPACE, "get", kind, name, "-o", f"jsonpath={path}").stdout.strip()
-
-
-def wait(
-    process: subprocess.Popen[bytes], log: Path, found: Callable[[], object], what: str, seconds: float = 90
-) -> None:
-    end = time.monotonic() + seconds
-    while not found():
-        tail = "\n".join(log.read_text().splitlines()[-20:])
-        assert process.poll() is None, f"the operator ended:\n{tail}"
-        assert time.monotonic() < end, f"waited {seconds:.0f} s for this in vain: {what}\n{tail}"
-        time.sleep(0.2)

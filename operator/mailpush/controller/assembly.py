@@ -23,6 +23,7 @@ from mailpush.controller.shards.loops import ShardLoops
 from mailpush.controller.shards.watch import PodWatch
 from mailpush.controller.state import OperatorState
 from mailpush.controller.triggers import Triggers
+from mailpush.controller.users.ending import EndingNamespaces
 from mailpush.controller.users.reconcile import UserReconciler
 from mailpush.controller.users.store import UserName, UserStore
 from mailpush.controller.wakes import Wakes
@@ -43,6 +44,7 @@ class Operator:
 
     pods: PodWatch
     users: UserStore
+    ending: EndingNamespaces
     admin: OperatorAdmin
     election: Elections
     leader: Leader
@@ -57,6 +59,7 @@ def assemble(kube: Kube, settings: OperatorSettings, pulse: Pulse) -> Operator:
         "users", workers=USER_WORKERS, expected=(KubeError,), conflicts=(ConflictError,)
     )
     store = UserStore(kube, settings.namespaces, user_queue, wakes)
+    ending = EndingNamespaces(kube, settings.namespaces, state, store)
     events = EventRecorder(kube, settings.identity)
     users = UserReconciler(kube, state, store, user_queue, events)
     config_queue: WorkQueue[ConfigKey] = WorkQueue(
@@ -82,6 +85,7 @@ def assemble(kube: Kube, settings: OperatorSettings, pulse: Pulse) -> Operator:
         users=users,
         store=store,
         user_queue=user_queue,
+        ending=ending,
     )
     identity = f"{settings.identity}_{uuid.uuid4()}"
     on_tick = partial(pulse.beat, "election")
@@ -91,4 +95,4 @@ def assemble(kube: Kube, settings: OperatorSettings, pulse: Pulse) -> Operator:
             for namespace in sorted(settings.namespaces)
         ]
     )
-    return Operator(pods, store, OperatorAdmin(kube, settings, store), election, leader)
+    return Operator(pods, store, ending, OperatorAdmin(kube, settings, store), election, leader)

@@ -16,6 +16,7 @@ from mailpush.controller.shards.loops import ShardLoops
 from mailpush.controller.shards.watch import SELECTOR
 from mailpush.controller.state import OperatorState
 from mailpush.controller.triggers import Triggers
+from mailpush.controller.users.ending import EndingNamespaces
 from mailpush.controller.users.reconcile import UserReconciler
 from mailpush.controller.users.store import UserName, UserStore
 from mailpush.controller.watchdog import Watchdog
@@ -53,6 +54,7 @@ class Leader:
         users: UserReconciler,
         store: UserStore,
         user_queue: WorkQueue[UserName],
+        ending: EndingNamespaces,
     ) -> None:
         self._kube = kube
         self._settings = settings
@@ -67,6 +69,7 @@ class Leader:
         self._users = users
         self._store = store
         self._user_queue = user_queue
+        self._ending = ending
 
     async def run(self, stop: asyncio.Event) -> None:
         """Until `stop`, or until something fails that only a new process mends.
@@ -85,6 +88,7 @@ class Leader:
                     self._resync(),
                     self._measure(),
                     self._events.run(),
+                    self._ending.run(),
                     self._watchdog.run(),
                     self._config_queue.run(self._configs.reconcile, partial(self._pulse.beat, "reconcile")),
                     self._user_queue.run(self._users.work, partial(self._pulse.beat, "users")),

@@ -70,7 +70,7 @@ async def _observe_and_lead(operator: Operator, pulse: Pulse, stop: asyncio.Even
     try:
         async with asyncio.TaskGroup() as tasks:
             # The standby observes, too: what it has seen of the Leases counts when it leads (protocol P11).
-            reflectors = (*operator.pods.reflectors(), *operator.users.reflectors())
+            reflectors = (*operator.pods.reflectors(), *operator.users.reflectors(), *operator.ending.reflectors())
             observing = [tasks.create_task(reflector.run()) for reflector in reflectors]
             observing.append(tasks.create_task(_ready(operator.pods, pulse)))
             observing.append(tasks.create_task(operator.admin.run()))

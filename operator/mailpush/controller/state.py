@@ -66,7 +66,7 @@ class OperatorState:
     `configs_listed`: every MailPushConfig has been read at least once, so that one that is not here does not exist.
     `revisions`: the StatefulSets' `status.updateRevision`. `highest_owner`: the highest ordinal of a pod that owns
     slots, None where none does; not there before the shard loop has looked. `lost`: slots whose pod is dead and that
-    have had no new owner for too long.
+    have had no new owner for too long. `ending`: namespaces that are being deleted.
     """
 
     configs: dict[ConfigKey, ConfigState] = field(default_factory=dict)
@@ -75,6 +75,7 @@ class OperatorState:
     revisions: dict[ConfigKey, str] = field(default_factory=dict)
     highest_owner: dict[ConfigKey, int | None] = field(default_factory=dict)
     lost: dict[ConfigKey, frozenset[int]] = field(default_factory=dict)
+    ending: set[str] = field(default_factory=set)
 
     def pods_of(self, key: ConfigKey) -> Iterator[Pod]:
         return iter(sorted(self.pods.get(key, {}).values(), key=lambda pod: pod.ordinal))

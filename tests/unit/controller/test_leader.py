@@ -92,6 +92,7 @@ class Term:
             "users": SimpleNamespace(work=forever),
             "store": SimpleNamespace(observe=lambda _: None, count=lambda _: 0),
             "user_queue": WorkQueue("users"),
+            "ending": SimpleNamespace(run=forever),
         }
         self.leader = Leader(self.api, OPERATOR, Pulse(), **parts)  # type: ignore[arg-type]
 

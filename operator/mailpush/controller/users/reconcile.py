@@ -146,6 +146,8 @@ class UserReconciler:
             self._deleting_since.pop(name, None)
             self._forget_secret(name)
             return
+        if name.namespace in self._state.ending:
+            return  # nothing is of use to it any more, and a finalizer would keep it: see ending.py
         if not self._state.configs_listed:
             self._queue.add_after(name, 1.0)
             return
