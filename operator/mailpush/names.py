@@ -44,6 +44,7 @@ UNREGISTER_UNINSTALLED: Final = "uninstalled"
 UNINSTALL_ANNOTATION: Final = f"{GROUP}/uninstall"
 
 # Annotations of children
+ACCOUNT_ANNOTATION: Final = f"{GROUP}/service-account-uid"
 CONFIG_HASH_ANNOTATION: Final = f"{GROUP}/config-hash"
 SECRETS_HASH_ANNOTATION: Final = f"{GROUP}/secrets-hash"
 KEY_STEP_ANNOTATION: Final = f"{GROUP}/key-step-at"

@@ -75,3 +75,26 @@ def test_another_s_secret_of_the_name_is_left_alone_and_named_until_it_is_away(s
     site.namespace.kubectl("delete", "secret", name)
     site.wait_condition("mpc", "foreign", "ConfigurationValid", status="True")
     site.namespace.kubectl("delete", "mpc", "foreign")
+
+
+def test_a_deleted_service_account_comes_back_and_the_pods_with_its_former_tokens_are_replaced(
+    site: OperatorSite,
+) -> None:
+    """They were refused with 401 until a kubelet fetched new tokens, most of an hour later, and looked ready."""
+    account = ("serviceaccount", "mail-push-main-listener")
+    selector = f"{names.CONFIG_LABEL}=main"
+
+    def pods() -> set[str]:
+        found = site.namespace.list("pods", selector)
+        return {pod["metadata"]["uid"] for pod in found if "deletionTimestamp" not in pod["metadata"]}
+
+    before = wait_for("the pods", lambda: found if len(found := pods()) == 2 else None)
+    first = wait_for("the account", lambda: site.namespace.get(*account))["metadata"]["uid"]
+    site.namespace.kubectl("delete", *account)
+    again = wait_for("it comes back", lambda: site.namespace.get(*account))["metadata"]["uid"]
+    assert again != first
+    wait_for("other pods", lambda: len(found := pods()) == 2 and not found & before)
+    accounts = {
+        pod["metadata"]["annotations"][names.ACCOUNT_ANNOTATION] for pod in site.namespace.list("pods", selector)
+    }
+    assert accounts == {again}

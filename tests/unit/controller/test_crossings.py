@@ -214,6 +214,21 @@ async def test_a_new_leader_drains_nobody_before_it_knows_who_has_users() -> Non
     assert site.api.applied["StatefulSet", "mail-push-main"]["spec"]["replicas"] == 1
 
 
+async def test_a_service_account_that_was_made_again_rolls_the_pods_since_their_tokens_are_of_the_former() -> None:
+    site = Site(config(), secret())
+
+    async def template_with(uid: str) -> Object:
+        account: Object = {"kind": "ServiceAccount", "metadata": {"name": "mail-push-main-listener", "uid": uid}}
+        site.api.objects["ServiceAccount", "mail-push-main-listener"] = account
+        await site.reconcile()
+        template: Object = site.api.applied["StatefulSet", "mail-push-main"]["spec"]["template"]
+        return template
+
+    first = await template_with("one")
+    assert await template_with("one") == first
+    assert await template_with("two") != first
+
+
 @pytest.mark.parametrize(("observed", "deleted"), [(0, []), (1, ["mail-push-main-boot-old"])])
 async def test_a_boot_config_map_goes_only_when_the_stateful_set_has_seen_its_new_template(
     observed: int, deleted: list[str]

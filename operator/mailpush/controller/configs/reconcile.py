@@ -11,6 +11,7 @@ import structlog
 
 from mailpush import names
 from mailpush.controller import metrics
+from mailpush.controller.configs import workload
 from mailpush.controller.configs.children import Child, Desired, children
 from mailpush.controller.configs.secrets import ConfigSecrets, ForeignSecretError
 from mailpush.controller.environment import OperatorSettings
@@ -174,6 +175,9 @@ class Reconciler:
         for child in children(desired, self._settings):
             if keep and child.resource in (resources.CONFIG_MAP, resources.SECRET, resources.STATEFUL_SET):
                 continue  # what runs goes on with the last configuration that was whole
+            if child.resource is resources.STATEFUL_SET:
+                account = applied[resources.SERVICE_ACCOUNT.kind]["metadata"]["uid"]
+                workload.set_account(child.manifest, account)
             applied[child.resource.kind] = await self._apply_child(owner, child)
         state.replicas = replicas
         if not keep:

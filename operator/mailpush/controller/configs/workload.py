@@ -43,6 +43,16 @@ def stateful_set(
     }
 
 
+def set_account(stateful_set: Manifest, uid: str) -> None:
+    """Writes into the pods' template which ServiceAccount they run as, by its UID.
+
+    A token is good for one UID, and a kubelet keeps a pod's token for most of an hour, also over restarts of the
+    container. So a ServiceAccount that was deleted and made again needs other pods: the annotation rolls them.
+    """
+    metadata = stateful_set["spec"]["template"]["metadata"]
+    metadata["annotations"] = {**metadata["annotations"], names.ACCOUNT_ANNOTATION: uid}
+
+
 def pod_disruption_budget(owner: Owner) -> Manifest:
     """One pod at a time: a drain waits until the users of the former are listened for elsewhere."""
     return {
