@@ -1,4 +1,4 @@
-"""Writes what the chart takes from the models: `values.schema.json` and `files/crds/`.
+"""Writes what the chart takes from the models: `values.schema.json`, `files/known.json` and `files/crds/`.
 
 python charts/generate.py           writes them
 python charts/generate.py --check   writes nothing, fails and names what differs
@@ -11,7 +11,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from mailpush import names
+from mailpush.api.mailpushconfig import SECRET_PROPERTIES
 from mailpush.api.schema import closed_spec_schema
+from mailpush.properties import keys
+from mailpush.properties.catalog import SETTINGS
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 CHART: Final = ROOT / "charts" / "mail-push"
@@ -70,7 +73,8 @@ def values_schema() -> Schema:
     """The schema of the chart's values (JSON Schema draft 7, what both Helm 3 and Helm 4 check).
 
     Closed, so that a typo is refused: with Helm 3 nothing else would, since the API server only warns there. Open are
-    `core-mw` and `appsuite`, which hold other charts' values too, `global`, and objects of Kubernetes' own.
+    the top, `core-mw` and `appsuite`, since a values file of a whole stack holds other charts' values too (the
+    templates refuse what is nearly ours), `global`, and objects of Kubernetes' own.
     """
     namespace = _text(r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
     resources = _closed({"limits": _kubernetes(), "requests": _kubernetes(), "claims": _list(_kubernetes())})
@@ -165,7 +169,23 @@ def values_schema() -> Schema:
         "extraVolumeMounts": _list(_kubernetes()),
         "extraObjects": _list({"anyOf": [_text(), _kubernetes()]}),
     }
-    return {"$schema": "http://json-schema.org/draft-07/schema#", "title": "Mail Push"} | _closed(properties)
+    title = {"$schema": "http://json-schema.org/draft-07/schema#", "title": "Mail Push"}
+    return title | {"type": "object", "properties": properties}
+
+
+def known() -> Schema:
+    """What the templates have to know of values and properties.
+
+    `values`: the keys at the top. `fields`: for a property of OX's the fields of the MailPushConfig's spec that say the
+    same. `secrets`: for a property that must not stand in a ConfigMap the field that names a Secret instead.
+    """
+    fields: dict[str, list[str]] = {}
+    for setting in SETTINGS:
+        if setting.key and setting.key.startswith("com.openexchange.") and not setting.secret:
+            fields.setdefault(setting.key, []).append(setting.field)
+    fields[keys.ALLOWED_CLIENT] = fields[keys.ALLOWED_CLIENTS]
+    values = [key for key in values_schema().get("properties", {}) if key not in {"global", "enabled"}]
+    return {"values": values, "fields": fields, "secrets": SECRET_PROPERTIES}
 
 
 def _spec() -> Schema:
@@ -181,6 +201,7 @@ def _spec() -> Schema:
 def generated() -> dict[Path, str]:
     """Each file that is generated, with its content."""
     files = {CHART / "values.schema.json": json.dumps(values_schema(), indent=2, ensure_ascii=False) + "\n"}
+    files[CHART / "files" / "known.json"] = json.dumps(known(), indent=2) + "\n"
     for source in sorted(CRDS.glob("*.yaml")):
         files[CHART / "files" / "crds" / source.name] = source.read_text(encoding="utf-8")
     return files
@@ -189,7 +210,7 @@ def generated() -> dict[Path, str]:
 def stale() -> list[str]:
     """What differs from what would be generated, and what should not be there, as paths within the repository."""
     wanted = generated()
-    found = {*(CHART / "files" / "crds").glob("*"), CHART / "values.schema.json"}
+    found = {*(CHART / "files").rglob("*.*"), CHART / "values.schema.json"}
     differing = [path for path, text in wanted.items() if not path.exists() or path.read_text(encoding="utf-8") != text]
     return [str(path.relative_to(ROOT)) for path in sorted({*differing, *(found - wanted.keys())})]
 

@@ -128,7 +128,14 @@ def test_from_install_to_install_under_another_name(site: Site, tmp_path: Path) 
     assert "ownership" in text
     assert ".mailpush.dev" in text
 
-    notes = site.installed({**PAGE, "crds": {"install": False}}, "other")
+    properties = {"com.openexchange.mail.loginSource": "mail", "com.openexchange.mail.masterPassword": "hunter2"}
+    stack = {"core-mw": {**PAGE["core-mw"], "properties": properties}, "traefik": {"enabled": True}}
+    notes = site.installed({**stack, "crds": {"install": False}}, "other")
+    assert "into spec.properties: com.openexchange.mail.loginSource." in notes
+    assert "com.openexchange.mail.masterPassword, a secret" in notes
+    assert "mailPushConfig.spec.mailAccess.masterPasswordSecretRef (docs" in notes
+    assert "hunter2" not in notes
+    assert "this chart has no such values: traefik." in notes
     assert "MailAccessMissing" in notes
     assert "masterPasswordSecretRef" in notes
     assert f"http://mail-push-main.{NAMESPACE}.svc:8009" in notes

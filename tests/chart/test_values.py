@@ -145,7 +145,7 @@ def test_a_spec_alone_is_not_passed_over_in_silence(helm: Helm) -> None:
 def test_other_values_of_app_suite_s_chart_are_left_alone(helm: Helm) -> None:
     core = {
         **PAGE["core-mw"],
-        "properties": {"com.openexchange.push.allowPermanentPush": "true"},
+        "properties": {"com.openexchange.UIWebPath": "/appsuite/"},
         "scaling": {"nodes": {"groupware": {"replicas": 2}}},
         "image": {"tag": "8.48.1"},
     }
@@ -156,7 +156,6 @@ def test_other_values_of_app_suite_s_chart_are_left_alone(helm: Helm) -> None:
 @pytest.mark.parametrize(
     ("values", "typo"),
     [
-        ({"replicasCount": 2}, "replicasCount"),
         ({"image": {"repo": "x"}}, "repo"),
         ({"mailPushConfig": {"specs": {}}}, "specs"),
         ({"mailPushConfig": {"spec": {"allowedCients": ["x"]}}}, "allowedCients"),

@@ -54,17 +54,22 @@ The MailPushConfig from the page's block and mailPushConfig.spec.
 
 {{/* The page's block of one kind (packages or features) as a JSON map. Arguments: root context, kind. */}}
 {{- define "mail-push.pageBlock" -}}
-{{- $topPath := printf "core-mw.%s.status" .kind -}}
-{{- $nestedPath := printf "appsuite.%s" $topPath -}}
-{{- $values := .context.Values -}}
-{{- $top := (include "mail-push.valueAt" (dict "root" $values "keys" (list "core-mw" .kind "status") "path" $topPath) | fromJson).value -}}
-{{- $nested := (include "mail-push.valueAt" (dict "root" $values "keys" (list "appsuite" "core-mw" .kind "status") "path" $nestedPath) | fromJson).value -}}
-{{- include "mail-push.checkToggles" (dict "status" $top "path" $topPath) -}}
-{{- include "mail-push.checkToggles" (dict "status" $nested "path" $nestedPath) -}}
-{{- if and $top $nested (ne (toJson $top) (toJson $nested)) -}}
-{{- fail (printf "%s and %s differ: keep one of them, or make them the same" $topPath $nestedPath) -}}
+{{- $found := dict -}}
+{{- $from := "" -}}
+{{- $kind := .kind -}}
+{{- range $place := include "mail-push.coreMws" .context | fromJsonArray -}}
+{{- $path := printf "%s.%s.status" $place.path $kind -}}
+{{- $here := (include "mail-push.valueAt" (dict "root" $place.value "keys" (list $kind "status") "path" $path) | fromJson).value -}}
+{{- include "mail-push.checkToggles" (dict "status" $here "path" $path) -}}
+{{- if $here -}}
+{{- if and $found (ne (toJson $found) (toJson $here)) -}}
+{{- fail (printf "%s and %s differ: keep one of them, or make them the same" $from $path) -}}
 {{- end -}}
-{{- default $nested $top | toJson -}}
+{{- $found = $here -}}
+{{- $from = $path -}}
+{{- end -}}
+{{- end -}}
+{{- $found | toJson -}}
 {{- end -}}
 
 {{/* The page's block and the spec's own map of one kind together, as a JSON map. Arguments: root context, kind. */}}
@@ -89,6 +94,7 @@ The MailPushConfig from the page's block and mailPushConfig.spec.
 {{- range $place := list
     (dict "root" .Values "keys" (list "core-mw" "packages" "whitelist"))
     (dict "root" .Values "keys" (list "appsuite" "core-mw" "packages" "whitelist"))
+    (dict "root" .Values "keys" (list "global" "appsuite" "core-mw" "packages" "whitelist"))
     (dict "root" .Values "keys" (list "mailPushConfig" "spec" "packages" "whitelist")) -}}
 {{- $path := join "." $place.keys -}}
 {{- $here := (include "mail-push.valueAt" (merge $place (dict "path" $path)) | fromJson).value -}}
@@ -106,17 +112,22 @@ The MailPushConfig from the page's block and mailPushConfig.spec.
 {{- $found | toJson -}}
 {{- end -}}
 
-{{/* "true" where a MailPushConfig is to be applied, else nothing. */}}
+{{/* "true" where a MailPushConfig is to be applied, else nothing: where a push package is named, or a spec is given. */}}
 {{- define "mail-push.createConfig" -}}
-{{- $packages := include "mail-push.toggles" (dict "context" . "kind" "packages") | fromJson -}}
-{{- $features := include "mail-push.toggles" (dict "context" . "kind" "features") | fromJson -}}
+{{- include "mail-push.checkSpelling" . -}}
+{{- $named := dict -}}
+{{- range $name, $_ := include "mail-push.toggles" (dict "context" . "kind" "packages") | fromJson -}}
+{{- if hasPrefix "open-xchange-push-" $name -}}{{- $_ := set $named $name true -}}{{- end -}}
+{{- end -}}
+{{- range include "mail-push.whitelist" . | fromJsonArray -}}
+{{- if hasPrefix "open-xchange-push-" (toString .) -}}{{- $_ := set $named (toString .) true -}}{{- end -}}
+{{- end -}}
+{{- include "mail-push.checkRoles" (dict "context" . "named" $named) -}}
+{{- $_ := include "mail-push.toggles" (dict "context" . "kind" "features") -}}
 {{- $config := default dict .Values.mailPushConfig -}}
 {{- $create := $config.create -}}
 {{- if kindIs "invalid" $create -}}
-{{- $create = or $packages $features $config.spec -}}
-{{- range include "mail-push.whitelist" . | fromJsonArray -}}
-{{- $create = or $create (hasPrefix "open-xchange-push-" (toString .)) -}}
-{{- end -}}
+{{- $create = or $named $config.spec -}}
 {{- end -}}
 {{- if $create -}}
 {{- $namespace := include "mail-push.namespace" . -}}
@@ -134,6 +145,9 @@ true
 {{- with include "mail-push.toggles" (dict "context" $ "kind" $kind) | fromJson -}}
 {{- $_ := set $spec $kind (merge (dict "status" .) (default dict (index $spec $kind))) -}}
 {{- end -}}
+{{- end -}}
+{{- with (include "mail-push.appSuiteProperties" . | fromJson).taken -}}
+{{- $_ := set $spec "properties" (merge (dict) (default dict $spec.properties) .) -}}
 {{- end -}}
 {{- with include "mail-push.whitelist" . | fromJsonArray -}}
 {{- $_ := set $spec "packages" (merge (dict "whitelist" .) (default dict $spec.packages)) -}}
