@@ -13,6 +13,7 @@ from typing import Any, Final
 from mailpush import names
 from mailpush.api.mailpushconfig import SECRET_PROPERTIES
 from mailpush.api.schema import closed_spec_schema
+from mailpush.logs import LEVELS
 from mailpush.properties import keys
 from mailpush.properties.catalog import SETTINGS
 
@@ -101,6 +102,7 @@ def values_schema() -> Schema:
         ),
         "watchNamespaces": _list(namespace),
         "replicaCount": _whole(0, 2),
+        "logLevel": {"enum": [*LEVELS]},
         "image": _closed(
             {
                 "registry": _text(),

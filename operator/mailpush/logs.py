@@ -2,12 +2,25 @@
 
 import logging
 import sys
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Final
 
 import structlog
 
 # Below this they log every request, with addresses in it.
 QUIET: Final = ("aiohttp", "asyncio", "httpx", "httpcore", "kopf", "kubernetes", "redis", "urllib3")
+
+
+LEVEL_VARIABLE: Final = "MAILPUSH_LOG_LEVEL"
+LEVELS: Final = MappingProxyType(
+    {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+)
+
+
+def level_of(variables: Mapping[str, str]) -> int:
+    """The level that the environment asks for; info where it asks for none, or for one that there is not."""
+    return LEVELS.get(variables.get(LEVEL_VARIABLE, "").strip().lower(), logging.INFO)
 
 
 def configure(level: int = logging.INFO) -> None:

@@ -34,6 +34,7 @@ EVERYTHING: Values = {
     },
     "metrics": {"service": {"enabled": True, "annotations": {"a": "b"}, "labels": {"c": "d"}}},
     "commonLabels": {"team": "mail"},
+    "logLevel": "debug",
     "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}},
     "priorityClassName": "system-cluster-critical",
     "podAnnotations": {"a": "b"},
@@ -123,7 +124,7 @@ def pod_specs(manifests: list[Manifest]) -> list[dict[str, Any]]:
 
 def test_all_pods_keep_to_the_restricted_standard(helm: Helm) -> None:
     found = pod_specs(helm.render(EVERYTHING))
-    assert len(found) == 3
+    assert len(found) == 4
     for pod in found:
         assert pod["securityContext"]["runAsNonRoot"] is True
         assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
@@ -215,7 +216,8 @@ def test_a_second_replica_brings_a_disruption_budget(helm: Helm) -> None:
 
 def test_a_failed_job_stays_and_its_output_is_shown(helm: Helm) -> None:
     manifests = helm.render(CASES["example"])
-    for name, hook in {"apply": "post-install,post-upgrade,post-rollback", "cleanup": "pre-delete"}.items():
+    hooks = {"apply": "post-install,post-upgrade,post-rollback", "cleanup": "pre-delete", "test": "test"}
+    for name, hook in hooks.items():
         annotations = one(manifests, "Job", f"mail-push-{name}")["metadata"]["annotations"]
         assert annotations == {
             "helm.sh/hook": hook,

@@ -152,6 +152,22 @@ class Listeners(Model):
     """Labels that a node must have."""
     tolerations: Annotated[list[dict[str, Any]], Field(max_length=32)] = []
     """Taints that the pods tolerate (core/v1 Toleration)."""
+    affinity: dict[str, Any] = {}
+    """Which nodes and neighbours the pods want (core/v1 Affinity)."""
+    priority_class_name: Annotated[str, Field(max_length=253)] | None = None
+    """PriorityClass of the pods. Default: the cluster's."""
+    labels: Annotated[dict[str, Annotated[str, Field(max_length=63)]], Field(max_length=32)] = {}
+    """Further labels of the pods. The operator's own win."""
+    annotations: Annotated[dict[str, Annotated[str, Field(max_length=4096)]], Field(max_length=32)] = {}
+    """Further annotations of the pods. The operator's own win."""
+    pod_security_context: dict[str, Any] | None = None
+    """Takes the place of the pods' whole security context (core/v1 PodSecurityContext). Default: user and group 65532,
+    no root, seccomp RuntimeDefault."""
+    security_context: dict[str, Any] | None = None
+    """Takes the place of the container's whole security context (core/v1 SecurityContext). Default: no privilege
+    escalation, no capabilities, a read-only root file system."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """Below this level nothing is logged."""
     pod_overrides: Annotated[list[PodOverride], Field(max_length=256, json_schema_extra=list_map("ordinal"))] = []
     """Settings of single pods, such as which of them run no permanent listeners."""
 

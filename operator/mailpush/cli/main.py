@@ -62,6 +62,16 @@ def cleanup(namespace: str, wait_seconds: int, yes: bool, release: str, deployme
 
 
 @main.command()
+@click.option("-n", "--namespace", required=True, help="Whose MailPushConfigs.")
+@click.option("--wait-seconds", default=60, show_default=True, help="How long they may take.")
+def check(namespace: str, wait_seconds: int) -> None:
+    """Say whether the MailPushConfigs are ready; exit 1 where one is not. Used by `helm test`."""
+    from mailpush.cli.check import run
+
+    raise SystemExit(run(namespace, wait_seconds))
+
+
+@main.command()
 @click.argument("directory", type=click.Path(file_okay=False))
 @click.option("--check", is_flag=True, help="Write nothing; fail with a diff where the files differ.")
 def crds(directory: str, check: bool) -> None:

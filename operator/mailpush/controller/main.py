@@ -27,7 +27,7 @@ log = structlog.get_logger(__name__)
 def run() -> int:
     """The exit code: 0 after SIGTERM, 1 where it cannot go on (a new process then begins afresh), 2 where the
     environment is wrong."""
-    logs.configure()
+    logs.configure(logs.level_of(os.environ))
     try:
         settings = OperatorSettings.from_environment(os.environ, default_namespace=current_namespace())
     except SettingsProblem as problem:

@@ -28,7 +28,7 @@ log = structlog.get_logger(__name__)
 
 def run() -> int:
     """Runs until SIGTERM or SIGINT, or until the Lease is lost; gives the process's exit code."""
-    logs.configure()
+    logs.configure(logs.level_of(os.environ))
     try:
         env = Environment.read(os.environ)
     except EnvironmentProblem as problem:

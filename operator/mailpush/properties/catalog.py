@@ -163,6 +163,13 @@ SETTINGS: Final = (
     Setting("listeners.resources.requests", None, Reload.RESTART, _REQUESTS),
     Setting("listeners.nodeSelector", None, Reload.RESTART),
     Setting("listeners.tolerations", None, Reload.RESTART),
+    Setting("listeners.affinity", None, Reload.RESTART),
+    Setting("listeners.priorityClassName", None, Reload.RESTART, "the cluster's"),
+    Setting("listeners.labels", None, Reload.RESTART),
+    Setting("listeners.annotations", None, Reload.RESTART),
+    Setting("listeners.podSecurityContext", None, Reload.RESTART, "restricted"),
+    Setting("listeners.securityContext", None, Reload.RESTART, "restricted"),
+    Setting("listeners.logLevel", None, Reload.RESTART),
     Setting("properties", None, Reload.LIVE),
 )
 

@@ -1,16 +1,36 @@
 """The StatefulSet of listener pods and its PodDisruptionBudget."""
 
-from typing import Final
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, Final
 
 from mailpush import names
 from mailpush.api.mailpushconfig import Listeners
 from mailpush.controller.environment import OperatorSettings
 from mailpush.controller.owner import Manifest, Owner
+from mailpush.logs import LEVEL_VARIABLE
 
 CONTAINER: Final = "listener"
 USER_ID: Final = 65532
 GRACE_SECONDS: Final = 60
 HOSTNAME_TOPOLOGY: Final = "kubernetes.io/hostname"
+POD_SECURITY: Final[Mapping[str, Any]] = MappingProxyType(
+    {
+        "runAsNonRoot": True,
+        "runAsUser": USER_ID,
+        "runAsGroup": USER_ID,
+        "fsGroup": USER_ID,
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+)
+CONTAINER_SECURITY: Final[Mapping[str, Any]] = MappingProxyType(
+    {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "runAsNonRoot": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+)
 
 
 def stateful_set(
@@ -22,7 +42,7 @@ def stateful_set(
     way to the mailboxes none is started. A new name of `boot_config_map` rolls the pods, nothing else of the
     configuration does.
     """
-    labels = {**names.listener_labels(owner.name), names.CALLBACK_LABEL: names.CALLBACK_OPEN}
+    labels = {**listeners.labels, **names.listener_labels(owner.name), names.CALLBACK_LABEL: names.CALLBACK_OPEN}
     return {
         "metadata": owner.metadata(names.statefulset_name(owner.name)),
         "spec": {
@@ -35,7 +55,7 @@ def stateful_set(
             "template": {
                 "metadata": {
                     "labels": labels,
-                    "annotations": {"kubectl.kubernetes.io/default-container": CONTAINER},
+                    "annotations": {**listeners.annotations, "kubectl.kubernetes.io/default-container": CONTAINER},
                 },
                 "spec": _pod(owner, listeners, boot_config_map, settings),
             },
@@ -71,13 +91,7 @@ def _pod(owner: Owner, listeners: Listeners, boot_config_map: str, settings: Ope
         "serviceAccountName": names.service_account_name(owner.name),
         "terminationGracePeriodSeconds": GRACE_SECONDS,
         "enableServiceLinks": False,
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": USER_ID,
-            "runAsGroup": USER_ID,
-            "fsGroup": USER_ID,
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
+        "securityContext": _given(listeners.pod_security_context, POD_SECURITY),
         "topologySpreadConstraints": [
             {
                 "maxSkew": 1,
@@ -93,6 +107,10 @@ def _pod(owner: Owner, listeners: Listeners, boot_config_map: str, settings: Ope
         pod["nodeSelector"] = dict(listeners.node_selector)
     if listeners.tolerations:
         pod["tolerations"] = [dict(toleration) for toleration in listeners.tolerations]
+    if listeners.affinity:
+        pod["affinity"] = dict(listeners.affinity)
+    if listeners.priority_class_name:
+        pod["priorityClassName"] = listeners.priority_class_name
     if settings.image_pull_secrets:
         pod["imagePullSecrets"] = [{"name": name} for name in settings.image_pull_secrets]
     return pod
@@ -104,7 +122,7 @@ def _container(owner: Owner, listeners: Listeners, settings: OperatorSettings) -
         "image": listeners.image or settings.image,
         "imagePullPolicy": listeners.image_pull_policy or settings.image_pull_policy,
         "args": ["listener"],
-        "env": _environment(owner),
+        "env": _environment(owner, listeners),
         "ports": [
             {"name": "callback", "containerPort": names.CALLBACK_PORT, "protocol": "TCP"},
             {"name": "internal", "containerPort": names.INTERNAL_PORT, "protocol": "TCP"},
@@ -115,12 +133,7 @@ def _container(owner: Owner, listeners: Listeners, settings: OperatorSettings) -
         "startupProbe": _probe("/livez", "health", period=2, failures=60),
         "livenessProbe": _probe("/livez", "health", period=10, failures=3),
         "readinessProbe": _probe("/readyz", "callback", period=3, failures=2),
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "runAsNonRoot": True,
-            "capabilities": {"drop": ["ALL"]},
-        },
+        "securityContext": _given(listeners.security_context, CONTAINER_SECURITY),
         "volumeMounts": [
             {"name": "properties", "mountPath": names.PROPERTIES_DIRECTORY, "readOnly": True},
             {"name": "internal", "mountPath": names.INTERNAL_KEY_DIRECTORY, "readOnly": True},
@@ -141,7 +154,12 @@ def _container(owner: Owner, listeners: Listeners, settings: OperatorSettings) -
     return container
 
 
-def _environment(owner: Owner) -> list[Manifest]:
+def _given(whole: dict[str, Any] | None, default: Mapping[str, Any]) -> Manifest:
+    """What the spec says in the place of the default, or the default."""
+    return dict(default if whole is None else whole)
+
+
+def _environment(owner: Owner, listeners: Listeners) -> list[Manifest]:
     fields = {"POD_NAME": "metadata.name", "POD_UID": "metadata.uid", "POD_NAMESPACE": "metadata.namespace"}
     return [
         {"name": "MAILPUSH_CONFIG", "value": owner.name},
@@ -150,6 +168,8 @@ def _environment(owner: Owner) -> list[Manifest]:
             {"name": name, "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": path}}}
             for name, path in fields.items()
         ),
+        # Only where it differs: else a new version would roll the pods for nothing.
+        *([{"name": LEVEL_VARIABLE, "value": listeners.log_level}] if listeners.log_level != "info" else []),
     ]
 
 

@@ -141,3 +141,36 @@ def test_what_is_made_once_is_random_and_marked_for_use() -> None:
     callback = property_files.new_callback_secret(OWNER)
     assert callback["type"] == names.CALLBACK_SECRET_TYPE
     assert base64.b64decode(callback["data"]["password"]).isalnum()
+
+
+def test_what_a_site_adds_to_the_pods_is_there_and_the_operators_own_labels_win() -> None:
+    affinity = {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": []}}}
+    template = stateful_set(
+        {
+            "affinity": affinity,
+            "priorityClassName": "mail",
+            "labels": {"team": "mail", names.CONFIG_LABEL: "other", names.CALLBACK_LABEL: "closed"},
+            "annotations": {"sidecar.istio.io/inject": "false"},
+            "podSecurityContext": {"runAsNonRoot": True},
+            "securityContext": {"readOnlyRootFilesystem": True},
+            "logLevel": "debug",
+        }
+    )["spec"]["template"]
+    pod = template["spec"]
+    assert (pod["affinity"], pod["priorityClassName"]) == (affinity, "mail")
+    assert pod["securityContext"] == {"runAsNonRoot": True}
+    assert pod["containers"][0]["securityContext"] == {"readOnlyRootFilesystem": True}
+    assert {"name": "MAILPUSH_LOG_LEVEL", "value": "debug"} in pod["containers"][0]["env"]
+    assert template["metadata"]["labels"] == {
+        "team": "mail",
+        **names.listener_labels("main"),
+        names.CALLBACK_LABEL: names.CALLBACK_OPEN,
+    }
+    assert template["metadata"]["annotations"]["sidecar.istio.io/inject"] == "false"
+
+
+def test_a_pod_without_wishes_is_as_it_was() -> None:
+    """Else a new version rolls the pods for nothing."""
+    pod = stateful_set()["spec"]["template"]["spec"]
+    assert not {"affinity", "priorityClassName"} & pod.keys()
+    assert not [entry for entry in pod["containers"][0]["env"] if entry["name"] == "MAILPUSH_LOG_LEVEL"]
