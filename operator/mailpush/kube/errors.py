@@ -1,5 +1,7 @@
 """What can go wrong at the Kubernetes API."""
 
+from typing import Final
+
 
 class KubeError(Exception):
     """The API server answered with an error.
@@ -43,8 +45,14 @@ class UnreachableError(KubeError):
         super().__init__(0, "Unreachable", message)
 
 
+NO_SUCH_FIELD: Final = "failed to create typed patch object"
+"""How the API server begins its answer to a server-side apply of a field that a kind does not have. It says 500 to it."""
+
+
 def error_for(status: int, reason: str, message: str) -> KubeError:
     """The error class that fits an answer."""
+    if NO_SUCH_FIELD in message:
+        return InvalidError(status, reason, message)
     classes: dict[int, type[KubeError]] = {
         400: InvalidError,
         401: ForbiddenError,

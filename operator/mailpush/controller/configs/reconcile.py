@@ -202,6 +202,12 @@ class Reconciler:
             patch = {"data": dict.fromkeys(surplus)}
             answer = await self._kube.merge_patch(child.resource, owner.namespace, child.name, patch)
             log.info("child_put_right", child=child.name, kind=child.resource.kind, removed=sorted(surplus))
+        if child.resource is resources.STATEFUL_SET and (others := workload.strangers(answer, names.OPERATOR_MANAGER)):
+            # Not ours by server-side apply either, and yet the pods would run by it.
+            answer = await self._kube.replace(
+                child.resource, owner.namespace, workload.put_right(answer, child.manifest)
+            )
+            log.info("child_put_right", child=child.name, kind=child.resource.kind, written_by=sorted(others))
         return answer
 
     async def _collect_boot_config_maps(self, owner: Owner, stateful_set: Manifest, wanted: str) -> None:

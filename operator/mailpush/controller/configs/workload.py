@@ -73,6 +73,26 @@ def set_account(stateful_set: Manifest, uid: str) -> None:
     metadata["annotations"] = {**metadata["annotations"], names.ACCOUNT_ANNOTATION: uid}
 
 
+def strangers(stateful_set: Manifest, ours: str) -> set[str]:
+    """The field managers beside `ours` that have put something into the pods' spec, such as `kubectl-set`.
+
+    What they put into the template's metadata stays: `kubectl rollout restart` writes an annotation there.
+    """
+    found = set()
+    for entry in stateful_set["metadata"].get("managedFields") or ():
+        spec = (entry.get("fieldsV1") or {}).get("f:spec") or {}
+        if entry.get("manager") != ours and "f:spec" in (spec.get("f:template") or {}):
+            found.add(str(entry.get("manager")))
+    return found
+
+
+def put_right(found: Manifest, wanted: Manifest) -> Manifest:
+    """The StatefulSet as it was found, with the pods' spec that is wanted and nothing else in that."""
+    metadata = {key: value for key, value in found["metadata"].items() if key != "managedFields"}
+    template = {**found["spec"]["template"], "spec": wanted["spec"]["template"]["spec"]}
+    return {**found, "metadata": metadata, "spec": {**found["spec"], "template": template}}
+
+
 def pod_disruption_budget(owner: Owner) -> Manifest:
     """One pod at a time: a drain waits until the users of the former are listened for elsewhere."""
     return {

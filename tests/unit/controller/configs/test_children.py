@@ -144,7 +144,9 @@ def test_what_is_made_once_is_random_and_marked_for_use() -> None:
 
 
 def test_what_a_site_adds_to_the_pods_is_there_and_the_operators_own_labels_win() -> None:
-    affinity = {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": []}}}
+    affinity: dict[str, Any] = {
+        "nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": []}}
+    }
     template = stateful_set(
         {
             "affinity": affinity,
