@@ -46,7 +46,7 @@ class UnreachableError(KubeError):
 
 
 NO_SUCH_FIELD: Final = "failed to create typed patch object"
-"""How the API server begins its answer to a server-side apply of a field that a kind does not have. It says 500 to it."""
+"""How the API server begins its answer to a server-side apply of a field that a kind does not have, a 500."""
 
 
 def error_for(status: int, reason: str, message: str) -> KubeError:
