@@ -4,6 +4,7 @@ There is no kubelet here, so hooks would wait for ever: `--no-hooks`, and what t
 with the same ServiceAccount; where Helm has to wait for a hook, `Jobs` plays the kubelet.
 """
 
+import json
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -83,6 +84,27 @@ class Site:
         assert code == 0, text
         return jobs
 
+    def tested(self, folder: Path, *, succeeds: bool) -> str:
+        """What the Job of `helm test` says; the test fails where Helm takes it otherwise."""
+        jobs = Jobs(self.plane, NAMESPACE, folder)
+        with jobs.running():
+            code, text = self._helm.cluster(self.plane, NAMESPACE, "test", "mail-push", "--timeout=3m")
+        assert (code == 0) is succeeds, text
+        return jobs.done["check"].stdout
+
+    def becomes_ready(self) -> None:
+        """As the operator writes it, of which there is none here."""
+        condition = {
+            "type": "Ready",
+            "status": "True",
+            "reason": "Listening",
+            "message": "",
+            "lastTransitionTime": "2026-01-01T00:00:00Z",
+            "observedGeneration": 1,
+        }
+        patch = json.dumps({"status": {"conditions": [condition]}})
+        self.kubectl("patch", "mailpushconfig", "main", "--subresource=status", "--type=merge", "-p", patch)
+
     def replicas(self) -> str:
         return self.kubectl("get", "mailpushconfig", "main", "-o", "jsonpath={.spec.listeners.replicas}")
 
@@ -97,15 +119,21 @@ def site(helm: Helm) -> Iterator[Site]:
 
 def test_from_install_to_install_under_another_name(site: Site, tmp_path: Path) -> None:
     example = yaml.safe_load(EXAMPLE.read_text())
-    assert "MailAccessMissing" not in site.installed(example)
+    example["hooks"] = {"timeoutSeconds": 65}  # nobody unregisters users here, or makes it ready: no Job need wait long
+    notes = site.installed(example)
+    assert "MailAccessMissing" not in notes
+    assert "NOBODY IS NOTIFIED" not in notes
+    assert "without Redis" not in notes
     assert site.names("deployment") == ["mail-push"]
     done = site.apply_job(tmp_path)
     assert done.returncode == 0, done.stderr
     assert site.replicas() == "4"
+    assert "the operator has not looked at it yet" in site.tested(tmp_path, succeeds=False)
+    site.becomes_ready()
+    assert "Ready=True" in site.tested(tmp_path, succeeds=True)
 
     example["mailPushConfig"]["spec"]["listeners"]["replicas"] = 5
     example["replicaCount"] = 2
-    example["hooks"] = {"timeoutSeconds": 65}  # nobody unregisters users here: the Job need not wait for long
     code, text = site.helm("upgrade", "mail-push", CHART, values=example)
     assert code == 0, text
     done = site.apply_job(tmp_path)
@@ -137,7 +165,10 @@ def test_from_install_to_install_under_another_name(site: Site, tmp_path: Path) 
     assert "hunter2" not in notes
     assert "this chart has no such values: traefik." in notes
     assert "MailAccessMissing" in notes
-    assert "masterPasswordSecretRef" in notes
+    assert "NOBODY IS NOTIFIED YET: there is no webhook" in notes
+    assert "Several listener pods without Redis" in notes
+    for word in ("masterPasswordSecretRef", "caSecretRef", "mailpush.dev/use=ca", "helm -n mail test other"):
+        assert word in notes
     assert f"http://mail-push-main.{NAMESPACE}.svc:8009" in notes
     assert notes.index("push_notification_driver") < notes.index(f"helm -n {NAMESPACE} uninstall other")
     done = site.apply_job(tmp_path, "other-mail-push")
