@@ -32,7 +32,7 @@ BURST: Final = 50.0
 WAITING: Final = 200
 SAME_SECONDS: Final = 600.0
 REMEMBERED: Final = 4096
-TROUBLES: Final = frozenset({"MailServerDegraded", "RedisMayEvict", "TransportDegraded"})
+TROUBLES: Final = frozenset({"CallbackDegraded", "MailServerDegraded", "RedisMayEvict", "TransportDegraded"})
 """Conditions that are bad news where they are True."""
 TOLD: Final = frozenset({"ConfigurationValid", "Ready", *TROUBLES})
 """Conditions of a MailPushConfig whose changes become Events; the others only show progress."""

@@ -19,6 +19,7 @@ from mailpush.listener.admin import PodAdmin, PodUsers
 from mailpush.listener.applied import AppliedSettings
 from mailpush.listener.environment import Environment
 from mailpush.listener.mails.callback import Ingress
+from mailpush.listener.mails.calls import CallRecord
 from mailpush.listener.mails.inbox import Inbox
 from mailpush.listener.mails.internal import InternalServer
 from mailpush.listener.mails.journal import Journal
@@ -91,6 +92,7 @@ def assemble(env: Environment, kube: Kube, loaded: Loaded, boot: Mapping[str, st
     )
     journal = Journal(env.journal_dir)
     open_entries = OpenEntries(journal, dispatcher)
+    calls = CallRecord()
     inbox = Inbox(journal, open_entries)
     users = Users(env.config)
     statuses = StatusWriter(kube, env.namespace, env.me.name, users, permission)
@@ -152,8 +154,8 @@ def assemble(env: Environment, kube: Kube, loaded: Loaded, boot: Mapping[str, st
         internal=InternalServer(router, shards, key),
         admin=admin,
         applied=applied,
-        troubles=Troubles(keeper, applied, dispatcher, supervisor, claims),
-        ingress=Ingress(applied, inbox, logins=applied),
+        troubles=Troubles(keeper, applied, dispatcher, supervisor, calls, claims),
+        ingress=Ingress(applied, inbox, calls=calls, logins=applied),
         settings_watch=SettingsWatch(
             kube,
             env.namespace,

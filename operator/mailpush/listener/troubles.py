@@ -10,7 +10,7 @@ from mailpush.listener.shards.lease import LeaseKeeper
 from mailpush.notifications.degraded import degraded
 from mailpush.notifications.target_health import TargetHealth
 from mailpush.properties.settings import Settings
-from mailpush.sharding.leases import ServerReport
+from mailpush.sharding.leases import CallbackReport, ServerReport
 from mailpush.work.clock import Clock, boottime
 
 LOOK_SECONDS: Final = 2.0
@@ -33,10 +33,21 @@ class KnowsTargets(Protocol):
     def health(self) -> dict[str, TargetHealth]: ...
 
 
-class KnowsServers(Protocol):
+class KnowsUsers(Protocol):
     """The supervisor."""
 
     def servers(self) -> dict[str, ServerReport]: ...
+
+    def registered(self) -> int: ...
+
+
+class KnowsCalls(Protocol):
+    """The record of Dovecot's callbacks."""
+
+    called: bool
+
+    @property
+    def trouble(self) -> str: ...
 
 
 class KnowsEviction(Protocol):
@@ -78,7 +89,8 @@ class Troubles:
         keeper: LeaseKeeper,
         applied: KnowsSettings,
         targets: KnowsTargets,
-        servers: KnowsServers,
+        users: KnowsUsers,
+        calls: KnowsCalls,
         claims: KnowsEviction,
         *,
         clock: Clock = boottime,
@@ -86,11 +98,13 @@ class Troubles:
         self._keeper = keeper
         self._applied = applied
         self._targets = targets
-        self._servers = servers
+        self._users = users
+        self._calls = calls
         self._claims = claims
         self._clock = clock
         self._target_log = TroubleLog("target_degraded", "target_recovered", "target")
         self._server_log = TroubleLog("mail_server_degraded", "mail_server_recovered", "server")
+        self._call_log = TroubleLog("callbacks_degraded", "callbacks_recovered", "of")
 
     async def run(self) -> None:
         while True:
@@ -102,7 +116,15 @@ class Troubles:
         now = self._clock()
         names = [webhook.name for webhook in self._applied.settings.webhooks]
         troubles = degraded(names, self._targets.health())
-        servers = self._servers.servers()
-        self._keeper.update(urgent=False, degraded=troubles, servers=servers, eviction=self._claims.eviction)
+        servers = self._users.servers()
+        calls = CallbackReport(self._users.registered(), self._calls.called, self._calls.trouble)
+        self._keeper.update(
+            urgent=False,
+            degraded=troubles,
+            servers=servers,
+            callbacks=calls,
+            eviction=self._claims.eviction,
+        )
         self._target_log.look(troubles, now)
         self._server_log.look({name: one.reason for name, one in servers.items() if one.degraded}, now)
+        self._call_log.look({"dovecot": calls.trouble} if calls.trouble else {}, now)

@@ -71,6 +71,20 @@ class ServerReport(NamedTuple):
         return self.failed > 0 and 4 * self.failed >= self.users
 
 
+class CallbackReport(NamedTuple):
+    """`registered`: the pod's users for whom Dovecot is to call. `called`: it has, since the pod's process runs.
+
+    `trouble`: what is wrong with the callbacks that come, in a word; empty where nothing is.
+    """
+
+    registered: int = 0
+    called: bool = False
+    trouble: str = ""
+
+
+NO_CALLBACKS: Final = CallbackReport()
+
+
 @dataclass(frozen=True, slots=True)
 class Ack:
     """What a pod says of the map that it has applied: it runs nothing that a map up to here has taken from it."""
@@ -105,6 +119,7 @@ class LeaseState:
     degraded: Mapping[str, str] = field(default_factory=dict)
     servers: Mapping[str, ServerReport] = field(default_factory=dict)
     eviction: str = ""
+    callbacks: CallbackReport = NO_CALLBACKS
     formats: frozenset[int] = frozenset()
     signs: bool = False
 
@@ -174,6 +189,7 @@ def parse_lease(obj: Mapping[str, Any]) -> LeaseState:
         degraded={key: why for key, why in _mapping(counts.get("degraded")).items() if isinstance(why, str)},
         servers=_servers(_mapping(counts.get("servers"))),
         eviction=eviction if isinstance(eviction := counts.get("eviction"), str) else "",
+        callbacks=CallbackReport(*_typed(counts.get("callbacks"), [int, bool, str])),
         formats=frozenset(int(part) for part in text(FORMATS).split(",") if _NUMBER.fullmatch(part)),
         signs=bool(text(SIGNS)) and text(SIGNS) == _mapping(obj.get("spec")).get("holderIdentity"),
     )
@@ -189,6 +205,8 @@ def lease_annotations(state: LeaseState) -> dict[str, str]:
         counts["servers"] = dict(sorted(state.servers.items()))
     if state.eviction:
         counts["eviction"] = state.eviction
+    if state.callbacks != NO_CALLBACKS:
+        counts["callbacks"] = state.callbacks
     return {
         MAP_UID: state.map_uid or "",
         APPLIED_EPOCH: str(state.applied_epoch),
@@ -232,12 +250,13 @@ def _object(text: str) -> Mapping[str, Any]:
 
 
 def _servers(value: Mapping[str, Any]) -> dict[str, ServerReport]:
-    kinds = [int, int, str, int, str]
-    return {
-        name: ServerReport(*report)
-        for name, report in value.items()
-        if isinstance(report, list) and [type(part) for part in report] == kinds
-    }
+    reports = {name: _typed(report, [int, int, str, int, str]) for name, report in value.items()}
+    return {name: ServerReport(*report) for name, report in reports.items() if report}
+
+
+def _typed(value: Any, types: list[type]) -> list[Any]:
+    """The list, if its parts are of these types; else an empty one."""
+    return value if isinstance(value, list) and [type(part) for part in value] == types else []
 
 
 def _whole(value: Mapping[str, Any]) -> dict[str, int]:

@@ -6,7 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailpush.sharding.leases import Ack, Holder, LeaseState, ServerReport, lease_annotations, parse_lease
+from mailpush.sharding.leases import (
+    Ack,
+    CallbackReport,
+    Holder,
+    LeaseState,
+    ServerReport,
+    lease_annotations,
+    parse_lease,
+)
 
 WORDS = st.text("abcdefgh-0123456789", min_size=1, max_size=12)
 NUMBERS = st.integers(0, 2**61)
@@ -25,6 +33,7 @@ STATES = st.builds(
     counts=st.fixed_dictionaries({"assigned": NUMBERS, "listening": NUMBERS, "failed": NUMBERS}),
     denied=st.dictionaries(WORDS, NUMBERS),
     degraded=st.dictionaries(WORDS, WORDS),
+    callbacks=st.builds(CallbackReport, NUMBERS, st.booleans(), WORDS),
     servers=st.dictionaries(WORDS, st.builds(ServerReport, NUMBERS, NUMBERS, WORDS, NUMBERS, st.text(max_size=20))),
     eviction=st.just("") | WORDS,
     formats=st.frozensets(st.integers(1, 9)),

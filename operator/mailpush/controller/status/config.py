@@ -7,6 +7,7 @@ from typing import Any, Final
 from mailpush import names
 from mailpush.api.conditions import Verdict, conditions
 from mailpush.controller.state import ConfigState
+from mailpush.controller.status.callbacks import callbacks
 from mailpush.controller.status.delivery import transports
 from mailpush.controller.status.eviction import redis_may_evict
 from mailpush.controller.status.pod import PodView
@@ -46,6 +47,7 @@ def _verdicts(state: ConfigState, pods: tuple[PodView, ...], shard_map: MapView)
     told_of_pods = (
         rolled_out(state, pods),
         mail_servers(state, pods),
+        callbacks(state, pods),
         transports(state, pods),
         redis_may_evict(state, pods),
     )

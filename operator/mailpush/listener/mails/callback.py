@@ -15,6 +15,7 @@ from aiohttp import hdrs, web
 from mailpush.http import basicauth
 from mailpush.http.server import MalformedBodyError, UnansweredError, WebServer, read_beginning
 from mailpush.listener.mails import metrics
+from mailpush.listener.mails.calls import CallRecord
 from mailpush.names import CALLBACK_PATH
 from mailpush.notifications.callback import (
     MAX_BODY,
@@ -72,10 +73,12 @@ class Ingress:
         clock: Clock = time.monotonic,
         *,
         logins: KnowsLogins | None = None,
+        calls: CallRecord | None = None,
     ) -> None:
         self._login = login
         self._queue = queue
         self._logins = logins
+        self._calls = calls or CallRecord()
         self._clock = clock
         self._silent_until = float("-inf")
         self._draining = False
@@ -118,11 +121,11 @@ class Ingress:
             challenge: dict[str, str] = {hdrs.WWW_AUTHENTICATE: 'Basic realm="mail-push"'}
             # Each login is checked, and at once: Dovecot holds a delivery open, and never repeats a callback that was
             # answered. Whoever guesses needs a connection for each try.
-            return _closing(_answer("unauthorized", 401, "wrong login", challenge))
+            return _closing(self._answer("unauthorized", 401, "wrong login", challenge))
         try:
             return self._read(await read_beginning(request, MAX_BODY + 1, MAX_SENT))
         except web.HTTPRequestEntityTooLarge:
-            return _closing(_answer("too_large", 413, f"more than {MAX_SENT} bytes"))  # the rest is not read
+            return _closing(self._answer("too_large", 413, f"more than {MAX_SENT} bytes"))  # the rest is not read
         except TimeoutError:
             outcome = "too_slow"
         except MalformedBodyError:
@@ -145,7 +148,7 @@ class Ingress:
     def _malformed(self, error: str) -> web.Response:
         """Logged, since Dovecot does not repeat it: whatever mail it was, nobody is notified of it."""
         log.warning("callback_malformed", error=error, draining=self._draining)
-        return _answer("malformed", 400, error)
+        return self._answer("malformed", 400, error)
 
     def _unreadable(self, error: str) -> None:
         metrics.CALLBACKS.labels("unreadable").inc()
@@ -156,20 +159,28 @@ class Ingress:
     def _take(self, event: NewMail | IgnoredEvent | UnknownUserForm) -> web.Response:
         match event:
             case IgnoredEvent():
-                return _answer("other_event")
+                return self._answer("other_event")
             case UnknownUserForm() if self._logins is not None and self._logins.named_by_login:
-                return _answer("unknown_login")
+                return self._answer("unknown_login")
             case UnknownUserForm():
                 log.warning(
                     "callback_user_form",
                     hint="Dovecot's driver needs user_from_metadata, or the MailPushConfig dovecot.userForm: login",
                 )
-                return _answer("unknown_user_form")
+                return self._answer("unknown_user_form")
             case NewMail():
                 if not self._queue.offer(event):
                     metrics.CALLBACKS.labels("full").inc()
                     raise UnansweredError
-                return _answer("accepted")
+                return self._answer("accepted")
+
+    def _answer(
+        self, outcome: str, status: int = 200, error: str | None = None, headers: dict[str, str] | None = None
+    ) -> web.Response:
+        metrics.CALLBACKS.labels(outcome).inc()
+        self._calls.note(outcome)
+        content: dict[str, Any] = {"success": True} if error is None else {"success": False, "error": error}
+        return web.json_response(content, status=status, headers=headers)
 
     async def _close_when_draining(self, request: web.Request, response: web.StreamResponse) -> None:
         if self._draining:
@@ -185,11 +196,3 @@ def authorized(header: str | None, settings: CallbackSettings) -> bool:
 def _closing(response: web.Response) -> web.Response:
     response.force_close()
     return response
-
-
-def _answer(
-    outcome: str, status: int = 200, error: str | None = None, headers: dict[str, str] | None = None
-) -> web.Response:
-    metrics.CALLBACKS.labels(outcome).inc()
-    content: dict[str, Any] = {"success": True} if error is None else {"success": False, "error": error}
-    return web.json_response(content, status=status, headers=headers)

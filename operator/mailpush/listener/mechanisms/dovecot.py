@@ -68,7 +68,8 @@ class DovecotListener(RepeatingListener):
         server = self._mailbox.server
         async with self._around.budget.conversation(server, proven=self._proven), self._logged_in() as imap:
             await self._register(imap)
-        self._listening("Registered", f"{server} calls for each mail that it delivers to this user")
+        # Whether it does call shows with the first callback: the MailPushConfig's condition CallbackDegraded.
+        self._listening("Registered", f"registered at {server}, which is to call for each mail of this user")
         return self._recheck_seconds * random.uniform(0.75, 1.25)  # noqa: S311 - users apart from each other
 
     async def _register(self, imap: ImapClient) -> None:

@@ -4,7 +4,7 @@ from typing import Final
 
 from prometheus_client import Gauge
 
-from mailpush.listener.mechanisms.base import Health
+from mailpush.listener.mechanisms.base import Health, State
 
 LISTENERS: Final = Gauge("mailpush_listeners", "Users of this pod by mechanism and state.", ["mechanism", "state"])
 
@@ -20,6 +20,10 @@ class ListenerCount:
         self.forget(user)
         self._states[user] = (mechanism, health.state.value)
         LISTENERS.labels(mechanism, health.state.value).inc()
+
+    def listening(self, mechanism: str) -> int:
+        """Users for whom this mechanism listens."""
+        return sum(state == (mechanism, State.LISTENING.value) for state in self._states.values())
 
     def forget(self, user: tuple[int, int]) -> None:
         """The user has no listener here any more."""

@@ -9,6 +9,7 @@ import structlog
 from mailpush.decision import POD_EXCLUDED
 from mailpush.listener.mails.offer import TakeResult
 from mailpush.listener.mechanisms.base import Health
+from mailpush.listener.mechanisms.dovecot import DovecotMechanism
 from mailpush.listener.users.listeners import Listeners
 from mailpush.listener.users.mailbox import UserSecretReader
 from mailpush.listener.users.metrics import ListenerCount
@@ -157,6 +158,10 @@ class Supervisor:
             for listener in self._listeners.values()
             if listener.server is not None and listener.clients
         )
+
+    def registered(self) -> int:
+        """Users for whom Dovecot is to call this installation."""
+        return self._count.listening(DovecotMechanism.name)
 
     async def idle(self) -> None:
         """Waits until every listener that is known to be wanted has begun."""

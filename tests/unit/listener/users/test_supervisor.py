@@ -279,6 +279,7 @@ async def test_new_settings_reach_everybody_and_counts_say_what_has_become_of_th
     scene.supervisor.start_slots([THREE, FOUR], 1)
     await scene.supervisor.idle()
     assert scene.supervisor.servers() == {"default": ServerReport(2)}
+    assert scene.supervisor.registered() == 2
     scene.fake.dovecot.running[0].say(Health(State.FAILED, "ServerUnreachable", "away", retry_at=0.0))
     assert scene.supervisor.counts() == ({"assigned": 2, "listening": 1, "failed": 1}, {})
     assert scene.supervisor.servers() == {"default": ServerReport(2, 1, "ServerUnreachable", 1, "away")}
