@@ -29,6 +29,9 @@ REQUIREMENTS: Final[Mapping[str, str]] = MappingProxyType({DOVECOT: REST})
 NOT_YET_SUPPORTED: Final = frozenset({MAILNOTIFY})
 """Packages that can be enabled, but whose mechanism does not exist yet."""
 
+SUPPORTED: Final = tuple(package for package in PUSH_PACKAGES if package not in NOT_YET_SUPPORTED)
+"""The push packages that can be recommended."""
+
 _ENABLED: Final = {"enabled": True, "disabled": False}
 
 

@@ -96,6 +96,13 @@ MEANINGS = {
             master_user="#master=user: ü",
             servers=(ServerSettings("default", "dovecot", 993, "tls"),),
         ),
+        by_property=frozenset(
+            {
+                "com.openexchange.mail.loginSource",
+                "com.openexchange.push.allowedClients",
+                "com.openexchange.push.reschedule.delayDuration",
+            }
+        ),
     ),
     "every-property": settings(
         allow_permanent_push=False,

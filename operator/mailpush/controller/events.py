@@ -18,6 +18,7 @@ import structlog
 
 from mailpush import names
 from mailpush.controller import metrics
+from mailpush.controller.status.ready import TROUBLES
 from mailpush.kube import resources
 from mailpush.kube.client import Kube, Object
 from mailpush.kube.errors import ForbiddenError, KubeError, NotFoundError
@@ -32,8 +33,6 @@ BURST: Final = 50.0
 WAITING: Final = 200
 SAME_SECONDS: Final = 600.0
 REMEMBERED: Final = 4096
-TROUBLES: Final = frozenset({"CallbackDegraded", "MailServerDegraded", "RedisMayEvict", "TransportDegraded"})
-"""Conditions that are bad news where they are True."""
 TOLD: Final = frozenset({"ConfigurationValid", "Ready", *TROUBLES})
 """Conditions of a MailPushConfig whose changes become Events; the others only show progress."""
 

@@ -11,10 +11,11 @@ from mailpush.decision.chain import (
     decide,
     name_of,
     question_of,
+    site_refusals,
 )
 from mailpush.decision.checks import POD_EXCLUDED, REASONS, Refusal
 from mailpush.decision.facts import Placement, SecretFacts, SiteFacts, UserFacts, login_of, site_facts, user_facts
-from mailpush.decision.problems import Problem, config_problems, property_problems
+from mailpush.decision.problems import Problem, config_problems
 from mailpush.decision.warnings import config_warnings
 
 __all__ = [
@@ -38,8 +39,8 @@ __all__ = [
     "decide",
     "login_of",
     "name_of",
-    "property_problems",
     "question_of",
     "site_facts",
+    "site_refusals",
     "user_facts",
 ]

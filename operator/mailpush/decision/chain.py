@@ -3,7 +3,9 @@
 An ordered chain of named checks in OX's order. The operator, the listener and `explain` call the same function.
 """
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Final, NamedTuple
 
 from mailpush.decision.checks import (
@@ -18,6 +20,7 @@ from mailpush.decision.checks import (
     package_enabled,
     package_supports_permanent,
     password_available,
+    password_source_usable,
     permanent_push_allowed,
     pod_allowed,
     secret_permitted,
@@ -25,7 +28,7 @@ from mailpush.decision.checks import (
     usable_mechanisms,
     user_active,
 )
-from mailpush.decision.facts import SiteFacts, UserFacts
+from mailpush.decision.facts import NOBODY, SiteFacts, UserFacts
 
 ACCEPTED: Final = "Accepted"
 PASSED: Final = "passed"
@@ -81,6 +84,25 @@ CHECKS: Final[tuple[Check, ...]] = (
     assigned,
     pod_allowed,
 )
+
+
+OF_THE_SITE: Final[tuple[tuple[Callable[[SiteFacts], Refusal | str], ...], ...]] = (
+    (lambda site: permanent_push_allowed(NOBODY, site),),
+    (
+        lambda site: package_enabled(NOBODY, site),
+        lambda site: package_supports_permanent(NOBODY, site),
+        lambda site: mechanism_enabled(NOBODY, site),
+    ),
+    (lambda site: mail_access_configured(NOBODY, site), password_source_usable),
+)
+"""The checks that come out alike for every user. Where one of a row refuses, the rest of it has nothing to ask."""
+
+
+def site_refusals(site: SiteFacts) -> Iterator[Refusal]:
+    """Why nobody at all can be listened for, whoever is registered."""
+    for row in OF_THE_SITE:
+        outcomes = (check(site) for check in row)
+        yield from islice((outcome for outcome in outcomes if isinstance(outcome, Refusal)), 1)
 
 
 def decide(user: UserFacts, site: SiteFacts) -> Decision:

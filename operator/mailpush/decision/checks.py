@@ -7,7 +7,8 @@ from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from mailpush.decision.facts import SiteFacts, UserFacts, login_by
-from mailpush.packages import MECHANISMS, NOT_YET_SUPPORTED, mechanisms_of
+from mailpush.packages import MECHANISMS, NOT_YET_SUPPORTED, SUPPORTED, mechanisms_of
+from mailpush.properties import keys
 
 POD_EXCLUDED: Final = "PodExcluded"
 REASONS: Final = frozenset(
@@ -51,12 +52,11 @@ Check = Callable[[UserFacts, SiteFacts], Refusal | str]
 
 def permanent_push_allowed(user: UserFacts, site: SiteFacts) -> Refusal | str:
     """Does allowPermanentPush let any pod run permanent listeners?"""
+    place = site.place("allowPermanentPush", keys.ALLOW_PERMANENT_PUSH)
     if site.allow_permanent_push:
-        return "allowPermanentPush is true"
+        return f"{place} is true"
     where = " in every pod, by listeners.podOverrides" if site.pod_overrides else ""
-    return Refusal(
-        "PermanentPushDisabled", f"allowPermanentPush is false{where}: set it to true to run permanent listeners"
-    )
+    return Refusal("PermanentPushDisabled", f"{place} is false{where}: set it to true to run permanent listeners")
 
 
 def package_enabled(user: UserFacts, site: SiteFacts) -> Refusal | str:
@@ -64,7 +64,9 @@ def package_enabled(user: UserFacts, site: SiteFacts) -> Refusal | str:
     enabled = [package for package in MECHANISMS if package in site.packages]
     if not enabled:
         return Refusal(
-            "NoPushPackage", f"no push package is enabled: enable one of {', '.join(MECHANISMS)} in packages.status"
+            "NoPushPackage",
+            f"no push package is in effect: enable {' or '.join(SUPPORTED)} in packages.status; what keeps one that is "
+            "enabled from it stands in status.packages of the MailPushConfig",
         )
     if set(enabled) <= NOT_YET_SUPPORTED:
         return Refusal("NotYetSupported", f"{', '.join(enabled)} is not supported yet: enable another push package")
@@ -75,10 +77,11 @@ def package_supports_permanent(user: UserFacts, site: SiteFacts) -> Refusal | st
     """Does an enabled package support permanent listeners?"""
     if found := supporting(site):
         return f"permanent listeners are supported by {', '.join(found)}"
+    place = site.place("mechanisms.imapidle.supportsPermanentListeners", keys.IMAPIDLE_PERMANENT)
     return Refusal(
         "PermanentNotSupported",
-        "open-xchange-push-imapidle is not allowed to run permanent listeners: set "
-        "mechanisms.imapidle.supportsPermanentListeners to true, or enable open-xchange-push-dovecot",
+        f"open-xchange-push-imapidle is not allowed to run permanent listeners: set {place} to true, or enable "
+        "open-xchange-push-dovecot",
         "PUSH-0009",
     )
 
@@ -113,7 +116,10 @@ def mechanism_enabled(user: UserFacts, site: SiteFacts) -> Refusal | str:
     """Is a mechanism switched on?"""
     if enabled := usable_mechanisms(site):
         return f"enabled: {', '.join(enabled)}"
-    switches = " or ".join(f"mechanisms.{mechanism}.enabled" for mechanism in supporting(site))
+    switches = " or ".join(
+        site.place(f"mechanisms.{mechanism}.enabled", f"com.openexchange.push.{mechanism}.enabled")
+        for mechanism in supporting(site)
+    )
     return Refusal("MechanismDisabled", f"every mechanism is switched off: set {switches} to true")
 
 
@@ -159,12 +165,24 @@ def password_available(user: UserFacts, site: SiteFacts) -> Refusal | str:
         return _password_in_secret(user)
     if site.user_secrets:
         return Refusal("PasswordMissing", "the user has no password: set spec.credentialsSecretRef", "PUSH-0006")
+    return _no_source_of_passwords(site)
+
+
+def password_source_usable(site: SiteFacts) -> Refusal | str:
+    """Is there a place from which passwords are taken, whoever's?"""
+    if site.password_source == "global":  # noqa: S105 - OX's word
+        return _master_password(site)
+    return "users have Secrets of their own" if site.user_secrets else _no_source_of_passwords(site)
+
+
+def _no_source_of_passwords(site: SiteFacts) -> Refusal:
     if site.credential_storage:
         return Refusal("NotYetSupported", "the credential storage is not supported yet: use mailAccess.userSecrets")
+    place = site.place("mailAccess.passwordSource", keys.PASSWORD_SOURCE)
     return Refusal(
         "PasswordMissing",
-        "passwordSource is session and there is nowhere to take a user's password from: "
-        "set mailAccess.userSecrets.enabled to true, or passwordSource to global",
+        f"{place} is session and there is nowhere to take a user's password from: set "
+        f"{site.place('mailAccess.userSecrets.enabled', keys.USER_SECRETS)} to true, or {place} to global",
         "PUSH-0006",
     )
 
@@ -175,10 +193,11 @@ def login_known(user: UserFacts, site: SiteFacts) -> Refusal | str:
         return f"the login stands in Secret {user.secret_name}"
     if login_by(site.login_source, user.login, user.mail):
         return f"the login is the user's {site.login_source}"
+    place = site.place("mailAccess.loginSource", keys.LOGIN_SOURCE)
     needed = "spec.login" if site.login_source == "login" else "spec.mail"
     proxy = "; authProxyDelimiter is set, which needs a login as well" if site.auth_proxy else ""
     return Refusal(
-        "LoginMissing", f"loginSource is {site.login_source}, but the user has no {needed}: set it{proxy}", "PUSH-0007"
+        "LoginMissing", f"{place} is {site.login_source}, but the user has no {needed}: set it{proxy}", "PUSH-0007"
     )
 
 
@@ -234,8 +253,8 @@ def _master_password(site: SiteFacts) -> Refusal | str:
         return "the master password is set"
     return Refusal(
         "MasterPasswordMissing",
-        "passwordSource is global, but there is no master password: see that mailAccess.masterPasswordSecretRef names "
-        "a Secret that is there and may be used",
+        f"{site.place('mailAccess.passwordSource', keys.PASSWORD_SOURCE)} is global, but there is no master password: "
+        "see that mailAccess.masterPasswordSecretRef names a Secret that is there and may be used",
         "PUSH-0005",
     )
 

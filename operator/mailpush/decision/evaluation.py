@@ -8,14 +8,14 @@ from pydantic import ValidationError
 
 from mailpush import names
 from mailpush.api.mailpushconfig import MailPushConfigSpec
-from mailpush.decision import Problem, config_problems, config_warnings, property_problems
+from mailpush.decision import Problem, config_problems, config_warnings
 from mailpush.packages import PackageState, effective_of
 from mailpush.properties.read import SettingsError, read
 from mailpush.properties.render import RenderedConfig, render
 from mailpush.properties.secrets import ResolvedSecrets
 from mailpush.properties.settings import Settings
 
-SWITCHED_OFF: Final = frozenset({"ListenersScaledToZero", "PermanentPushDisabled"})
+SWITCHED_OFF: Final = frozenset({"ListenersScaledToZero", "MechanismDisabled", "PermanentPushDisabled"})
 """Problems that are an administrator's wish: the configuration is valid, but nobody is listened for."""
 BLOCKING: Final = frozenset(
     {"MailAccessMissing", "NotYetSupported", "SecretNotFound", "SecretNotPermitted", "SettingsInvalid"}
@@ -81,20 +81,20 @@ def wants_unregister(body: Mapping[str, Any]) -> bool:
 def evaluate(name: str, spec: MailPushConfigSpec, resolved: ResolvedSecrets, *, unregister: bool = False) -> Evaluation:
     """Renders, reads back and judges."""
     rendered = render(spec, resolved, name, unregister=unregister)
-    problems = config_problems(spec, resolved.missing, resolved.unpermitted)
     settings: Settings | None = None
+    unreadable: tuple[Problem, ...] = ()
     try:
         settings = read(rendered.directory)
-        problems += property_problems(spec, settings)
     except SettingsError as error:
-        problems += tuple(Problem("SettingsInvalid", problem) for problem in error.problems)
+        unreadable = tuple(Problem("SettingsInvalid", problem) for problem in error.problems)
+    problems = (*config_problems(spec, settings, resolved.missing, resolved.unpermitted), *unreadable)
     return Evaluation(
         spec=spec,
         rendered=rendered,
         settings=settings,
         packages=effective_of(spec),
         problems=problems,
-        warnings=config_warnings(spec),
+        warnings=config_warnings(spec, settings),
         unregister=unregister,
     )
 

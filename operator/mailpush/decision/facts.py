@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 from mailpush.api.pushuser import PushUserSpec
 from mailpush.properties.patterns import ClientPatterns
@@ -53,6 +54,10 @@ class UserFacts:
     """None: nobody has looked. The operator decides without it, since it is the decision that says who is placed."""
 
 
+NOBODY: Final = UserFacts(0, 0)
+"""For checks that do not ask about the user."""
+
+
 @dataclass(frozen=True, slots=True)
 class SiteFacts:
     """What a decision needs to know of the installation."""
@@ -80,6 +85,12 @@ class SiteFacts:
     credential_storage: bool = False
     pod_overrides: bool = False
     """Whether single pods have an `allowPermanentPush` of their own."""
+    by_property: frozenset[str] = frozenset()
+    """Properties whose value comes from `properties`: advice names them and not the field."""
+
+    def place(self, field: str, key: str) -> str:
+        """Where an administrator finds the value that counts: the field, or the property that wins over it."""
+        return f"{key} in properties" if key in self.by_property else field
 
 
 def site_facts(settings: Settings) -> SiteFacts:
@@ -102,6 +113,7 @@ def site_facts(settings: Settings) -> SiteFacts:
         user_secrets=mail is not None and mail.user_secrets,
         credential_storage=settings.credential_storage.enabled,
         pod_overrides=bool(settings.pod_overrides),
+        by_property=settings.by_property,
     )
 
 

@@ -5,9 +5,12 @@ from typing import NamedTuple
 
 from mailpush import packages
 from mailpush.api.mailpushconfig import MailPushConfigSpec
+from mailpush.api.meta import SecretKeyReference
+from mailpush.decision.chain import site_refusals
+from mailpush.decision.facts import site_facts
 from mailpush.properties import keys
-from mailpush.properties.secrets import purpose_of
-from mailpush.properties.settings import Settings, allowed_somewhere
+from mailpush.properties.secrets import MASTER_PASSWORD, purpose_of, secret_references
+from mailpush.properties.settings import Settings
 
 _SESSION_OR_GLOBAL = (
     'mailAccess.passwordSource ("global" with mailAccess.masterPasswordSecretRef, or "session" with '
@@ -25,101 +28,104 @@ class Problem(NamedTuple):
 
 
 def config_problems(
-    spec: MailPushConfigSpec, missing_secrets: Sequence[str] = (), unpermitted_secrets: Sequence[str] = ()
+    spec: MailPushConfigSpec,
+    settings: Settings | None,
+    missing_secrets: Sequence[str] = (),
+    unpermitted_secrets: Sequence[str] = (),
 ) -> tuple[Problem, ...]:
     """What keeps listeners from running, the gravest first: the reason of `Ready=False`. Empty where nothing does.
 
     Args:
+        settings: what listeners would run by; None where that cannot be read.
         missing_secrets: paths of fields whose Secret or key does not exist (`ResolvedSecrets.missing`).
         unpermitted_secrets: paths of fields whose Secret is not marked for this use (`ResolvedSecrets.unpermitted`).
     """
-    return (
+    named = dict(secret_references(spec))
+    found = [
         *_packages(spec),
-        *_not_yet_supported(spec),
+        *_not_yet_supported(spec, settings),
         *_mail_access(spec),
-        *(
-            Problem("SecretNotFound", f"the Secret or key that {path} names does not exist or is empty: create it")
-            for path in missing_secrets
-        ),
-        *(
-            Problem(
-                "SecretNotPermitted",
-                f"the Secret that {path} names is not for that: give it the label mailpush.dev/use={purpose_of(path)} "
-                "(several purposes are joined by dots)",
-            )
-            for path in unpermitted_secrets
-        ),
-        *_switched_off(spec),
-    )
-
-
-def property_problems(spec: MailPushConfigSpec, settings: Settings) -> tuple[Problem, ...]:
-    """What `properties` switches on or off that the fields do not: they are what is run by."""
-    idle, dovecot = spec.mechanisms.imapidle, spec.mechanisms.dovecot
-    doveadm = spec.mail_access is not None and spec.mail_access.doveadm.enabled
-    switched_on = (
-        (keys.CREDSTORAGE_ENABLED, settings.credential_storage.enabled, spec.credential_storage.enabled),
-        (keys.DOVEADM_ENABLED, settings.doveadm.enabled, doveadm),
-        (
-            keys.DOVECOT_PREFER_DOVEADM,
-            settings.dovecot.prefer_doveadm_for_metadata,
-            dovecot.prefer_doveadm_for_metadata,
-        ),
-        (keys.IMAPIDLE_ACCOUNT, settings.imapidle.account_id, idle.account_id),
-    )
-    problems = [
-        Problem("NotYetSupported", f"{key}, which properties sets, is not supported yet: take it out of properties")
-        for key, by_properties, by_field in switched_on
-        if by_properties and not by_field
+        *(_missing(path, named.get(path)) for path in missing_secrets),
+        *(_unpermitted(path, named.get(path)) for path in unpermitted_secrets),
     ]
-    if not settings.allow_permanent_push and spec.allow_permanent_push:
-        problems.append(
-            Problem(
-                "PermanentPushDisabled",
-                f"properties sets {keys.ALLOW_PERMANENT_PUSH} to false: take it out to run permanent listeners",
-            )
+    if settings is not None:
+        said = {problem.reason for problem in found}
+        if "PackageConflict" in said:
+            said.add("NoPushPackage")
+        if MASTER_PASSWORD in (*missing_secrets, *unpermitted_secrets):
+            said.add("MasterPasswordMissing")
+        found += (
+            Problem(refusal.reason, refusal.message)
+            for refusal in site_refusals(site_facts(settings))
+            if refusal.reason not in said
         )
-    return tuple(problems)
+    if spec.listeners.replicas == 0:
+        found.append(Problem("ListenersScaledToZero", "listeners.replicas is 0: nothing listens until it is raised"))
+    return tuple(found)
+
+
+def _missing(path: str, reference: SecretKeyReference | None) -> Problem:
+    what = f"key {reference.key} of Secret {reference.name}" if reference is not None else "the Secret or key"
+    return Problem("SecretNotFound", f"{what}, which {path} names, does not exist or is empty: create it")
+
+
+def _unpermitted(path: str, reference: SecretKeyReference | None) -> Problem:
+    what = f"Secret {reference.name}, which" if reference is not None else "the Secret that"
+    return Problem(
+        "SecretNotPermitted",
+        f"{what} {path} names, is not for that: give it the label mailpush.dev/use={purpose_of(path)} (several "
+        "purposes are joined by dots)",
+    )
 
 
 def _packages(spec: MailPushConfigSpec) -> Iterator[Problem]:
-    states = packages.effective_of(spec)
+    states = [state for state in packages.effective_of(spec) if state.name in packages.PUSH_PACKAGES]
     for state in states:
         if state.conflict:
             yield Problem("PackageConflict", f"{state.name} is not in effect: {state.reason}")
-    if not any(state.enabled or state.conflict for state in states if state.name in packages.PUSH_PACKAGES):
-        names = ", ".join(packages.PUSH_PACKAGES)
-        yield Problem("NoPushPackage", f"no push package is enabled: set one of {names} to enabled in packages.status")
+    if any(state.enabled or state.conflict for state in states):
+        return
+    some = " or ".join(packages.SUPPORTED)
+    if spec.packages.whitelist:
+        text = f"packages.whitelist names no push package, and what it does not name is off: add {some} to it"
+    else:
+        text = f"no push package is enabled: set {some} to enabled in packages.status"
+    yield Problem("NoPushPackage", text)
 
 
-def _not_yet_supported(spec: MailPushConfigSpec) -> Iterator[Problem]:
-    access = spec.mail_access
-    in_effect = packages.in_effect(packages.effective_of(spec))
+def _not_yet_supported(spec: MailPushConfigSpec, settings: Settings | None) -> Iterator[Problem]:
     instead = "use mailAccess.userSecrets.enabled: true, or mailAccess.passwordSource: global"
-    if spec.credential_storage.enabled:
-        yield Problem(
-            "NotYetSupported", f"credentialStorage.enabled is not supported yet: set it to false and {instead}"
-        )
-    if access and access.oauth.enabled:
+    if spec.mail_access and spec.mail_access.oauth.enabled:
         yield Problem(
             "NotYetSupported", f"mailAccess.oauth.enabled is not supported yet: set it to false and {instead}"
         )
-    if access and access.doveadm.enabled:
-        yield Problem(
-            "NotYetSupported", f"mailAccess.doveadm.enabled is not supported yet: set it to false and {instead}"
-        )
-    if spec.mechanisms.dovecot.prefer_doveadm_for_metadata:
-        yield Problem(
-            "NotYetSupported",
-            "mechanisms.dovecot.preferDoveadmForMetadata is not supported yet: set it to false, and users are "
-            "registered by IMAP METADATA",
-        )
-    if spec.mechanisms.imapidle.account_id:
-        yield Problem(
-            "NotYetSupported", "mechanisms.imapidle.accountId other than 0, the primary account, is not supported yet"
-        )
-    for name in sorted(packages.NOT_YET_SUPPORTED & in_effect):
+    for switched_on, field, key, advice in _switches(spec, settings, instead):
+        if switched_on:
+            place = field if settings is None else site_facts(settings).place(field, key)
+            yield Problem("NotYetSupported", f"{place} is not supported yet: {advice}")
+    for name in sorted(packages.NOT_YET_SUPPORTED & packages.in_effect(packages.effective_of(spec))):
         yield Problem("NotYetSupported", f"{name} is not supported yet: set it to disabled in packages.status")
+
+
+def _switches(
+    spec: MailPushConfigSpec, settings: Settings | None, instead: str
+) -> Iterator[tuple[bool, str, str, str]]:
+    """What may be switched on and does not exist yet: whether it is, its field, its property, and what to do."""
+    storage = settings.credential_storage if settings else spec.credential_storage
+    doveadm = settings.doveadm if settings else spec.mail_access.doveadm if spec.mail_access else None
+    dovecot = settings.dovecot if settings else spec.mechanisms.dovecot
+    idle = settings.imapidle if settings else spec.mechanisms.imapidle
+    off = f"set it to false and {instead}"
+    yield bool(storage.enabled), "credentialStorage.enabled", keys.CREDSTORAGE_ENABLED, off
+    yield bool(doveadm and doveadm.enabled), "mailAccess.doveadm.enabled", keys.DOVEADM_ENABLED, off
+    yield (
+        dovecot.prefer_doveadm_for_metadata,
+        "mechanisms.dovecot.preferDoveadmForMetadata",
+        keys.DOVECOT_PREFER_DOVEADM,
+        "set it to false, and users are registered by IMAP METADATA",
+    )
+    primary = "set it to 0, the primary account"
+    yield bool(idle.account_id), "mechanisms.imapidle.accountId", keys.IMAPIDLE_ACCOUNT, primary
 
 
 def _mail_access(spec: MailPushConfigSpec) -> Iterator[Problem]:
@@ -135,14 +141,3 @@ def _mail_access(spec: MailPushConfigSpec) -> Iterator[Problem]:
         f"listeners cannot reach the mailboxes: set {' and '.join(missing)}; as values of the chart these are "
         f"{' and '.join(values)}",
     )
-
-
-def _switched_off(spec: MailPushConfigSpec) -> Iterator[Problem]:
-    overrides = {override.ordinal: override.allow_permanent_push for override in spec.listeners.pod_overrides}
-    if not allowed_somewhere(spec.allow_permanent_push, overrides, spec.listeners.replicas):
-        where = " in every pod, by listeners.podOverrides" if overrides else ""
-        yield Problem(
-            "PermanentPushDisabled", f"allowPermanentPush is false{where}: set it to true to run permanent listeners"
-        )
-    if spec.listeners.replicas == 0:
-        yield Problem("ListenersScaledToZero", "listeners.replicas is 0: nothing listens until it is raised")

@@ -11,6 +11,7 @@ from mailpush.properties import keys
 from mailpush.properties.catalog import settings_of
 from mailpush.properties.oxfiles import ox_files
 from mailpush.properties.patterns import ClientPatterns
+from mailpush.properties.settings import Settings
 
 _SECRET: Final = re.compile(
     r"(password|passwd|passphrase|passcrypt|secret|token|api-?key|private-?key)$", re.IGNORECASE
@@ -18,9 +19,28 @@ _SECRET: Final = re.compile(
 _NO_SECRET: Final = frozenset({"", "true", "false"})
 
 
-def config_warnings(spec: MailPushConfigSpec) -> tuple[Problem, ...]:
-    """What works, but perhaps not as meant."""
-    return (*_allowed_clients(spec), *_properties(spec), *_servers(spec))
+UNTOLD: Final = frozenset({"NobodyNotified", "RedisMissing"})
+"""Warnings of notifications that go nowhere or get lost, though users are listened for."""
+
+
+def config_warnings(spec: MailPushConfigSpec, settings: Settings | None) -> tuple[Problem, ...]:
+    """What works, but perhaps not as meant. `settings`: what listeners would run by; None where unreadable."""
+    return (*_notifications(spec, settings), *_allowed_clients(spec), *_properties(spec), *_servers(spec))
+
+
+def _notifications(spec: MailPushConfigSpec, settings: Settings | None) -> Iterator[Problem]:
+    if settings is None:
+        return
+    if not settings.webhooks:
+        yield Problem(
+            "NobodyNotified", "transports.webhooks is empty, so that nobody is notified of any mail: add a target"
+        )
+    if settings.redis is None and spec.listeners.replicas > 1:
+        yield Problem(
+            "RedisMissing",
+            f"listeners.replicas is {spec.listeners.replicas} without redis, so that no pod knows what another has "
+            "sent: where users move or a pod dies, mails notify twice or not at all; set redis.url, or one replica",
+        )
 
 
 def _allowed_clients(spec: MailPushConfigSpec) -> Iterator[Problem]:

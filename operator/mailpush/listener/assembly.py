@@ -154,7 +154,7 @@ def assemble(env: Environment, kube: Kube, loaded: Loaded, boot: Mapping[str, st
         internal=InternalServer(router, shards, key),
         admin=admin,
         applied=applied,
-        troubles=Troubles(keeper, applied, dispatcher, supervisor, calls, claims),
+        troubles=Troubles(keeper, applied, dispatcher, supervisor, calls=calls, claims=claims),
         ingress=Ingress(applied, inbox, calls=calls, logins=applied),
         settings_watch=SettingsWatch(
             kube,

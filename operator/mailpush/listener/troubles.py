@@ -90,9 +90,9 @@ class Troubles:
         applied: KnowsSettings,
         targets: KnowsTargets,
         users: KnowsUsers,
+        *,
         calls: KnowsCalls,
         claims: KnowsEviction,
-        *,
         clock: Clock = boottime,
     ) -> None:
         self._keeper = keeper

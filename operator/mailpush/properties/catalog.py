@@ -171,6 +171,7 @@ SETTINGS: Final = (
     Setting("listeners.securityContext", None, Reload.RESTART, "restricted"),
     Setting("listeners.logLevel", None, Reload.RESTART),
     Setting("properties", None, Reload.LIVE),
+    Setting("properties", keys.BY_PROPERTY, Reload.LIVE, "the names of those that stand in this table"),
 )
 
 UNREGISTER: Final = Setting("metadata.annotations[mailpush.dev/unregister]", keys.UNREGISTER, Reload.LIVE, "false")

@@ -19,6 +19,9 @@ EXTRA_FILE: Final = "extra.properties"
 SECRETS_FILE: Final = SECRET_PROPERTIES
 BOOT_FILE: Final = BOOT_PROPERTIES
 
+BY_PROPERTY: Final = "mailpush.byProperty"
+"""Which of the properties that we know stand in the MailPushConfig's `properties`: advice names the place."""
+
 # mail-push.properties
 ALLOW_PERMANENT_PUSH: Final = "com.openexchange.push.allowPermanentPush"
 ALLOWED_CLIENTS: Final = "com.openexchange.push.allowedClients"

@@ -68,6 +68,7 @@ def read(files: Mapping[str, str]) -> Settings:
         unregister=lookup.boolean(keys.UNREGISTER, False),
         pod_overrides=_pod_overrides(lookup),
         replicas=lookup.integer(keys.REPLICAS, 0, 0, 1000),
+        by_property=frozenset(lookup.names(keys.BY_PROPERTY)),
     )
     lookup.raise_problems()
     return settings

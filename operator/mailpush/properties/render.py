@@ -8,7 +8,7 @@ from mailpush.api.mailpushconfig import Listeners, MailPushConfigSpec, Webhook
 from mailpush.packages import effective_of, in_effect
 from mailpush.properties import keys, secrets
 from mailpush.properties.admin import ADMIN_PATHS
-from mailpush.properties.catalog import takes_a_restart
+from mailpush.properties.catalog import settings_of, takes_a_restart
 from mailpush.properties.format import dump
 from mailpush.properties.hashes import config_hash_of, content_hash, keyed_hash
 from mailpush.properties.oxfiles import ox_files
@@ -74,7 +74,10 @@ def _files(spec: MailPushConfigSpec, unregister: bool) -> dict[str, Properties]:
     files = _placed(ox_files(spec, packages))
     ours = files.setdefault(keys.LISTENER_FILE, {})
     ours |= _listener(spec, packages) | ({keys.UNREGISTER: "true"} if unregister else {})
-    for key, value in sorted(_verbatim(spec).items()):
+    given = sorted(_verbatim(spec).items())
+    if known := [key for key, _ in given if any(settings_of(key))]:
+        ours[keys.BY_PROPERTY] = ", ".join(known)
+    for key, value in given:
         files.setdefault(keys.file_of(key), {})[key] = value
     return files
 

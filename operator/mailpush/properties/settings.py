@@ -109,6 +109,8 @@ class Settings:
     """By ordinal: whether that pod may run permanent listeners, where it differs from `allow_permanent_push`."""
     replicas: int = 0
     """How many pods are wanted; only rendered where pods have settings of their own."""
+    by_property: frozenset[str] = frozenset()
+    """Properties whose value comes from the MailPushConfig's `properties`, not from a field."""
 
     def allowed_in(self, ordinal: int) -> bool:
         """Whether the pod of this ordinal may run permanent listeners."""

@@ -17,7 +17,7 @@ from mailpush.cli.kubectl.explanation import explanation
 from mailpush.cli.kubectl.kubeconfig import namespace_of
 from mailpush.cli.kubectl.main import main
 from mailpush.decision import CHECKS
-from mailpush.packages import DOVECOT, IMAPIDLE
+from mailpush.packages import DOVECOT, IMAPIDLE, MAILNOTIFY
 from mailpush.sharding.shardmap import PodRef, ShardMap
 from mailpush.sharding.slots import slot_of
 
@@ -29,6 +29,8 @@ SPEC: dict[str, Any] = {
         "masterPasswordSecretRef": {"name": "master", "key": "password"},
         "servers": [{"name": "default", "host": "dovecot"}],
     },
+    "redis": {"url": "redis://redis"},
+    "transports": {"webhooks": [{"name": "devices", "url": "https://devices.example.org/"}]},
 }
 SECRETS: dict[str, Any] = {
     "mailAccess": {"passwordSource": "session", "userSecrets": {"enabled": True}, "servers": [{"host": "dovecot"}]}
@@ -119,8 +121,41 @@ def test_who_passes_every_row_is_to_be_listened_for(tmp_path: Path) -> None:
     answer = json.loads(
         Asked(tmp_path, config(), user(), arguments=("1", "3", "-o", "json")).out,
     )
-    assert [row["check"] for row in answer["rows"]] == ["config_exists", *(check.__name__ for check in CHECKS)]
+    assert [row["check"] for row in answer["rows"]] == [
+        "config_exists",
+        *(check.__name__ for check in CHECKS),
+        "config_usable",
+    ]
     assert answer["notes"] == ["Secret master was not looked at; it is taken to be as it should"]
+
+
+@pytest.mark.parametrize(
+    ("site", "reason"),
+    [
+        ({"listeners": {"replicas": 0}}, "ListenersScaledToZero"),
+        ({"mechanisms": {"dovecot": {"preferDoveadmForMetadata": True}}}, "NotYetSupported"),
+        ({"mechanisms": {"imapidle": {"accountId": 1}}}, "NotYetSupported"),
+        ({"properties": {"com.openexchange.push.imapidle.accountId": "1"}}, "NotYetSupported"),
+        (
+            {"credentialStorage": {"enabled": True, "passcryptSecretRef": {"name": "p", "key": "k"}}},
+            "NotYetSupported",
+        ),
+        ({"packages": {"status": {DOVECOT: "enabled", MAILNOTIFY: "enabled"}}}, "NotYetSupported"),
+    ],
+)
+def test_where_no_pod_runs_by_the_config_nobody_is_said_to_be_listened_for(
+    tmp_path: Path, site: dict[str, Any], reason: str
+) -> None:
+    asked = Asked(tmp_path, config(**site), user(), secret("master", password=PASSWORD))
+    assert asked.code == 1
+    assert asked.out.splitlines()[0].startswith(f"main-1-3: not listened for: {reason}: ")
+    (refused,) = [line.split() for line in asked.out.splitlines() if " NO " in line]
+    assert refused[1] == "config_usable"
+
+
+def test_warnings_are_printed_as_well(tmp_path: Path) -> None:
+    asked = Asked(tmp_path, config(transports={}), user())
+    assert "note: MailPushConfig main has a warning: NobodyNotified: transports.webhooks is empty" in asked.out
 
 
 @pytest.mark.parametrize(

@@ -266,18 +266,18 @@ def test_objects_of_another_namespace_do_not_count(tmp_path: Path) -> None:
     assert "nobody is registered here" in refused(tmp_path, text, "explain", "1", "3", "-n", "c")
 
 
-def test_what_keeps_the_whole_configuration_from_working_is_noted(tmp_path: Path) -> None:
+def test_what_keeps_the_whole_configuration_from_working_is_the_answer(tmp_path: Path) -> None:
     storage = {"enabled": True, "passcryptSecretRef": {"name": "p", "key": "p"}}
     config = {**CONFIG, "spec": {**CONFIG["spec"], "credentialStorage": storage}}
     done = run(tmp_path, yaml.safe_dump_all([config, USER, SECRET]), "explain", "1", "3")
-    assert "note: MailPushConfig main is not ready: NotYetSupported: credentialStorage.enabled is not" in done.stdout
+    assert "not listened for: NotYetSupported: credentialStorage.enabled is not" in done.stdout
 
 
 def test_a_configuration_and_a_user_that_are_on_their_way_out_are_noted(tmp_path: Path) -> None:
     config = {**CONFIG, "metadata": {"name": "main", "annotations": {"mailpush.dev/unregister": "true"}}}
     user = {**USER, "metadata": {"name": "main-1-3", "deletionTimestamp": "2026-01-01T00:00:00Z"}}
     done = run(tmp_path, yaml.safe_dump_all([config, user, SECRET]), "explain", "1", "3")
-    assert "note: MailPushConfig main has the annotation mailpush.dev/unregister: every user " in done.stdout
+    assert "not listened for: Unregistering: the MailPushConfig has the annotation mailpush.dev" in done.stdout
     assert "note: the PushUser is being deleted" in done.stdout
 
 

@@ -47,6 +47,39 @@ SECRET = SecretFacts(found=True, permitted=True, has_password=True)
 SECRET_USER = replace(USER, secret_name="anton", secret=SECRET)
 
 
+PROPERTIES = frozenset(
+    {
+        "com.openexchange.push.allowPermanentPush",
+        "com.openexchange.push.dovecot.enabled",
+        "com.openexchange.push.imapidle.supportsPermanentListeners",
+        "com.openexchange.mail.passwordSource",
+        "com.openexchange.mail.loginSource",
+    }
+)
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"allow_permanent_push": False}, "allowPermanentPush"),
+        ({"packages": frozenset({IMAPIDLE})}, "supportsPermanentListeners"),
+        ({"mechanisms_enabled": {"dovecot": False}}, "dovecot.enabled"),
+        ({"has_master_password": False}, "passwordSource"),
+        ({"password_source": "session"}, "passwordSource"),
+        ({"login_source": "mail"}, "loginSource"),
+    ],
+)
+def test_advice_names_the_place_that_has_the_value_the_field_or_the_property(
+    changes: dict[str, Any], field: str
+) -> None:
+    by_field = decide(USER, replace(SITE, **changes)).message
+    by_property = decide(USER, replace(SITE, by_property=PROPERTIES, **changes)).message
+    (key,) = [key for key in PROPERTIES if key.endswith(field)]
+    assert field in by_field
+    assert key not in by_field
+    assert f"{key} in properties" in by_property
+
+
 @pytest.mark.parametrize(
     ("user", "site", "check", "reason", "code"),
     [

@@ -5,11 +5,13 @@ from typing import Any
 import pytest
 
 from mailpush.api.mailpushconfig import MailPushConfigSpec
-from mailpush.decision import config_problems, config_warnings, property_problems
-from mailpush.packages import DOVECOT, MAILNOTIFY, REST
+from mailpush.decision import Problem, config_problems, config_warnings
+from mailpush.decision.warnings import UNTOLD
+from mailpush.packages import DOVECOT, IMAPIDLE, MAILNOTIFY, REST
 from mailpush.properties.read import read
 from mailpush.properties.render import render
-from mailpush.properties.secrets import ResolvedSecrets
+from mailpush.properties.secrets import MASTER_PASSWORD, PASSCRYPT, REDIS_PASSWORD, ResolvedSecrets
+from mailpush.properties.settings import Settings
 
 SPEC: dict[str, Any] = {
     "packages": {"status": {DOVECOT: "enabled"}},
@@ -21,13 +23,27 @@ SPEC: dict[str, Any] = {
 }
 
 
+def of(**changes: Any) -> tuple[MailPushConfigSpec, Settings]:
+    """A spec, and what listeners run by then."""
+    spec = MailPushConfigSpec.model_validate(SPEC | changes)
+    secrets = ResolvedSecrets(b"key", {MASTER_PASSWORD: "secret", PASSCRYPT: "secret"})
+    return spec, read(render(spec, secrets, "main").directory)
+
+
+def found(**changes: Any) -> tuple[Problem, ...]:
+    return config_problems(*of(**changes))
+
+
 def problems(**changes: Any) -> list[str]:
-    return [problem.reason for problem in config_problems(MailPushConfigSpec.model_validate(SPEC | changes))]
+    return [problem.reason for problem in found(**changes)]
+
+
+def warnings(**changes: Any) -> list[str]:
+    return [problem.reason for problem in config_warnings(*of(**changes))]
 
 
 def test_the_block_of_the_page_alone_says_which_values_to_add() -> None:
-    spec = MailPushConfigSpec.model_validate({"packages": {"status": {DOVECOT: "enabled"}}})
-    (problem,) = config_problems(spec)
+    (problem,) = found(mailAccess=None)
     assert problem.reason == "MailAccessMissing"
     assert problem.message == (
         "listeners cannot reach the mailboxes: set mailAccess.servers (at least one, with its host) and "
@@ -53,6 +69,26 @@ def test_the_block_of_the_page_alone_says_which_values_to_add() -> None:
         ({"mailAccess": {**SPEC["mailAccess"], "doveadm": {"enabled": True}}}, ["NotYetSupported"]),
         ({"mechanisms": {"dovecot": {"preferDoveadmForMetadata": True}}}, ["NotYetSupported"]),
         ({"mechanisms": {"imapidle": {"accountId": 1}}}, ["NotYetSupported"]),
+        ({"mechanisms": {"dovecot": {"enabled": False}}}, ["MechanismDisabled"]),
+        ({"packages": {"status": {IMAPIDLE: "enabled"}}}, ["PermanentNotSupported"]),
+        (
+            {
+                "packages": {"status": {IMAPIDLE: "enabled"}},
+                "mechanisms": {"imapidle": {"supportsPermanentListeners": True, "enabled": False}},
+            },
+            ["MechanismDisabled"],
+        ),
+        ({"mailAccess": {"passwordSource": "session", "servers": [{"host": "h"}]}}, ["PasswordMissing"]),
+        (
+            {
+                "mailAccess": {
+                    "passwordSource": "session",
+                    "userSecrets": {"enabled": True},
+                    "servers": [{"host": "h"}],
+                }
+            },
+            [],
+        ),
         ({"packages": {"status": {REST: "disabled"}, "whitelist": [DOVECOT]}}, []),
         ({"packages": {"status": {DOVECOT: "enabled"}, "whitelist": ["open-xchange-core"]}}, ["NoPushPackage"]),
         ({"packages": {"whitelist": [DOVECOT, MAILNOTIFY]}}, ["NotYetSupported"]),
@@ -76,11 +112,12 @@ def test_a_configuration_that_cannot_work_says_why(changes: dict[str, Any], reas
 
 
 def test_secrets_that_are_missing_or_not_permitted_are_named_by_their_field() -> None:
-    spec = MailPushConfigSpec.model_validate(SPEC)
-    found = config_problems(spec, ["redis.passwordSecretRef"], ["mailAccess.masterPasswordSecretRef"])
-    assert [problem.reason for problem in found] == ["SecretNotFound", "SecretNotPermitted"]
-    assert "redis.passwordSecretRef" in found[0].message
-    assert "mailAccess.masterPasswordSecretRef" in found[1].message
+    spec, settings = of(redis={"url": "redis://r", "passwordSecretRef": {"name": "of-redis", "key": "word"}})
+    missing, unpermitted = config_problems(spec, settings, [REDIS_PASSWORD], [MASTER_PASSWORD])
+    assert (missing.reason, unpermitted.reason) == ("SecretNotFound", "SecretNotPermitted")
+    assert missing.message.startswith(f"key word of Secret of-redis, which {REDIS_PASSWORD} names, does not exist")
+    assert unpermitted.message.startswith(f"Secret master, which {MASTER_PASSWORD} names")
+    assert "mailpush.dev/use=master-password" in unpermitted.message
 
 
 def test_what_may_not_be_meant_is_a_warning() -> None:
@@ -93,46 +130,90 @@ def test_what_may_not_be_meant_is_a_warning() -> None:
         "allowedClients": [],
         "mailAccess": {**SPEC["mailAccess"], "servers": servers},
     }
-    spec = MailPushConfigSpec.model_validate(SPEC | changes)
-    assert [problem.reason for problem in config_warnings(spec)] == [
+    told = {"transports": {"webhooks": [{"name": "w", "url": "https://h/"}]}, "redis": {"url": "redis://r"}}
+    assert warnings(**changes, **told) == [
         "AllowedClientSpelling",
         "PropertyOverridesField",
         "MailAccessInsecure",
         "MailAccessInsecure",
     ]
-    assert config_warnings(MailPushConfigSpec.model_validate(SPEC)) == ()
+    assert warnings(**told) == []
 
 
 def test_the_articles_spelling_is_a_warning_as_a_field_too_and_an_empty_list_of_it_allows_everybody() -> None:
-    spec = MailPushConfigSpec.model_validate(SPEC | {"allowedClient": ["a*"]})
-    assert [problem.reason for problem in config_warnings(spec)] == ["AllowedClientSpelling"]
-    spec = MailPushConfigSpec.model_validate(SPEC | {"allowedClient": []})
-    assert [problem.reason for problem in config_warnings(spec)] == ["AllowedClientSpelling", "EveryClientAllowed"]
+    told = {"transports": {"webhooks": [{"name": "w", "url": "https://h/"}]}, "redis": {"url": "redis://r"}}
+    assert warnings(allowedClient=["a*"], **told) == ["AllowedClientSpelling"]
+    assert warnings(allowedClient=[], **told) == ["AllowedClientSpelling", "EveryClientAllowed"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, ["NobodyNotified", "RedisMissing"]),
+        ({"listeners": {"replicas": 1}}, ["NobodyNotified"]),
+        ({"redis": {"url": "redis://r"}}, ["NobodyNotified"]),
+        ({"transports": {"webhooks": [{"name": "w", "url": "https://h/"}]}}, ["RedisMissing"]),
+    ],
+)
+def test_an_installation_that_tells_nobody_is_a_warning(changes: dict[str, Any], expected: list[str]) -> None:
+    assert warnings(**changes) == expected
+    assert UNTOLD.issuperset(expected)
+
+
+PUSH = "com.openexchange.push"
 
 
 @pytest.mark.parametrize(
     ("key", "value", "reason"),
     [
-        ("com.openexchange.push.allowPermanentPush", "false", "PermanentPushDisabled"),
+        (f"{PUSH}.allowPermanentPush", "false", "PermanentPushDisabled"),
+        (f"{PUSH}.dovecot.enabled", "false", "MechanismDisabled"),
         ("com.openexchange.dovecot.doveadm.enabled", "true", "NotYetSupported"),
-        ("com.openexchange.push.dovecot.preferDoveadmForMetadata", "true", "NotYetSupported"),
-        ("com.openexchange.push.imapidle.accountId", "3", "NotYetSupported"),
+        (f"{PUSH}.dovecot.preferDoveadmForMetadata", "true", "NotYetSupported"),
+        (f"{PUSH}.imapidle.accountId", "3", "NotYetSupported"),
+        ("com.openexchange.mail.passwordSource", "session", "PasswordMissing"),
     ],
 )
-def test_what_properties_switches_counts_like_the_field(key: str, value: str, reason: str) -> None:
-    spec = MailPushConfigSpec.model_validate(SPEC | {"properties": {key: value}})
-    settings = read(render(spec, ResolvedSecrets(b"key"), "main").directory)
-    (problem,) = property_problems(spec, settings)
+def test_what_properties_switches_counts_like_the_field_and_the_advice_names_it(
+    key: str, value: str, reason: str
+) -> None:
+    (problem,) = found(properties={key: value})
     assert problem.reason == reason
-    assert key in problem.message
-    assert config_problems(spec) == ()
+    assert f"{key} in properties" in problem.message
 
 
-def test_what_a_field_says_already_is_not_said_twice() -> None:
+@pytest.mark.parametrize("value", ["true", "TRUE", ""])  # an empty one is OX's default
+def test_a_field_that_a_property_wins_over_says_nothing(value: str) -> None:
+    """allowPermanentPush is false, and users are listened for all the same."""
+    assert problems(allowPermanentPush=False, properties={f"{PUSH}.allowPermanentPush": value}) == []
+
+
+def test_what_a_field_and_a_property_say_is_said_once() -> None:
     changes = {
         "allowPermanentPush": False,
-        "properties": {"com.openexchange.push.allowPermanentPush": "false"},
+        "properties": {f"{PUSH}.allowPermanentPush": "false"},
         "mechanisms": {"imapidle": {"accountId": 1}},
     }
-    spec = MailPushConfigSpec.model_validate(SPEC | changes)
-    assert property_problems(spec, read(render(spec, ResolvedSecrets(b"key"), "main").directory)) == ()
+    assert problems(**changes) == ["NotYetSupported", "PermanentPushDisabled"]
+
+
+@pytest.mark.parametrize(
+    ("packages", "cause"),
+    [
+        ({"status": {}}, "packages.status"),
+        ({"status": {DOVECOT: "enabled"}, "whitelist": ["open-xchange-core"]}, "packages.whitelist names no push"),
+    ],
+)
+def test_where_no_push_package_is_in_effect_the_cause_is_named_and_what_exists_is_recommended(
+    packages: dict[str, Any], cause: str
+) -> None:
+    (problem,) = found(packages=packages)
+    assert problem.reason == "NoPushPackage"
+    assert cause in problem.message
+    assert DOVECOT in problem.message
+    assert MAILNOTIFY not in problem.message
+
+
+def test_settings_that_cannot_be_read_hide_no_other_problem() -> None:
+    spec, _ = of(credentialStorage={"enabled": True, "passcryptSecretRef": {"name": "p", "key": "k"}})
+    assert [problem.reason for problem in config_problems(spec, None)] == ["NotYetSupported"]

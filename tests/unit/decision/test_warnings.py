@@ -14,7 +14,7 @@ IDLE = f"{OX}.push.imapidle"
 
 
 def warnings(**spec: Any) -> list[tuple[str, str]]:
-    return [(found.reason, found.message) for found in config_warnings(MailPushConfigSpec.model_validate(spec))]
+    return [(found.reason, found.message) for found in config_warnings(MailPushConfigSpec.model_validate(spec), None)]
 
 
 def reasons(**spec: Any) -> list[str]:

@@ -14,14 +14,15 @@ from mailpush.decision import (
     PASSED,
     REFUSED,
     Placement,
+    Problem,
     Row,
     config_problems,
+    config_warnings,
     decide,
-    property_problems,
     site_facts,
     user_facts,
 )
-from mailpush.decision.evaluation import wants_unregister
+from mailpush.decision.evaluation import BLOCKING, SWITCHED_OFF, wants_unregister
 from mailpush.kube.secrets import is_permitted, text_of
 from mailpush.packages import PackageError
 from mailpush.properties.read import SettingsError, read
@@ -34,6 +35,15 @@ from mailpush.sharding.slots import slot_of
 CONFIG_NOT_FOUND: Final = "ConfigNotFound"
 AUTHENTICATION_CODE: Final = "PUSH-0010"
 STATUS_FIELDS: Final = ("pod", "mechanism", "permanent", "reason", "ownerEpoch")
+
+
+UNREGISTERING: Final = Problem(
+    "Unregistering",
+    f"the MailPushConfig has the annotation {names.UNREGISTER_ANNOTATION}: every user is unregistered and nobody is "
+    "listened for until it is taken off",
+)
+STOPPING: Final = BLOCKING | SWITCHED_OFF | {UNREGISTERING.reason}
+"""Problems with which no listener is started, whoever the user is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,21 +121,21 @@ def explanation(evidence: Evidence) -> Explanation:
             secret = user_secret_of(evidence, reference.name, str(evidence.user["metadata"]["name"])).facts
         decision = decide(user_facts(spec, secret, placement), site_facts(settings))
         first = Row("config_exists", PASSED, f'MailPushConfig "{evidence.config_name}"', question=exists)
-        rows = (first, *decision.trail)
         spawn, reason, message = decision.spawn, decision.reason, decision.message
         code, mechanisms = decision.code, decision.mechanisms
+        usable = _usable(config, settings, spawn, unregister=wants_unregister(evidence.config))
+        rows = (first, *decision.trail, usable)
+        if usable.outcome == REFUSED:
+            spawn, reason, message = False, usable.reason or "", usable.message
         if evidence.live:
             heard = _heard(evidence, spawn)
             rows = (*rows, heard)
             if heard.outcome == REFUSED:
                 spawn, reason, message, code = False, heard.reason or "", heard.message, heard.code
         notes += _beside(evidence, decision.reason)
-        notes += _of_config(config, settings, evidence.config_name, decision.reason)
-        if wants_unregister(evidence.config):
-            notes.append(
-                f"MailPushConfig {evidence.config_name} has the annotation {names.UNREGISTER_ANNOTATION}: every user "
-                "is unregistered and nobody is listened for until it is taken off"
-            )
+        notes += _of_config(config, settings, evidence.config_name, reason)
+        if wants_unregister(evidence.config) and reason != UNREGISTERING.reason:
+            notes.append(f"{UNREGISTERING.reason}: {UNREGISTERING.message}")
     if evidence.user["metadata"].get("deletionTimestamp"):
         notes.append("the PushUser is being deleted: it is unregistered, and listened for no more")
     if spec.suspend and reason != "Suspended":
@@ -190,6 +200,18 @@ def _placement(evidence: Evidence, settings: Settings, slot: int, notes: list[st
     return Placement(slot, owner.name, allowed=settings.allowed_in(int(number) if number.isdecimal() else 0))
 
 
+def _usable(spec: MailPushConfigSpec, settings: Settings, spawn: bool, *, unregister: bool) -> Row:
+    """The row that asks the MailPushConfig as a whole: the user may pass, and no pod runs by it."""
+    question = "Do listeners run by the MailPushConfig?"
+    if not spawn:
+        return Row("config_usable", NOT_REACHED, "", question=question)
+    problems = (*config_problems(spec, settings), *([UNREGISTERING] if unregister else []))
+    for problem in problems:
+        if problem.reason in STOPPING:
+            return Row("config_usable", REFUSED, problem.message, problem.reason, None, question)
+    return Row("config_usable", PASSED, "nothing in it keeps them from it", question=question)
+
+
 def _heard(evidence: Evidence, spawn: bool) -> Row:
     """The last row of the flow, which the owning pod answers: whether the mechanism works at the mail server."""
     question = "Does the mechanism learn of new mail (the owning pod's last word)?"
@@ -217,9 +239,11 @@ def _beside(evidence: Evidence, reason: str) -> Iterator[str]:
 
 def _of_config(spec: MailPushConfigSpec, settings: Settings, name: str, reason: str) -> Iterator[str]:
     """What keeps the whole MailPushConfig from working, though this user's rows may all pass."""
-    for problem in (*config_problems(spec), *property_problems(spec, settings)):
+    for problem in config_problems(spec, settings):
         if problem.reason != reason:
             yield f"MailPushConfig {name} is not ready: {problem.reason}: {problem.message}"
+    for warning in config_warnings(spec, settings):
+        yield f"MailPushConfig {name} has a warning: {warning.reason}: {warning.message}"
 
 
 def _said(user: Mapping[str, Any], type_: str) -> Mapping[str, Any] | None:

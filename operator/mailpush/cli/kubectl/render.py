@@ -12,13 +12,14 @@ from typing import Any, Final
 from mailpush import names
 from mailpush.api.mailpushconfig import MailPushConfigSpec
 from mailpush.cli.kubectl.manifests import Object, Trouble, config_spec, documents, name_of
-from mailpush.decision import Problem, config_problems, config_warnings, property_problems
+from mailpush.decision import Problem, config_problems, config_warnings
 from mailpush.decision.evaluation import wants_unregister
 from mailpush.packages import PackageError
 from mailpush.properties import secrets as references
 from mailpush.properties.read import SettingsError, read
 from mailpush.properties.render import RenderedConfig, render
 from mailpush.properties.secrets import ResolvedSecrets, secret_references
+from mailpush.properties.settings import Settings
 
 DONE: Final = 0
 TROUBLE: Final = 2
@@ -129,13 +130,15 @@ def placeholders(spec: MailPushConfigSpec, name: str) -> ResolvedSecrets:
 
 def _notes(spec: MailPushConfigSpec, config: RenderedConfig) -> list[str]:
     """What the status would say of it, as far as can be known without its Secrets."""
-    found: list[Problem] = [*config_problems(spec), *config_warnings(spec)]
     # Certificates are checked as such, so the placeholders are left away.
     certificates = {file: _readable(text) for file, text in config.secret_files.items()}
+    settings: Settings | None = None
+    unreadable: list[Problem] = []
     try:
-        found += property_problems(spec, read({**config.directory, **certificates}))
+        settings = read({**config.directory, **certificates})
     except SettingsError as error:
-        found += [Problem("SettingsInvalid", problem) for problem in error.problems]
+        unreadable = [Problem("SettingsInvalid", problem) for problem in error.problems]
+    found = [*config_problems(spec, settings), *unreadable, *config_warnings(spec, settings)]
     return [f"{problem.reason}: {problem.message}" for problem in found]
 
 

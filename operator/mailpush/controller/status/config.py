@@ -41,9 +41,7 @@ def config_status(
 
 
 def _verdicts(state: ConfigState, pods: tuple[PodView, ...], shard_map: MapView) -> list[Verdict]:
-    valid = _valid(state)
-    available = _available(state, pods)
-    verdicts = [ready(state, valid, available, pods, shard_map), valid, available, _balanced(shard_map)]
+    verdicts = [_valid(state), _available(state, pods), _balanced(shard_map)]
     told_of_pods = (
         rolled_out(state, pods),
         mail_servers(state, pods),
@@ -55,7 +53,7 @@ def _verdicts(state: ConfigState, pods: tuple[PodView, ...], shard_map: MapView)
     if state.evaluation is not None and (warnings := state.evaluation.warnings):
         text = joined(warning.message for warning in warnings)
         verdicts.append(Verdict("Warning", "True", warnings[0].reason, text))
-    return verdicts
+    return [ready(state, {verdict.type: verdict for verdict in verdicts}, pods, shard_map), *verdicts]
 
 
 def _valid(state: ConfigState) -> Verdict:

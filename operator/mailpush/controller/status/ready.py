@@ -1,6 +1,6 @@
 """The condition Ready: whether users are listened for as they should be, and if not, the first reason. Pure."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 from mailpush import names
@@ -9,17 +9,29 @@ from mailpush.controller.state import ConfigState
 from mailpush.controller.status.pod import PodView
 from mailpush.controller.status.servers import why_nobody
 from mailpush.controller.status.shard_map import MapView
+from mailpush.decision.warnings import UNTOLD
 
 TYPE: Final = "Ready"
 
 
-def ready(
-    state: ConfigState, valid: Verdict, available: Verdict, pods: tuple[PodView, ...], shard_map: MapView
-) -> Verdict:
-    """`valid` and `available` are what ConfigurationValid and ListenersAvailable say."""
+TROUBLES: Final = frozenset({"CallbackDegraded", "MailServerDegraded", "RedisMayEvict", "TransportDegraded"})
+"""Conditions that are bad news where they are True."""
+
+
+def ready(state: ConfigState, others: Mapping[str, Verdict], pods: tuple[PodView, ...], shard_map: MapView) -> Verdict:
+    """`others`: what the other conditions say, by type."""
+    valid, available = others["ConfigurationValid"], others["ListenersAvailable"]
     refusals = _refusals(state, valid, available, pods, shard_map)
-    text = f"every slot has an owner; {_running(pods)} users are listened for"
+    text = joined((f"every slot has an owner; {_running(pods)} users are listened for", *_but(state, others)))
     return next(refusals, Verdict(TYPE, "True", "Listening", text))
+
+
+def _but(state: ConfigState, others: Mapping[str, Verdict]) -> Iterator[str]:
+    """What keeps notifications from users who are listened for."""
+    if state.evaluation is not None:
+        yield from (f"but {one.message}" for one in state.evaluation.warnings if one.reason in UNTOLD)
+    if troubles := [type_ for type_ in sorted(TROUBLES) if type_ in others and others[type_].status == "True"]:
+        yield f"but see {', '.join(troubles)}"
 
 
 def _refusals(

@@ -10,6 +10,8 @@ from mailpush.controller.state import ConfigState
 from mailpush.controller.status.config import config_status, same_status
 from mailpush.controller.status.pod import PodView
 from mailpush.controller.status.shard_map import MapView
+from mailpush.packages import IMAPIDLE
+from mailpush.properties.keys import ALLOW_PERMANENT_PUSH, DOVECOT_ENABLED
 from mailpush.properties.secrets import MASTER_PASSWORD, ResolvedSecrets
 from mailpush.sharding.planning.death import PodLife
 from tests.unit.controller.builders import evaluation, pod, state, view
@@ -36,6 +38,11 @@ READY: tuple[tuple[dict[str, Any], tuple[PodView, ...], MapView, str, str], ...]
     ({"allowPermanentPush": False}, (view(0), view(1)), SETTLED, "False", "PermanentPushDisabled"),
     ({"listeners": {"replicas": 0}}, (), SETTLED, "False", "ListenersScaledToZero"),
     ({"packages": {"status": {}}}, (view(0), view(1)), SETTLED, "False", "NoPushPackage"),
+    ({"packages": {"status": {IMAPIDLE: "enabled"}}}, (view(0), view(1)), SETTLED, "False", "PermanentNotSupported"),
+    ({"mechanisms": {"dovecot": {"enabled": False}}}, (view(0), view(1)), SETTLED, "False", "MechanismDisabled"),
+    ({"properties": {DOVECOT_ENABLED: "false"}}, (view(0), view(1)), SETTLED, "False", "MechanismDisabled"),
+    ({"allowPermanentPush": False, "properties": {ALLOW_PERMANENT_PUSH: "true"}}, (view(0), view(1)), SETTLED, "True",
+     "Listening"),
     ({"credentialStorage": {"enabled": True, "passcryptSecretRef": {"name": "a", "key": "b"}}}, (), SETTLED,
      "False", "NotYetSupported"),
 )  # fmt: skip
@@ -117,8 +124,21 @@ def test_pods_that_do_not_exist_are_counted_as_missing() -> None:
 
 def test_a_warning_does_not_make_it_unready() -> None:
     found = state(evaluation(properties={"com.openexchange.push.allowedClient": "phone*"}))
-    assert condition(found, "Warning", view(0), view(1))[:2] == ("True", "AllowedClientSpelling")
+    status, _, message = condition(found, "Warning", view(0), view(1))
+    assert status == "True"
+    assert "allowedClient" in message
     assert condition(found, "Ready", view(0), view(1))[0] == "True"
+
+
+def test_ready_says_that_nobody_is_told_of_those_who_are_listened_for() -> None:
+    _, _, message = condition(state(), "Ready", view(0), view(1))
+    assert "but transports.webhooks is empty" in message
+    assert "but listeners.replicas is 2 without redis" in message
+    told = {"webhooks": [{"name": "devices", "url": "https://example.org/hook"}]}
+    found = state(evaluation(transports=told, redis={"url": "redis://r"}))
+    assert "but" not in condition(found, "Ready", view(0), view(1))[2]
+    message = condition(found, "Ready", view(0, degraded={"devices": "http_401"}), view(1))[2]
+    assert message.endswith("; but see TransportDegraded")
 
 
 def test_the_annotation_before_an_uninstall_is_told() -> None:
