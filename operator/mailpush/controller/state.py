@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Final
 
 from mailpush import names
 from mailpush.controller.owner import ConfigKey, Manifest, Owner
@@ -9,6 +10,10 @@ from mailpush.decision import SiteFacts
 from mailpush.decision.evaluation import Evaluation
 from mailpush.kube.objects import older
 from mailpush.sharding.shardmap import PodRef
+
+LONGEST_TROUBLE: Final = 300
+PASSING: Final = frozenset({"ContainerCreating", "PodInitializing"})
+"""What a container waits for that is not there yet, and most often is in a moment."""
 
 
 @dataclass(slots=True)
@@ -57,6 +62,8 @@ class Pod:
     revision: str
     callback_open: bool
     config_maps: frozenset[str]
+    trouble: str = ""
+    """What keeps its container from running, as Kubernetes says it; empty where nothing does."""
 
 
 @dataclass(slots=True)
@@ -101,7 +108,24 @@ def pod_of(body: Manifest, stateful_set: str) -> Pod | None:
         revision=labels.get("controller-revision-hash", ""),
         callback_open=labels.get(names.CALLBACK_LABEL) == names.CALLBACK_OPEN,
         config_maps=frozenset(_config_maps(body)),
+        trouble=_trouble(body.get("status") or {}),
     )
+
+
+def _trouble(status: Manifest) -> str:
+    """The scheduler's word, or why a container waits or has ended."""
+    for condition in status.get("conditions") or ():
+        if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
+            return f"cannot be scheduled: {condition.get('message', '')}"[:LONGEST_TROUBLE]
+    for container in (*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())):
+        waiting = (container.get("state") or {}).get("waiting") or {}
+        ended = (container.get("lastState") or {}).get("terminated") or {}
+        if not waiting.get("reason") or waiting["reason"] in PASSING:
+            continue
+        if ended:  # the message of a back-off only counts its seconds
+            return f"{waiting['reason']}; it ended with {ended.get('reason', '')}, exit code {ended.get('exitCode')}"
+        return f"{waiting['reason']}: {waiting.get('message', '')}"[:LONGEST_TROUBLE].rstrip(": ")
+    return ""
 
 
 def _config_maps(body: Manifest) -> Iterator[str]:

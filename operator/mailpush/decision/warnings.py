@@ -113,7 +113,9 @@ def _servers(spec: MailPushConfigSpec) -> Iterator[Problem]:
     for server in spec.mail_access.servers if spec.mail_access else ():
         if server.security == "none":
             yield Problem(
-                "MailAccessInsecure", f"mailAccess.servers[{server.name}].security is none: passwords go in the clear"
+                "MailAccessInsecure",
+                f"mailAccess.servers[{server.name}].security is none: passwords go in the clear; set it to starttls or "
+                "tls, as the server offers",
             )
         elif server.insecure_skip_verify:
             yield Problem(

@@ -140,7 +140,9 @@ class ImapClient:
                 break
         if refused:
             raise gravest(refused)
-        raise ImapRefused(f"{self.server} offers neither AUTH=PLAIN nor LOGIN on this connection")
+        # RFC 3501: LOGINDISABLED stands for a connection without TLS, most often.
+        code = "PRIVACYREQUIRED" if self.server.security == "none" else None
+        raise ImapRefused(f"{self.server} offers neither AUTH=PLAIN nor LOGIN on this connection", code)
 
     async def get_metadata(self, entry: str) -> bytes | None:
         """The value of a server annotation (RFC 5464), or None where it is not set."""

@@ -15,6 +15,10 @@ class ImapCertificateError(ImapConnectionError):
     """The server's certificate is not trusted: it stays so until somebody changes a certificate."""
 
 
+class ImapTlsError(ImapConnectionError):
+    """TLS did not come about: the port speaks something else, or no version in common."""
+
+
 class ImapProtocolError(ImapError):
     """The server sent what is no IMAP, or more than our bounds allow."""
 

@@ -11,7 +11,7 @@ import ssl
 from collections.abc import Callable
 from typing import Final, cast
 
-from mailpush.imap.errors import ImapCertificateError, ImapConnectionError, ImapError, ImapProtocolError
+from mailpush.imap.errors import ImapCertificateError, ImapConnectionError, ImapError, ImapProtocolError, ImapTlsError
 from mailpush.imap.protocol import ImapProtocol
 from mailpush.imap.server import ImapServer
 from mailpush.imap.words import said
@@ -178,7 +178,7 @@ def tls_error(server: ImapServer, error: OSError | ValueError) -> ImapConnection
     if isinstance(error, ssl.SSLCertVerificationError):
         return ImapCertificateError(f"the certificate of {server} is not trusted: {error.verify_message}")
     if isinstance(error, ssl.SSLError):
-        return ImapConnectionError(f"no TLS with {server}: {error.reason or error.__class__.__name__}")
+        return ImapTlsError(f"no TLS with {server}: {error.reason or error.__class__.__name__}")
     if isinstance(error, ValueError):
         return ImapConnectionError(f"no connection to {server}: the host name or the CA certificate is not valid")
     return ImapConnectionError(f"no connection to {server}: {error.strerror or error.__class__.__name__}")

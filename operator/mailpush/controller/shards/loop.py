@@ -226,7 +226,7 @@ class ShardLoop:
         highest = max(ordinals, default=None)
         if self.key not in self._state.highest_owner or highest != self._state.highest_owner[self.key]:
             self._note_highest(highest)
-        lost = self._losses.lost(self._clock(), shard_map, lives)
+        lost = self._losses.lost(self._clock(), shard_map, lives, hopeless=outlook.replicas == 0)
         before = self._state.lost.get(self.key, frozenset())
         if lost != before:
             self._state.lost[self.key] = lost

@@ -86,7 +86,8 @@ def _available(state: ConfigState, pods: tuple[PodView, ...]) -> Verdict:
     asked = [view for view in pods if view.pod.ordinal not in _excluded(state)]
     excuses = [f"{view.pod.ref.name} {why}" for view in asked if (why := view.why_not()) is not None]
     if len(asked) < wanted:
-        excuses.append(f"{wanted - len(asked)} pods do not exist yet")
+        where = f"kubectl describe statefulset {names.statefulset_name(state.owner.name)}"
+        excuses.append(f"{wanted - len(asked)} pods do not exist yet ({where} says why, such as a quota)")
     more = f" and {len(excuses) - NAMED_PODS} more" if len(excuses) > NAMED_PODS else ""
     text = f"{capable} of {wanted} pods take users: {'; '.join(excuses[:NAMED_PODS])}{more}"
     return Verdict("ListenersAvailable", "False", "SomeMissing" if capable else "NoneCapable", text)

@@ -24,7 +24,7 @@ class PodView:
         if self.pod.deleting:
             return "is ending"
         if self.lease is None or not self.lease.held_by(self.pod.ref.uid):
-            return "has not taken its Lease yet"
+            return f"has not taken its Lease yet{f' ({self.pod.trouble})' if self.pod.trouble else ''}"
         if not self.life.lives:
             return "has not renewed its Lease lately"
         if self.lease.draining:

@@ -33,6 +33,13 @@ def abandoned_verdicts(record: UserRecord) -> tuple[Verdict, ...]:
     return () if record.listening is None else _nobody(NO_PODS)
 
 
+def unheard_verdicts(record: UserRecord, accepted: Verdict) -> tuple[Verdict, ...]:
+    """Ready of a user whose MailPushConfig has never been there: no pod will say anything."""
+    if record.listening is not None:
+        return ()
+    return (Verdict("Ready", "False", accepted.reason, accepted.message),)
+
+
 def _nobody(text: str) -> tuple[Verdict, ...]:
     return tuple(Verdict(type_, "Unknown", OWNER_LOST, text) for type_ in ("Listening", "Ready"))
 

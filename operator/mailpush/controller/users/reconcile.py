@@ -17,7 +17,13 @@ from mailpush.controller.events import EventRecorder
 from mailpush.controller.owner import ConfigKey
 from mailpush.controller.state import OperatorState
 from mailpush.controller.users.events import decision_news, listening_news
-from mailpush.controller.users.owner_lost import OWNER_LOST, EndingPods, abandoned_verdicts, lost_verdicts
+from mailpush.controller.users.owner_lost import (
+    OWNER_LOST,
+    EndingPods,
+    abandoned_verdicts,
+    lost_verdicts,
+    unheard_verdicts,
+)
 from mailpush.controller.users.store import Said, UserName, UserRecord, UserStore
 from mailpush.credentials.user_secret import user_secret
 from mailpush.decision import SecretFacts, decide, user_facts
@@ -174,7 +180,8 @@ class UserReconciler:
                 f'there is no MailPushConfig "{record.config.name}" in namespace {record.config.namespace}: create it'
             )
             accepted = Verdict("Accepted", "False", "ConfigNotFound", text)
-            return Wanted((accepted, *abandoned_verdicts(record)), finalizer, weighs=False)
+            said = (*abandoned_verdicts(record), *unheard_verdicts(record, accepted))
+            return Wanted((accepted, *said), finalizer, weighs=False)
         if state.site is None:
             # Not readable at the moment: what was decided last stands.
             before = record.accepted
@@ -255,7 +262,7 @@ class UserReconciler:
         }
         metadata = {"name": name.name, "uid": record.uid}
         if any(verdict.reason == OWNER_LOST for verdict in verdicts):
-            status["reason"] = OWNER_LOST
+            status |= {"reason": OWNER_LOST, "permanent": False}
             # Never over what a new owner has written since.
             metadata["resourceVersion"] = (self._store.get(name) or record).version
         elif record.listening is None and verdicts[0].status == "False":

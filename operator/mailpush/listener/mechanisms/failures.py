@@ -9,6 +9,7 @@ from mailpush.imap.errors import (
     ImapError,
     ImapProtocolError,
     ImapRefused,
+    ImapTlsError,
     ImapUnavailable,
 )
 
@@ -41,6 +42,19 @@ class MechanismError(Exception):
 
 
 _RIGHT_LOGIN: Final = "; put the right password into the Secret (PUSH-0010)"
+_RIGHT_SECURITY: Final = (
+    "; see port and security of the server: tls is for a port that begins with TLS, such as 993, starttls for one that "
+    "begins in clear text, such as 143"
+)
+_ADVICE: Final = {
+    "AUTHORIZATIONFAILED": (
+        "; the password is right, but the server has no such user, or the master user may not log in as this one: see "
+        "spec.login and loginSource (PUSH-0010)"
+    ),
+    "EXPIRED": "; the password has expired: set a new one at the server, and put it into the Secret (PUSH-0010)",
+    "PRIVACYREQUIRED": "; set security of the server to starttls or tls",
+}
+"""By response code (RFC 5530), in place of the advice of the row."""
 _RIGHT_AUTHORITY: Final = "; set caSecretRef of the server to its authority, or serverName to the certificate's name"
 
 # The first row that fits counts: subclasses stand above their classes.
@@ -49,7 +63,8 @@ _ROWS: Final[tuple[tuple[type[ImapError], str, str, float, float], ...]] = (
     (ImapUnavailable, SERVER_UNREACHABLE, "", 2.0, 60.0),
     (ImapRefused, "ServerRefused", "", 10.0, 600.0),
     (ImapCertificateError, "CertificateInvalid", _RIGHT_AUTHORITY, 10.0, 300.0),
-    (ImapProtocolError, "ProtocolError", "", 10.0, 600.0),
+    (ImapTlsError, "ProtocolError", _RIGHT_SECURITY, 10.0, 600.0),
+    (ImapProtocolError, "ProtocolError", _RIGHT_SECURITY, 10.0, 600.0),
     (ImapError, SERVER_UNREACHABLE, "", 2.0, 60.0),
 )
 
@@ -60,5 +75,6 @@ def failure_of(error: ImapError | MechanismError) -> Failure:
         return Failure(error.reason, str(error), first=300.0, longest=3600.0)
     for kind, reason, advice, first, longest in _ROWS:
         if isinstance(error, kind):
-            return Failure(reason, f"{error}{advice}", first, longest)
+            code = error.code if isinstance(error, ImapRefused) else None
+            return Failure(reason, f"{error}{_ADVICE.get(code or '', advice)}", first, longest)
     raise AssertionError("ImapError itself is the last row")

@@ -106,6 +106,10 @@ EXCUSES: tuple[tuple[PodView, str], ...] = (
     (view(0, deleting=True), "is ending"),
     (view(0, capable=False, reason="ConfigurationInvalid"), "is not capable (ConfigurationInvalid)"),
     (PodView(pod(0), None, PodLife.UNSEEN), "has not taken its Lease yet"),
+    (
+        PodView(pod(0, trouble="ErrImageNeverPull: it is not there"), None, PodLife.UNSEEN),
+        "has not taken its Lease yet (ErrImageNeverPull: it is not there)",
+    ),
 )
 
 
@@ -119,7 +123,7 @@ def test_each_pod_that_takes_no_users_is_named_with_the_reason(one: PodView, exc
 def test_pods_that_do_not_exist_are_counted_as_missing() -> None:
     found = state(evaluation(listeners={"replicas": 20}))
     message = condition(found, "ListenersAvailable", view(0))[2]
-    assert message == "1 of 20 pods take users: 19 pods do not exist yet"
+    assert message.startswith("1 of 20 pods take users: 19 pods do not exist yet (kubectl describe statefulset ")
 
 
 def test_a_warning_does_not_make_it_unready() -> None:

@@ -1,13 +1,15 @@
 """What the operator makes of PushUsers: records, finalizers, lost owners."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from mailpush import names
+from mailpush.api.conditions import Verdict
 from mailpush.controller.owner import ConfigKey
-from mailpush.controller.users.owner_lost import NO_PODS, abandoned_verdicts, lost_verdicts
+from mailpush.controller.users.owner_lost import NO_PODS, abandoned_verdicts, lost_verdicts, unheard_verdicts
 from mailpush.controller.users.reconcile import wanted_finalizer
 from mailpush.controller.users.store import UserName, UserRecord, UserStore
 from mailpush.controller.wakes import Wakes
@@ -183,3 +185,9 @@ def test_whatever_a_pod_said_last_nobody_listens_once_the_config_is_gone(listeni
         ("Ready", "Unknown", NO_PODS),
     ]
     assert abandoned_verdicts(record(listening=None)) == ()
+
+
+def test_a_user_whose_config_was_never_there_is_not_ready() -> None:
+    refused = Verdict("Accepted", "False", "ConfigNotFound", "so it is")
+    assert unheard_verdicts(record(listening=None), refused) == (replace(refused, type="Ready"),)
+    assert unheard_verdicts(record(listening=REGISTERED), refused) == ()
