@@ -65,6 +65,7 @@ def test_a_change_of_the_settings_changes_the_users_conditions(site: OperatorSit
 def test_a_user_of_no_mail_push_config_is_told_so(site: OperatorSite) -> None:
     site.register(37, config="nobody")
     site.wait_condition("pu", "nobody-1-37", "Accepted", status="False", reason="ConfigNotFound")
+    site.wait_condition("pu", "nobody-1-37", "Ready", status="False", reason="ConfigNotFound")
     site.namespace.kubectl("delete", "pu", "nobody-1-37")
 
 

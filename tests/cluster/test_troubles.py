@@ -17,7 +17,7 @@ import pytest
 from dev.cluster.controlplane import ControlPlane
 from dev.services.webhook import Behaviour, Received
 from mailpush import names
-from tests.sites.mail import CLIENT, MailSite, condition
+from tests.sites.mail import CALLBACK_PASSWORD, CLIENT, MailSite, condition
 from tests.sites.namespace import Namespace
 
 USERS = (3, 4, 5)
@@ -118,6 +118,17 @@ def test_the_config_says_which_target_does_not_take_notifications_until_it_does(
 def said_of_config(site: MailSite, type_: str) -> tuple[str, str]:
     conditions = (site.namespace.get("mpc", "main") or {})["status"]["conditions"]
     return next(((one["status"], one["reason"]) for one in conditions if one["type"] == type_), ("", ""))
+
+
+def test_callbacks_with_a_wrong_login_are_named_until_they_come_with_the_right_one(site: MailSite) -> None:
+    site.told_once(deliver(site, "with the right login"))
+    site.wait_for("it calls", lambda: said_of_config(site, "CallbackDegraded") == ("False", "Called"))
+    right = site.callback_url(0)
+    site.dovecot.set_callbacks(right.replace(f":{CALLBACK_PASSWORD}@", ":wrong@"))
+    deliver(site, "with a wrong login")
+    site.wait_for("it says so", lambda: said_of_config(site, "CallbackDegraded") == ("True", "WrongLogin"))
+    site.dovecot.set_callbacks(right)
+    site.told_once([*deliver(site, "right again"), *deliver(site, "and again")])
 
 
 def test_a_redis_that_may_evict_is_named_until_it_may_no_more(site: MailSite) -> None:

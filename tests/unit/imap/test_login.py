@@ -68,6 +68,7 @@ async def test_no_login_is_tried_where_none_is_offered() -> None:
     script = Script(greeting="* OK [CAPABILITY IMAP4rev1 LOGINDISABLED] ready")
     failure = await fails(script, lambda client: client.login(LOGIN))
     assert isinstance(failure, ImapRefused)
+    assert failure.code == "PRIVACYREQUIRED", "the connection is without TLS"
     assert script.lines == []
 
 

@@ -45,7 +45,8 @@ def _sentence(state: ConfigState, trouble: str, count: str) -> str:
     if trouble == "unknown_user_form":
         return (
             f"callbacks name no user that we could know, so that nobody is notified of their mails ({count}): "
-            f"Dovecot needs user_from_metadata in its {_DRIVER_LINE}, and nobody else may write the METADATA entry"
+            f"Dovecot needs user_from_metadata in its {_DRIVER_LINE}; where another program writes logins into the "
+            "METADATA entry, set mechanisms.dovecot.userForm to login"
         )
     return f"callbacks come that cannot be read ({count}): see the pods' logs for callback_malformed"
 
