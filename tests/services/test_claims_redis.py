@@ -174,6 +174,42 @@ async def test_a_redis_that_is_away_says_nothing_of_its_policy(own_redis: Redis,
     await claims.close()
 
 
+async def test_what_keeps_redis_from_taking_claims_is_named(own_redis: Redis, config_uid: str) -> None:
+    claims = RedisClaims.from_url(own_redis.url, config_uid)
+    assert await claims.trouble() == ""
+    client = Client.from_url(own_redis.url)
+    await client.config_set("maxmemory", "1")
+    assert await claims.trouble() == "full"
+    await client.config_set("maxmemory", "0")
+    await client.replicaof("127.0.0.1", "1")
+    assert await claims.trouble() == "read_only"
+    await client.replicaof("NO", "ONE")
+    await client.config_set("requirepass", "another")
+    other = RedisClaims.from_url(own_redis.url, config_uid, password="wrong")
+    assert await other.trouble() == "login"
+    own_redis.stop()
+    assert await claims.trouble() == "away"
+    await asyncio.gather(claims.close(), other.close(), client.aclose())
+
+
+async def test_one_failure_is_no_trouble_yet_and_the_first_success_ends_it(
+    redis: Redis, config_uid: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claims = CurrentClaims(settings(redis), config_uid)
+    said = []
+    answers = iter(["away", "", "away", "away", "login", ""])
+
+    async def trouble(_: RedisClaims) -> str:
+        return next(answers)
+
+    monkeypatch.setattr(RedisClaims, "trouble", trouble)
+    for _ in range(6):
+        await claims.try_store()
+        said.append(claims.trouble)
+    assert said == ["", "", "", "away", "login", ""]
+    await claims.close()
+
+
 @pytest.fixture
 def own_redis() -> Iterator[Redis]:
     """One that the test may take away."""

@@ -68,7 +68,7 @@ class MailPushConfigStatus(StatusModel):
     """The metadata.generation that this status was made from."""
     conditions: Annotated[list[Condition], Field(max_length=32, json_schema_extra=list_map("type"))] = []
     """Ready, ConfigurationValid, ConfigurationRolledOut, ListenersAvailable, Balanced, MailServerDegraded,
-    CallbackDegraded, TransportDegraded, RedisMayEvict and warnings."""
+    CallbackDegraded, TransportDegraded, RedisDegraded, RedisMayEvict and warnings."""
     config_hash: Text | None = None
     """Hash of the rendered configuration, without what takes a restart."""
     boot_hash: Text | None = None

@@ -75,7 +75,7 @@ class ListenerProcess:
             "map": shard_map.run(),
             "leases": leases.run(),
             "troubles": parts.troubles.run(),
-            "eviction": parts.claims.watch_eviction(),
+            "claims": parts.claims.watch(),
         }
         tasks = {name: asyncio.create_task(loop, name=name) for name, loop in loops.items()}
         stopping = asyncio.create_task(stop.wait(), name="stop")

@@ -50,8 +50,10 @@ class KnowsCalls(Protocol):
     def trouble(self) -> str: ...
 
 
-class KnowsEviction(Protocol):
+class KnowsRedis(Protocol):
     """The store of claims."""
+
+    trouble: str
 
     @property
     def eviction(self) -> str: ...
@@ -92,7 +94,7 @@ class Troubles:
         users: KnowsUsers,
         *,
         calls: KnowsCalls,
-        claims: KnowsEviction,
+        claims: KnowsRedis,
         clock: Clock = boottime,
     ) -> None:
         self._keeper = keeper
@@ -104,6 +106,7 @@ class Troubles:
         self._clock = clock
         self._target_log = TroubleLog("target_degraded", "target_recovered", "target")
         self._server_log = TroubleLog("mail_server_degraded", "mail_server_recovered", "server")
+        self._redis_log = TroubleLog("redis_degraded", "redis_recovered", "of")
         self._call_log = TroubleLog("callbacks_degraded", "callbacks_recovered", "of")
 
     async def run(self) -> None:
@@ -124,7 +127,9 @@ class Troubles:
             servers=servers,
             callbacks=calls,
             eviction=self._claims.eviction,
+            redis=self._claims.trouble,
         )
         self._target_log.look(troubles, now)
         self._server_log.look({name: one.reason for name, one in servers.items() if one.degraded}, now)
+        self._redis_log.look({"claims": self._claims.trouble} if self._claims.trouble else {}, now)
         self._call_log.look({"dovecot": calls.trouble} if calls.trouble else {}, now)

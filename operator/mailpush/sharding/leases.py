@@ -101,6 +101,7 @@ class LeaseState:
     `degraded`: the targets of notifications that the pod does not get through to, each with the reason in a word.
     `signs`: the holder's process signs its answers to hand-overs.
     `servers`: by name, the mail servers of the pod's users.
+    `redis`: what keeps the pod's Redis from taking claims, in a word; empty where nothing does.
     `eviction`: the `maxmemory-policy` of the pod's Redis, empty where it is not known.
     """
 
@@ -119,6 +120,7 @@ class LeaseState:
     degraded: Mapping[str, str] = field(default_factory=dict)
     servers: Mapping[str, ServerReport] = field(default_factory=dict)
     eviction: str = ""
+    redis: str = ""
     callbacks: CallbackReport = NO_CALLBACKS
     formats: frozenset[int] = frozenset()
     signs: bool = False
@@ -189,6 +191,7 @@ def parse_lease(obj: Mapping[str, Any]) -> LeaseState:
         degraded={key: why for key, why in _mapping(counts.get("degraded")).items() if isinstance(why, str)},
         servers=_servers(_mapping(counts.get("servers"))),
         eviction=eviction if isinstance(eviction := counts.get("eviction"), str) else "",
+        redis=redis if isinstance(redis := counts.get("redis"), str) else "",
         callbacks=CallbackReport(*_typed(counts.get("callbacks"), [int, bool, str])),
         formats=frozenset(int(part) for part in text(FORMATS).split(",") if _NUMBER.fullmatch(part)),
         signs=bool(text(SIGNS)) and text(SIGNS) == _mapping(obj.get("spec")).get("holderIdentity"),
@@ -203,6 +206,8 @@ def lease_annotations(state: LeaseState) -> dict[str, str]:
         counts["degraded"] = dict(sorted(state.degraded.items()))
     if state.servers:
         counts["servers"] = dict(sorted(state.servers.items()))
+    if state.redis:
+        counts["redis"] = state.redis
     if state.eviction:
         counts["eviction"] = state.eviction
     if state.callbacks != NO_CALLBACKS:

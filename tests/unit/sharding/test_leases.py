@@ -33,6 +33,7 @@ STATES = st.builds(
     counts=st.fixed_dictionaries({"assigned": NUMBERS, "listening": NUMBERS, "failed": NUMBERS}),
     denied=st.dictionaries(WORDS, NUMBERS),
     degraded=st.dictionaries(WORDS, WORDS),
+    redis=WORDS | st.just(""),
     callbacks=st.builds(CallbackReport, NUMBERS, st.booleans(), WORDS),
     servers=st.dictionaries(WORDS, st.builds(ServerReport, NUMBERS, NUMBERS, WORDS, NUMBERS, st.text(max_size=20))),
     eviction=st.just("") | WORDS,

@@ -14,7 +14,9 @@ from mailpush.decision.warnings import UNTOLD
 TYPE: Final = "Ready"
 
 
-TROUBLES: Final = frozenset({"CallbackDegraded", "MailServerDegraded", "RedisMayEvict", "TransportDegraded"})
+TROUBLES: Final = frozenset(
+    {"CallbackDegraded", "MailServerDegraded", "RedisDegraded", "RedisMayEvict", "TransportDegraded"}
+)
 """Conditions that are bad news where they are True."""
 
 

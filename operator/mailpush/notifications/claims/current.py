@@ -17,6 +17,8 @@ MAY_EVICT: Final = Gauge(
 ASK_SECONDS: Final = 15.0
 """How often a store is asked whether it forgets claims by itself: its settings can change while it runs."""
 
+TRY_SECONDS: Final = 10.0
+
 log = structlog.get_logger(__name__)
 
 
@@ -29,6 +31,9 @@ class CurrentClaims:
         self._store = _claims_of(settings, config_uid)
         self.eviction = ""
         """The `maxmemory-policy` of Redis; empty before it has said so, and where it does not."""
+        self.trouble = ""
+        """What keeps Redis from taking claims, in a word; empty where nothing does."""
+        self._failed_before = False
 
     async def use(self, settings: Settings) -> None:
         """Replaces the store. Earlier claims stay valid: only a restart changes the address of Redis."""
@@ -37,11 +42,19 @@ class CurrentClaims:
             self._settings = settings.redis
             await old.close()
 
-    async def watch_eviction(self) -> None:
-        """Asks the store by which policy it evicts, again and again until cancelled."""
+    async def watch(self) -> None:
+        """Tries the store, and asks by which policy it evicts, again and again until cancelled."""
         while True:
             await self.ask_for_eviction()
-            await asyncio.sleep(ASK_SECONDS)
+            for _ in range(int(ASK_SECONDS / TRY_SECONDS)):
+                await self.try_store()
+                await asyncio.sleep(TRY_SECONDS)
+
+    async def try_store(self) -> None:
+        """As `trouble` has it afterwards: told at the second failure, as a restart of Redis is over by then."""
+        found = await self._store.trouble() if isinstance(self._store, RedisClaims) else ""
+        self.trouble = found if found and self._failed_before else ""
+        self._failed_before = bool(found)
 
     async def ask_for_eviction(self) -> None:
         """As `eviction` has it afterwards; a store that does not answer changes nothing."""

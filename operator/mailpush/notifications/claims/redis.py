@@ -9,7 +9,17 @@ from typing import Any, Final, Self
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import ReadOnlyError, RedisError, ResponseError
+from redis.exceptions import (
+    AuthenticationError,
+    AuthorizationError,
+    NoPermissionError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+)
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from mailpush.notifications.claims.store import (
     DONE_SECONDS,
@@ -41,6 +51,18 @@ if redis.call('GET', KEYS[1]) == 'p:' .. ARGV[1] then return redis.call('DEL', K
 return 0
 """
 _POLICY: Final = re.compile(r"[a-z-]{1,32}")
+
+
+# The first row that fits counts: subclasses stand above their classes.
+_TROUBLES: Final[tuple[tuple[type[RedisError], str], ...]] = (
+    (AuthenticationError, "login"),
+    (AuthorizationError, "login"),
+    (NoPermissionError, "login"),
+    (ReadOnlyError, "read_only"),
+    (OutOfMemoryError, "full"),
+    (RedisConnectionError, "away"),
+    (RedisTimeoutError, "away"),
+)
 
 
 class RedisClaims:
@@ -103,6 +125,16 @@ class RedisClaims:
             return await self._policy_by_info() or await self._policy_by_config()
         except (RedisError, OSError, TimeoutError) as error:
             raise ClaimsUnavailable(f"Redis does not answer: {error.__class__.__name__}") from None
+
+    async def trouble(self) -> str:
+        """What keeps claims from being made now, in a word; empty where nothing does. It writes a key of a second."""
+        try:
+            await self._redis.set(f"{self._prefix}probe", b"", px=1000)
+        except RedisError as error:
+            return next((word for kind, word in _TROUBLES if isinstance(error, kind)), "refuses")
+        except (OSError, TimeoutError):
+            return "away"
+        return ""
 
     async def close(self) -> None:
         await self._redis.aclose()
