@@ -193,8 +193,13 @@ def test_the_admin_endpoint_is_off_and_with_it_the_right_to_delete_push_users(he
 
 
 def test_nothing_has_a_right_beyond_the_namespaces(helm: Helm) -> None:
+    """But to see that one of them is being deleted: a Namespace object has no namespace."""
     manifests = helm.render(EVERYTHING)
-    assert not [item for item in manifests if item["kind"] == "ClusterRoleBinding"]
+    (binding,) = [item for item in manifests if item["kind"] == "ClusterRoleBinding"]
+    names, verbs = ["mail", "other"], ["get", "list", "watch"]
+    assert one(manifests, "ClusterRole", binding["roleRef"]["name"])["rules"] == [
+        {"apiGroups": [""], "resources": ["namespaces"], "resourceNames": names, "verbs": verbs}
+    ]
     spaces = {item["metadata"]["namespace"] for item in manifests if item["kind"] == "RoleBinding"}
     assert spaces == {"mail", "other"}
 
