@@ -43,6 +43,7 @@ class FakeImap:
     idle: str = ""
     """`ends at once`, `lies` (announces mail that is not there), or `floods` (has a new mail each time)."""
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
+    _told: dict[asyncio.StreamWriter, int] = field(default_factory=dict)
     _writers: set[asyncio.StreamWriter] = field(default_factory=set)
     _idling: set[asyncio.StreamWriter] = field(default_factory=set)
     _server: asyncio.Server | None = None
@@ -92,6 +93,8 @@ class FakeImap:
                 tag, _, rest = line.decode().strip().partition(" ")
                 name = rest.split(" ")[1] if rest.startswith("UID ") else rest.split(" ")[0]
                 self.commands.append(name)
+                if name == "EXAMINE":
+                    self._told[writer] = len(self.messages)
                 if name in self.refuse:
                     writer.write(f"{tag} NO not today\r\n".encode())
                 elif name == "IDLE":
@@ -104,6 +107,7 @@ class FakeImap:
             pass
         finally:
             self._writers.discard(writer)
+            self._told.pop(writer, None)
             writer.close()
 
     def _answer(self, tag: str, name: str, rest: str) -> str:
@@ -169,7 +173,8 @@ class FakeImap:
         if self.idle == "lies":
             writer.write(f"* {len(self.messages) + 1} EXISTS\r\n".encode())
         self._idling.add(writer)
-        told = len(self.messages)
+        told = self._told.get(writer, 0)
+        self._changed.set()  # also what came since EXAMINE is announced
         done = asyncio.create_task(reader.readline())
         try:
             while not done.done():
@@ -178,7 +183,7 @@ class FakeImap:
                 changed.cancel()
                 self._changed.clear()
                 if len(self.messages) != told:
-                    told = len(self.messages)
+                    told = self._told[writer] = len(self.messages)
                     writer.write(f"* {told} EXISTS\r\n".encode())
         finally:
             self._idling.discard(writer)

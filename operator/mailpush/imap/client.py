@@ -132,7 +132,12 @@ class ImapClient:
         capabilities = await self.capabilities()
         refused: list[ImapRefused] = []
         for way in ways_to_try(capabilities, first, refused_before):
-            status = (await self._exchange(way.command(login, capabilities))).status
+            try:
+                status = (await self._exchange(way.command(login, capabilities))).status
+            except ImapConnectionError:
+                if refused:  # it ends the connection after a refusal, so the other way takes a new one
+                    break
+                raise
             if status.kind == "OK":
                 return way
             refused.append(refusal(self.server, status))

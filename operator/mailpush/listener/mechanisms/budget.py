@@ -125,6 +125,11 @@ class ConnectBudget:
         self._server(server).way = way
         self.forget(server, key)
 
+    def way_refused(self, server: ImapServer) -> None:
+        """The server refused the way, not the credentials: the other one is tried first the next time."""
+        state = self._server(server)
+        state.way = next(way for way in WAYS if way is not state.way)
+
     def way(self, server: ImapServer) -> Way:
         """The way to log in that is tried first."""
         return self._server(server).way

@@ -76,6 +76,7 @@ class ImapIdleListener(RepeatingListener):
         self._settings = settings
         self._idle_seconds = idle_seconds
         self._place = place
+        self._rounds = Rounds(around.clock, around.sleep)
 
     def place_in(self, mailbox: Mailbox, folder: str) -> Place | None:
         """Where the successor of this listener, which has stopped, goes on; None where it watches something else."""
@@ -100,16 +101,17 @@ class ImapIdleListener(RepeatingListener):
                 if "IDLE" not in await imap.capabilities():
                     raise MechanismError("NoIdle", f"{server} has no IDLE, so it cannot announce new mail")
                 await self._look(imap, after_a_gap=True)
-            self._idling()
-            rounds = Rounds(self._around.clock, self._around.sleep)
+            rounds = self._rounds
+            held = not rounds.vain
             while True:
-                await rounds.begin()
-                ended = await self._idle(imap)
-                news = await self._look(imap, after_a_gap=False)
-                if rounds.ended(quiet=ended is Idled.QUIET, news=news):
+                if held:
                     self._idling()
                 elif rounds.vain:
                     self._not_held()
+                await rounds.begin()
+                ended = await self._idle(imap)
+                news = await self._look(imap, after_a_gap=False)
+                held = rounds.ended(quiet=ended is Idled.QUIET, news=news)
 
     def _idling(self) -> None:
         if self.health.state is not State.LISTENING:
@@ -133,8 +135,9 @@ class ImapIdleListener(RepeatingListener):
             raise MechanismError("NoIdle", str(error)) from None
 
     async def _look(self, imap: ImapClient, *, after_a_gap: bool) -> bool:
-        """Tells what has come since the last look, and whether something has. EXAMINE and not STATUS, which RFC 3501
-        does not want of an open folder; not SELECT, since nothing is to be changed.
+        """Notifies of what has come since the last look; returns whether something has.
+
+        EXAMINE and not STATUS, which RFC 3501 does not want of an open folder; not SELECT, since nothing is changed.
         """
         folder, place = self._settings.folder, self._place
         state = await imap.select(folder, readonly=True)
@@ -149,10 +152,10 @@ class ImapIdleListener(RepeatingListener):
             NOT_READ.labels("burst").inc(passed)
             log.warning("imapidle_burst", context=self._mailbox.context_id, not_told_uids=passed)
 
-        def tell(message: Fetch) -> bool:
-            return not self._is_news(message, after_a_gap=after_a_gap) or self._tell(message, uidvalidity)
+        def notify(message: Fetch) -> bool:
+            return not self._is_news(message, after_a_gap=after_a_gap) or self._notify(message, uidvalidity)
 
-        for uid in await read_owed(imap, place, tell):
+        for uid in await read_owed(imap, place, notify):
             log.warning("imapidle_mail_skipped", context=self._mailbox.context_id, user=self._mailbox.user_id, uid=uid)
         return before != (place.uidvalidity, place.next)
 
@@ -162,7 +165,7 @@ class ImapIdleListener(RepeatingListener):
             return False
         return "\\seen" not in flags or not (after_a_gap or self._settings.push_mode == "newmail")
 
-    def _tell(self, message: Fetch, uidvalidity: int) -> bool:
+    def _notify(self, message: Fetch, uidvalidity: int) -> bool:
         return self._on_mail(
             new_mail_from_header(
                 message.header or b"",

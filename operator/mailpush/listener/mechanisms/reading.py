@@ -10,12 +10,12 @@ from mailpush.listener.mechanisms.place import Place
 TRIES: Final = 4
 """How often the server is asked for a mail: with others, alone, and twice for its flags alone."""
 
-Tell = Callable[[Fetch], bool]
+Notify = Callable[[Fetch], bool]
 """Notifies of a mail; False where it is not kept, so that the server has to be asked for it again."""
 
 
-async def read_owed(imap: ImapClient, place: Place, tell: Tell) -> list[int]:
-    """Tells of all that is owed, as far as the server gives it; returns the UIDs that are given up.
+async def read_owed(imap: ImapClient, place: Place, notify: Notify) -> list[int]:
+    """Notifies of all that is owed, as far as the server gives it; returns the UIDs that are given up.
 
     One mail that the server does not give must not hold up the others. So those that are new are asked for together,
     and what is left after that alone: without its header where that is refused, and not at all after `TRIES`. A try
@@ -29,13 +29,13 @@ async def read_owed(imap: ImapClient, place: Place, tell: Tell) -> list[int]:
         for uid in new:
             place.asking(uid)
         answer = await imap.fetch_headers(new)
-        _tell_whole(answer.messages, place, tell)
+        _notify_whole(answer.messages, place, notify)
         if not answer.refused:
             _settle_missing(new, answer.messages, place)
     given_up = []
     for uid, tries in sorted(place.owed.items(), key=lambda owed: (owed[1], owed[0])):
         if 0 < tries < TRIES:  # not one that was postponed just now
-            await _read_alone(imap, place, uid, tell)
+            await _read_alone(imap, place, uid, notify)
         if place.owed.get(uid, 0) >= TRIES:
             NOT_READ.labels("skipped").inc()
             place.settle(uid)
@@ -43,31 +43,31 @@ async def read_owed(imap: ImapClient, place: Place, tell: Tell) -> list[int]:
     return given_up
 
 
-async def _read_alone(imap: ImapClient, place: Place, uid: int, tell: Tell) -> None:
+async def _read_alone(imap: ImapClient, place: Place, uid: int, notify: Notify) -> None:
     place.asking(uid)
     if place.owed[uid] == 2:
         answer = await imap.fetch_headers([uid])
-        _tell_whole(answer.messages, place, tell)
+        _notify_whole(answer.messages, place, notify)
         if not answer.refused:
             _settle_missing([uid], answer.messages, place)
         if place.owed.get(uid) != 2:
             return
     answer = await imap.fetch_flags([uid])
     for message in answer.messages:
-        if _tell_one(message, place, tell):
+        if _notify_one(message, place, notify):
             NOT_READ.labels("without_header").inc()
     if not answer.refused:
         _settle_missing([uid], answer.messages, place)
 
 
-def _tell_whole(messages: Iterable[Fetch], place: Place, tell: Tell) -> None:
+def _notify_whole(messages: Iterable[Fetch], place: Place, notify: Notify) -> None:
     for message in messages:
         if message.header is not None:
-            _tell_one(message, place, tell)
+            _notify_one(message, place, notify)
 
 
-def _tell_one(message: Fetch, place: Place, tell: Tell) -> bool:
-    if kept := tell(message):
+def _notify_one(message: Fetch, place: Place, notify: Notify) -> bool:
+    if kept := notify(message):
         place.settle(message.uid)
     else:
         place.postpone(message.uid)

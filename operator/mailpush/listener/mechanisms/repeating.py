@@ -12,7 +12,7 @@ from typing import Final
 import structlog
 
 from mailpush.imap.client import ImapClient, connect
-from mailpush.imap.errors import ImapAuthError, ImapError
+from mailpush.imap.errors import ImapAuthError, ImapError, ImapRefused, ImapUnavailable
 from mailpush.listener.mechanisms.base import Health, HealthChanged, Mailbox, State
 from mailpush.listener.mechanisms.budget import AuthFailuresHighError, ConnectBudget
 from mailpush.listener.mechanisms.failures import (
@@ -88,7 +88,12 @@ class RepeatingListener(ABC):
         mailbox, budget = self._mailbox, self._around.budget
         async with connect(mailbox.server, self._around.timeout) as client:
             refused_before = budget.refused_before(mailbox.server, mailbox.key, mailbox.login)
-            way = await client.login(mailbox.login, budget.way(mailbox.server), refused_before)
+            try:
+                way = await client.login(mailbox.login, budget.way(mailbox.server), refused_before)
+            except ImapRefused as refused:
+                if not isinstance(refused, (ImapAuthError, ImapUnavailable)):
+                    budget.way_refused(mailbox.server)
+                raise
             self._proven = True
             budget.auth_succeeded(mailbox.server, mailbox.key, way)
             yield client

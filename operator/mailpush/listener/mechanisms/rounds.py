@@ -17,7 +17,7 @@ _BURST: Final = 5
 
 
 class Rounds:
-    """One connection's IDLEs: at most one a second after a few, and later each time while they are in vain."""
+    """One user's IDLEs: at most one a second after a few, and later each time while they are in vain."""
 
     def __init__(self, clock: Clock, sleep: Sleep) -> None:
         self._clock = clock

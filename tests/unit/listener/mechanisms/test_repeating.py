@@ -8,6 +8,8 @@ from mailpush.imap.client import ImapLogin, ImapServer
 from mailpush.listener.mechanisms.base import Mailbox, State
 from mailpush.listener.mechanisms.budget import ConnectBudget
 from mailpush.listener.mechanisms.repeating import RepeatingListener, Surroundings
+from tests.sites.imapserver import Waits
+from tests.sites.waiting import until
 
 MAILBOX = Mailbox(1, 3, ImapServer("imap.example", 143, "none"), ImapLogin("u", "s3cret"))
 
@@ -74,3 +76,42 @@ async def test_a_stop_that_was_interrupted_is_made_again_and_waits_for_the_end()
     await again
     assert (listener.ended, listener.health.state) == (True, State.STOPPED)
     await listener.stop()
+
+
+async def test_a_server_that_ends_the_connection_after_refusing_plain_is_logged_in_to_by_login_the_next_time() -> None:
+    names: list[str] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"* OK [CAPABILITY IMAP4rev1 IDLE METADATA SASL-IR AUTH=PLAIN] ready\r\n")
+        while line := await reader.readline():
+            tag, name = line.decode().split()[:2]
+            names.append(name)
+            if name == "AUTHENTICATE":
+                writer.write(f"{tag} BAD not in this way\r\n* BYE\r\n".encode())
+                break
+            writer.write(f"{tag} OK\r\n".encode())
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        waits = Waits()
+        around = Surroundings(ConnectBudget(), timeout=60, sleep=waits.sleep)
+        mailbox = Mailbox(
+            1, 3, ImapServer("127.0.0.1", server.sockets[0].getsockname()[1], "none"), ImapLogin("u", "s3cret")
+        )
+        listener = LogsIn(mailbox, lambda _user, _health: None, around, 0.0)
+        await listener.start()
+        await until(lambda: waits.asked)
+        assert listener.health.reason == "ServerRefused"
+        waits.end()
+        await until(lambda: listener.health.state is State.LISTENING)
+        await listener.stop()
+    assert names[:2] == ["AUTHENTICATE", "LOGIN"]
+
+
+class LogsIn(RepeatingListener):
+    """Is content when it has been let in."""
+
+    async def _attempt(self) -> float:
+        async with self._logged_in():
+            self._listening("In", "logged in")
+        return 3600.0
