@@ -35,7 +35,7 @@ class FakeImap:
     break_fetch: bool = False
     grudges: dict[int, str] = field(default_factory=dict)
     """By UID what FETCH does in place of giving it: `NO`, `no header` (NO to that alone), `NIL` for the header, `BYE`,
-    `no header, BYE`."""
+    `no header, BYE`, `flood`."""
     fetched: list[tuple[int, ...]] = field(default_factory=list)
     """The UIDs of each FETCH so far."""
     says_uidnext: bool = True
@@ -157,6 +157,8 @@ class FakeImap:
         refused = {"NO", "no header"} if "HEADER" in rest else {"NO"}
         data = ""
         for number, message in asked:
+            if self.grudges.get(message.uid) == "flood":
+                return f"* {number} FETCH (UID {message.uid} BODY[TEXT] {{100000}}\r\n{'x' * 100_000})\r\n" * 100
             if self.grudges.get(message.uid) in refused:
                 return f"{data}{tag} NO [SERVERBUG] something is wrong with a mail\r\n"
             data += _fetched(number, message, header="HEADER" in rest, nil=self.grudges.get(message.uid) == "NIL")

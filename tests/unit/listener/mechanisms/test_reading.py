@@ -108,7 +108,9 @@ async def test_a_mail_of_which_nothing_is_given_holds_up_no_other_and_is_skipped
     assert sum(2 in uids for uids in imap.fetched) <= TRIES + 1
 
 
-@pytest.mark.parametrize(("grudge", "told"), [("BYE", [1, 3, 4]), ("no header, BYE", [1, 2, 3, 4])])
+@pytest.mark.parametrize(
+    ("grudge", "told"), [("BYE", [1, 3, 4]), ("flood", [1, 3, 4]), ("no header, BYE", [1, 2, 3, 4])]
+)
 async def test_a_mail_that_ends_the_connection_does_so_a_few_times_and_no_more(
     imap: FakeImap, scene: Scene, grudge: str, told: list[int]
 ) -> None:
