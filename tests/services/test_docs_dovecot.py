@@ -167,7 +167,7 @@ async def test_a_registered_users_mail_is_told_to_both_installations(described: 
     for receiver in (described.first, described.second):
         received = await asyncio.to_thread(receiver.wait, lambda callbacks: any(map(mine, callbacks)))
         (callback, *_) = filter(mine, received)
-        mail = parse_callback(callback.body)
+        mail = parse_callback(callback.body, 0.0)
         assert isinstance(mail, NewMail)
         assert (mail.context_id, mail.user_id, mail.subject) == (context, 3, "hello")
         assert callback.path == CALLBACK_PATH

@@ -220,7 +220,7 @@ async def test_the_ox_drivers_callback_is_understood(dovecot: Dovecot, callbacks
     # One that is answered late is made a second time.
     received = await asyncio.to_thread(callbacks.wait, lambda all_of_them: any(map(mine, all_of_them)))
     request = next(filter(mine, received))
-    assert parse_callback(request.body) == NewMail(
+    assert parse_callback(request.body, 0.0) == NewMail(
         context_id=context,
         user_id=2147483647,
         folder="INBOX",
@@ -253,7 +253,7 @@ async def test_a_long_field_of_a_real_mail_is_cut_and_keeps_its_identity(
     received = await asyncio.to_thread(callbacks.wait, lambda all_of_them: any(map(mine, all_of_them)))
     request = next(filter(mine, received))
     assert len(request.body) > size, "Dovecot sends it whole"
-    mail = parse_callback(request.body)
+    mail = parse_callback(request.body, 0.0)
     assert isinstance(mail, NewMail)
     assert (mail.context_id, mail.user_id, mail.folder, mail.uid) == (context, 2147483647, "INBOX", 1)
     assert mail.displayname == name[:256]

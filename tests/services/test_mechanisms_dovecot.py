@@ -37,7 +37,7 @@ from mailpush.names import CALLBACK_PATH
 from mailpush.notifications.claims.store import MemoryClaims
 from mailpush.notifications.dispatcher import Dispatcher
 from mailpush.notifications.metrics import NotificationMetrics
-from mailpush.notifications.notification import NewMail
+from mailpush.notifications.notification import NewMail, notification_id
 from mailpush.notifications.transports.webhook import WebhookTarget
 from mailpush.properties.settings import CallbackSettings
 from tests.sites.seen import SeenMails
@@ -298,6 +298,23 @@ async def test_a_mail_whose_entry_names_a_login_reaches_its_user_where_logins_co
         await mail.deliver()
         await until(lambda: here.taken)
         assert [(told.context_id, told.user_id) for told in here.taken] == [(1, 7)]
+
+
+async def test_mails_that_are_delivered_to_one_mailbox_at_the_same_moment_are_all_taken(
+    mail: Mail, tmp_path: Path
+) -> None:
+    """Dovecot reports a UID of 0 for some: of 40 mails, four at a time, some twenty."""
+    subjects = [f"mail {number}" for number in range(40)]
+
+    async def deliver(own: list[str]) -> None:
+        for subject in own:
+            await mail.deliver(subject)
+
+    async with pod(tmp_path / "0", mail.port) as here, listening(dovecot_listener(mail.mailbox())):
+        await asyncio.gather(*(deliver(subjects[first::4]) for first in range(4)))
+        await until(lambda: len(here.taken) >= len(subjects))
+        assert sorted(told.subject or "" for told in here.taken) == sorted(subjects)
+        assert len({notification_id("uid", told, "devices") for told in here.taken}) == len(subjects)
 
 
 async def test_a_callback_at_another_pod_is_handed_to_the_owner(mail: Mail, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeAlias, TypeGuard
 
 from mailpush.notifications.headers import clean
-from mailpush.notifications.notification import NewMail, new_mail
+from mailpush.notifications.notification import WINDOW_SECONDS, NewMail, new_mail
 
 MAX_BODY: Final = 256 * 1024
 """Bytes that are read of a callback. Of a longer one the beginning counts: Dovecot sends the mail's identity first."""
@@ -54,8 +54,10 @@ FindByLogin: TypeAlias = Callable[[str], tuple[int, int] | None]
 Callback: TypeAlias = NewMail | IgnoredEvent | UnknownUserForm
 
 
-def parse_callback(body: bytes, by_login: FindByLogin = lambda _: None) -> Callback:
-    """The event of one callback. `by_login` is asked for a `user` that is not `<userId>@<contextId>`.
+def parse_callback(body: bytes, now: float, by_login: FindByLogin = lambda _: None) -> Callback:
+    """The event of one callback, which came at `now` (Unix seconds).
+
+    `by_login` is asked for a `user` that is not `<userId>@<contextId>`.
 
     Raises:
         CallbackError: not JSON, not an object, or a new mail without `user`, `folder`, `imap-uid` or
@@ -65,6 +67,8 @@ def parse_callback(body: bytes, by_login: FindByLogin = lambda _: None) -> Callb
     (RFC 2047). The stray quote is forgiven with which Dovecot before 2.2.33 reports a mail without From. Both spellings
     of the event are accepted: Dovecot's page documents `MessageNew`, Dovecot 2.3 sends `messageNew`; and both names of
     the badge: Dovecot sends `unseen`, OX reads `unread`.
+    Of mails that are delivered to one mailbox at the same moment Dovecot (2.3.19) sends some with `"imap-uid": 0`:
+    their UID is not known, and they are as new as any other.
     """
     fields = _json_object(body)
     event = fields.get("event")
@@ -79,16 +83,19 @@ def parse_callback(body: bytes, by_login: FindByLogin = lambda _: None) -> Callb
     folder = fields.get("folder")
     if not isinstance(folder, str) or not folder:
         raise CallbackError('the callback has no "folder"')
+    sent = fields.get("imap-uid")
+    uid = 0 if _is_number(sent) and sent == 0 else _uid(fields, "imap-uid")
     return new_mail(
         context_id=key[0],
         user_id=key[1],
         folder=folder,
-        uid=_uid(fields, "imap-uid"),
+        uid=uid,
         uidvalidity=_uid(fields, "imap-uidvalidity"),
         sender=_text(fields, "from"),
         subject=_text(fields, "subject"),
         unread=_count(fields, "unseen", "unread"),
         teaser=_text(fields, "snippet"),
+        window=None if uid else int(now // WINDOW_SECONDS),
     )
 
 

@@ -19,17 +19,23 @@ from mailpush.notifications.headers import (
 
 TOPIC: Final = "ox:mail:new"
 BODY_VERSION: Final = 1
+WINDOW_SECONDS: Final = 600.0
 
 Content: TypeAlias = Literal["none", "headers", "full"]
-MailId: TypeAlias = tuple[int, int, str, int, int]
-"""Context, user, folder, UIDVALIDITY and UID: whichever pod or mechanism has seen the mail."""
+MailId: TypeAlias = tuple[int, int, str, int, int | str]
+"""Context, user, folder, UIDVALIDITY and UID: whichever pod or mechanism has seen the mail.
+
+A mail without a UID has what its callback says of it, and when it came: Dovecot's second try of a callback is the same
+mail, and another of the same content at the same moment shows the user nothing else.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class NewMail:
     """A mail that has arrived for a user. `folder` is the name on the mail server; None is what is not known.
 
-    `unread`: unseen mails in the folder. `teaser`: the beginning of the text.
+    `unread`: unseen mails in the folder. `teaser`: the beginning of the text. `uid` is 0 for a mail that Dovecot knows
+    no UID of; `window` then is the WINDOW_SECONDS in which it arrived, counted from 1970.
     """
 
     context_id: int
@@ -42,10 +48,14 @@ class NewMail:
     subject: str | None = None
     unread: int | None = None
     teaser: str | None = None
+    window: int | None = None
 
     @property
     def id(self) -> MailId:
-        return (self.context_id, self.user_id, self.folder, self.uidvalidity, self.uid)
+        which = self.uid or json.dumps(
+            [self.window, self.unread, self.email, self.displayname, self.subject, self.teaser], separators=(",", ":")
+        )
+        return (self.context_id, self.user_id, self.folder, self.uidvalidity, which)
 
 
 def new_mail(
@@ -59,6 +69,7 @@ def new_mail(
     subject: str | None = None,
     unread: int | None = None,
     teaser: str | None = None,
+    window: int | None = None,
 ) -> NewMail:
     """A NewMail from raw header values: `sender` and `subject` as they stand in the mail, encoded and folded."""
     email, displayname = (None, None) if sender is None else decode_sender(sender)
@@ -73,6 +84,7 @@ def new_mail(
         subject=None if subject is None else decode_subject(subject),
         unread=unread,
         teaser=None if teaser is None else clean(teaser, MAX_TEASER),
+        window=window,
     )
 
 
@@ -105,7 +117,7 @@ def body(notification: NewMail, clients: Sequence[str], content: Content) -> byt
     """
     data: dict[str, Any] = {
         "folder": notification.folder,
-        "uid": notification.uid,
+        "uid": notification.uid or None,
         "uidvalidity": notification.uidvalidity,
         "unread": notification.unread,
     }

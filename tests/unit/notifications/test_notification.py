@@ -53,6 +53,22 @@ def test_the_body_is_the_documented_one() -> None:
     }
 
 
+def test_what_is_no_uid_is_not_sent() -> None:
+    assert sent(replace(MAIL, uid=0, window=1), "none")["data"] == {"folder": "INBOX", "uidvalidity": 99, "unread": 4}
+
+
+def test_mails_without_a_uid_are_told_apart_by_what_is_known_of_them() -> None:
+    """Dovecot's second try of a callback says the same, and has the same id."""
+    mail = replace(MAIL, uid=0, window=7)
+    others = [
+        replace(mail, **change)
+        for change in ({"subject": "t"}, {"unread": 5}, {"teaser": None}, {"email": "b@x"}, {"window": 8})
+    ]
+    each = (mail, replace(mail), *others, MAIL)
+    assert len({notification_id("config", one, "devices") for one in each}) == 1 + len(others) + 1
+    assert len({one.id for one in each}) == 1 + len(others) + 1
+
+
 @pytest.mark.parametrize(
     ("content", "fields"),
     [

@@ -141,7 +141,7 @@ class Ingress:
         if not body.strip():
             return self._malformed("missing request body")
         try:
-            return self._take(parse_callback(body, by_login=self._by_login))
+            return self._take(parse_callback(body, time.time(), by_login=self._by_login))
         except CallbackError as error:
             return self._malformed(str(error))
 
