@@ -261,6 +261,6 @@ def test_a_driver_without_user_from_metadata_names_the_login(version: Version) -
             dovecot.deliver("anna@example.org")
             (callback,) = receiver.wait_for(1)
     assert json.loads(callback.body)["user"] == "anna@example.org"
-    found = parse_callback(callback.body, by_login={"anna@example.org": (1, 7)}.get)
+    found = parse_callback(callback.body, 0.0, by_login={"anna@example.org": (1, 7)}.get)
     assert isinstance(found, NewMail)
     assert (found.context_id, found.user_id) == (1, 7)

@@ -19,6 +19,7 @@ from dev.services.releases import Version
 from mailpush.api.mechanisms import ImapIdleSettings
 from mailpush.imap.client import ImapLogin, ImapServer
 from mailpush.imap.server import Security
+from mailpush.listener.mails import callback
 from mailpush.listener.mails.callback import Ingress
 from mailpush.listener.mails.inbox import Inbox
 from mailpush.listener.mails.internal import InternalServer
@@ -40,6 +41,7 @@ from mailpush.notifications.metrics import NotificationMetrics
 from mailpush.notifications.notification import NewMail, notification_id
 from mailpush.notifications.transports.webhook import WebhookTarget
 from mailpush.properties.settings import CallbackSettings
+from tests.sites.forward import Forward
 from tests.sites.seen import SeenMails
 
 # An address of our own: the port that Dovecot calls is listened on in some tests only, and nobody takes it meanwhile.
@@ -315,6 +317,29 @@ async def test_mails_that_are_delivered_to_one_mailbox_at_the_same_moment_are_al
         await until(lambda: len(here.taken) >= len(subjects))
         assert sorted(told.subject or "" for told in here.taken) == sorted(subjects)
         assert len({notification_id("uid", told, "devices") for told in here.taken}) == len(subjects)
+
+
+async def test_dovecot_keeps_no_connection_that_rests_to_a_pod_that_is_cut_off_later(
+    mail: Mail, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The address leads to another pod by then; a kept connection would still lead to the one that is gone."""
+    monkeypatch.setattr(callback, "IDLE_SECONDS", 0.2)
+    async with (
+        pod(tmp_path / "0") as gone,
+        pod(tmp_path / "1", name="pod-1") as other,
+        listening(dovecot_listener(mail.mailbox())),
+    ):
+        service = Forward(HOST, mail.port, (HOST, gone.ingress.port))
+        try:
+            await mail.deliver("first")
+            await until(lambda: gone.taken and not gone.ingress.connections)
+            service.target = (HOST, other.ingress.port)
+            await mail.deliver("second")
+            await until(lambda: other.taken)
+        finally:
+            service.close()
+        assert [told.subject for told in gone.taken] == ["first"]
+        assert [told.subject for told in other.taken] == ["second"]
 
 
 async def test_a_callback_at_another_pod_is_handed_to_the_owner(mail: Mail, tmp_path: Path) -> None:

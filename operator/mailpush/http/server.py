@@ -16,7 +16,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.typedefs import Handler
 
 KEEP_ALIVE_SECONDS: Final = 3600.0
-"""Long: Dovecot keeps a connection per LMTP process, and a request that meets our closing one costs the mail 0.1 s."""
+"""How long a connection may rest between requests, where nothing else is said."""
 HEAD_SECONDS: Final = 10.0
 """How long a sender may take from its first byte, or from connecting, to the end of a request's head."""
 BODY_SECONDS: Final = 5.0
@@ -87,6 +87,7 @@ class WebServer:
         answers_faults: whether such a request, and one that meets a fault of ours, is answered (400, 500).
             Otherwise its connection ends without an answer.
         head_seconds: as HEAD_SECONDS.
+        keep_alive: as KEEP_ALIVE_SECONDS.
         most: as MOST_CONNECTIONS.
     """
 
@@ -97,6 +98,7 @@ class WebServer:
         unreadable: Callable[[str], None] = lambda _: None,
         answers_faults: bool = True,
         head_seconds: float = HEAD_SECONDS,
+        keep_alive: float = KEEP_ALIVE_SECONDS,
         most: int = MOST_CONNECTIONS,
     ) -> None:
         self._app = app
@@ -104,12 +106,18 @@ class WebServer:
         self._unreadable = unreadable
         self._answers_faults = answers_faults
         self._head_seconds = head_seconds
+        self._keep_alive = keep_alive
         self._runner: web.AppRunner | None = None
         self._site: _Site | None = None
         self._connections: dict[object, _Connection] = {}
         app.middlewares.insert(0, self._note)
         self.port = 0
         """Where it listens, once started."""
+
+    @property
+    def connections(self) -> int:
+        """Those that are open."""
+        return len(self._connections)
 
     @property
     def serving(self) -> bool:
@@ -148,7 +156,7 @@ class WebServer:
         server = self._runner.server if self._runner is not None else None
         if server is None or len(self._connections) >= self._most:
             return _Refused()
-        handler = _Handler(server, self._unreadable, self._answers_faults)
+        handler = _Handler(server, self._unreadable, self._answers_faults, self._keep_alive)
         return _Connection(handler, self._connections, self._head_seconds)
 
     @web.middleware
@@ -173,13 +181,15 @@ class _Handler(web.RequestHandler):
 
     __slots__ = ("_answers_faults", "_unreadable")
 
-    def __init__(self, server: web.Server, unreadable: Callable[[str], None], answers_faults: bool) -> None:
+    def __init__(
+        self, server: web.Server, unreadable: Callable[[str], None], answers_faults: bool, keep_alive: float
+    ) -> None:
         super().__init__(
             server,
             loop=asyncio.get_running_loop(),
             access_log=None,  # type: ignore[arg-type]  # as aiohttp's runner passes it
             logger=_LOGGER,
-            keepalive_timeout=KEEP_ALIVE_SECONDS,
+            keepalive_timeout=keep_alive,
             lingering_time=1.0,
             auto_decompress=False,
         )

@@ -19,6 +19,7 @@ from mailpush.listener.shards.lease import LeaseLostError
 DRAIN_SECONDS: Final = 10.0
 RETIRE_SECONDS: Final = 8.0
 LINGER_SECONDS: Final = 4.0
+LONGEST_LINGER_SECONDS: Final = 10.0
 CLOSE_SECONDS: Final = 3.0
 FLUSH_SECONDS: Final = 6.0
 RELEASE_SECONDS: Final = 4.0
@@ -113,7 +114,7 @@ class ListenerProcess:
             # No operator moves them, so the others can have them only when the Lease is empty.
             released = await parts.shards.retire(RETIRE_SECONDS) and await self._release(tasks["lease"])
         parts.ingress.drain()
-        await asyncio.sleep(LINGER_SECONDS)
+        await parts.ingress.linger(LINGER_SECONDS, LONGEST_LINGER_SECONDS)
         await parts.ingress.close()
         await parts.inbox.flush(FLUSH_SECONDS if successors else CLOSE_SECONDS)
         for rest in await parts.dispatcher.stop(CLOSE_SECONDS):

@@ -6,6 +6,7 @@ there is no room for, has no answer: its connection ends, and Dovecot sends it o
 connection, maybe to another pod.
 """
 
+import asyncio
 import time
 from typing import Any, Final, Protocol
 
@@ -28,7 +29,13 @@ from mailpush.notifications.callback import (
 from mailpush.notifications.notification import NewMail
 from mailpush.properties.settings import CallbackSettings
 from mailpush.work.clock import Clock
+from mailpush.work.pace import Sleep
 
+IDLE_SECONDS: Final = 2.0
+"""How long a connection may rest. Dovecot keeps one for each LMTP process, and the first mail on each that leads to a
+node that is gone waits for a timeout; with this only those do that were in use just then (docs/decisions/0012)."""
+QUIET_SECONDS: Final = 2.0
+"""For so long no callback may have come before the port may close: Dovecot holds up deliveries after a refusal."""
 SILENT_SECONDS: Final = 10.0
 """So long no second log line says that a request was no HTTP."""
 
@@ -70,27 +77,35 @@ class Ingress:
         self,
         login: CallbackLogin,
         queue: MailQueue,
-        clock: Clock = time.monotonic,
         *,
         logins: KnowsLogins | None = None,
         calls: CallRecord | None = None,
+        clock: Clock = time.monotonic,
+        sleep: Sleep = asyncio.sleep,
     ) -> None:
         self._login = login
         self._queue = queue
         self._logins = logins
         self._calls = calls or CallRecord()
         self._clock = clock
+        self._sleep = sleep
+        self._asked_at = float("-inf")
         self._silent_until = float("-inf")
         self._draining = False
         app = web.Application(client_max_size=MAX_SENT)
         app.router.add_put(CALLBACK_PATH, self._callback)
         app.router.add_get("/readyz", self._ready)
         app.on_response_prepare.append(self._close_when_draining)
-        self._server = WebServer(app, unreadable=self._unreadable, answers_faults=False)
+        self._server = WebServer(app, unreadable=self._unreadable, answers_faults=False, keep_alive=IDLE_SECONDS)
 
     @property
     def port(self) -> int:
         return self._server.port
+
+    @property
+    def connections(self) -> int:
+        """Those that are open."""
+        return self._server.connections
 
     @property
     def draining(self) -> bool:
@@ -106,6 +121,16 @@ class Ingress:
         """
         self._draining = True
 
+    async def linger(self, least: float, most: float) -> None:
+        """Waits until callbacks go elsewhere, at least and at most so many seconds.
+
+        A Service may lead here for a while after the pod has begun to end, the longer the busier the nodes are.
+        """
+        begun = self._clock()
+        await self._sleep(least)
+        while (now := self._clock()) < begun + most and now < self._asked_at + QUIET_SECONDS:
+            await self._sleep(min(self._asked_at + QUIET_SECONDS, begun + most) - now)
+
     async def close(self) -> None:
         await self._server.close()
 
@@ -117,6 +142,7 @@ class Ingress:
         return web.Response(text="ok\n")
 
     async def _callback(self, request: web.Request) -> web.Response:
+        self._asked_at = self._clock()
         if not authorized(request.headers.get(hdrs.AUTHORIZATION), self._login.callback_login()):
             challenge: dict[str, str] = {hdrs.WWW_AUTHENTICATE: 'Basic realm="mail-push"'}
             # Each login is checked, and at once: Dovecot holds a delivery open, and never repeats a callback that was

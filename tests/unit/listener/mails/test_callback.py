@@ -2,7 +2,7 @@ import asyncio
 import json
 from base64 import b64encode
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import aiohttp
@@ -262,3 +262,26 @@ async def test_a_pod_that_is_to_find_users_by_login_is_ready_when_it_has_read_th
     site.logins.knows_users = True
     async with site.session.get(f"{site.base}/readyz") as answer:
         assert answer.status == 200
+
+
+@pytest.mark.parametrize(
+    ("callbacks", "lasts"), [([], 4.0), ([2.5], 4.5), ([3.0, 4.9], 6.9), ([float(at) for at in range(1, 20)], 10.0)]
+)
+async def test_the_port_stays_open_while_callbacks_come(callbacks: list[float], lasts: float, site: Site) -> None:
+    """A refused connection makes Dovecot hold up the next deliveries, twice as long with each: 6.35 s after seven."""
+    now = 0.0
+
+    async def sleep(seconds: float) -> None:
+        nonlocal now
+        until = now + seconds
+        while callbacks and callbacks[0] <= until:
+            now = callbacks.pop(0)
+            await replace(site, ingress=ingress).put(EVENT)
+        now = until
+
+    ingress = Ingress(site.login, site.queue, clock=lambda: now, sleep=sleep)
+    await ingress.start("127.0.0.1", 0)
+    ingress.drain()
+    await ingress.linger(4.0, 10.0)
+    await ingress.close()
+    assert now == pytest.approx(lasts)

@@ -14,6 +14,7 @@ from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 
 from mailpush.http import server as server_module
+from mailpush.listener.mails import callback
 from mailpush.listener.mails.callback import Ingress
 from mailpush.names import CALLBACK_PATH
 from mailpush.notifications.notification import NewMail
@@ -176,3 +177,19 @@ async def test_no_http_is_logged_now_and_then(site: Site) -> None:
         site.now = 10.0
         await site.talk(b"\0")
     assert [each["event"] for each in logs] == ["callback_unreadable"] * 2
+
+
+async def test_a_connection_that_rests_is_ended_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Dovecot kept it for hours; the first mail on it after its node was cut off waited for a timeout."""
+    monkeypatch.setattr(callback, "IDLE_SECONDS", 0.1)
+    site = Site()
+    await site.ingress.start("127.0.0.1", 0)
+    reader, writer = await site.connect()
+    for _ in range(2):
+        writer.write(WHOLE)
+        await answer(reader)
+    assert len(site.taken) == 2
+    assert await rest_of(reader) == b""
+    assert site.ingress.connections == 0
+    writer.close()
+    await site.ingress.close()
