@@ -67,11 +67,25 @@ class PushUserSpec(Model):
     """Set to true to stop listening for this user without losing the registration."""
 
 
+class Registration(StatusModel):
+    """An entry at a mail server that has it call mail-push for this user. No secret."""
+
+    server: Name
+    """Name of the server in mailAccess.servers."""
+    address: Annotated[str, Field(max_length=300)] = ""
+    """Host and port of the server when it was made: finds a server that was renamed since."""
+    login: Annotated[str, Field(min_length=1, max_length=512)]
+    """Whose mailbox has the entry."""
+    value: Annotated[str, Field(max_length=128)]
+    """What the server says with each mail: whom it was made for."""
+
+
 class PushUserStatus(StatusModel):
     """Accepted is the operator's; everything else is written by the pod that owns the user."""
 
     conditions: Annotated[list[Condition], Field(max_length=16, json_schema_extra=list_map("type"))] = []
-    """Accepted: the user may have a permanent listener. Listening: it learns of new mail. Ready: both."""
+    """Accepted: the user may have a permanent listener. Listening: it learns of new mail. Ready: both.
+    RegistrationLeft: a mailbox that is not the user's any more still has an entry."""
     pod: Name | None = None
     """The listener pod that owns the user."""
     mechanism: Annotated[str, Field(max_length=64)] | None = None
@@ -82,3 +96,6 @@ class PushUserStatus(StatusModel):
     """Why the user is or is not listened for, in one word: the reason of Ready."""
     owner_epoch: Annotated[int, Field(ge=0)] | None = None
     """Epoch of the shard map under which the pod owns the user."""
+    registrations: Annotated[dict[str, Registration], Field(max_length=8)] = {}
+    """Mailboxes with an entry for this user, by a hash of server and login. Written before the entry is made, and taken
+    out when it is gone: more than one means that a former mailbox still has one."""

@@ -139,9 +139,10 @@ class Kube:
         name: str,
         body: Object,
         *,
+        subresource: str | None = None,
         answer_seconds: float = ANSWER_SECONDS,
     ) -> Object:
-        path = resource.path(namespace, name)
+        path = resource.path(namespace, name, subresource)
         return await self._json("PATCH", path, body=body, content_type=MERGE_PATCH, answer_seconds=answer_seconds)
 
     async def delete(

@@ -11,8 +11,8 @@ from mailpush.listener.mechanisms.registry import MechanismRegistry
 from mailpush.listener.settings_watch import Loaded
 from mailpush.listener.shards.lease import LeaseKeeper
 from mailpush.listener.shards.loop import Shards
+from mailpush.listener.users.site import Site
 from mailpush.listener.users.supervisor import Supervisor
-from mailpush.listener.users.user_listener import Site
 from mailpush.listener.users.watch import Users
 from mailpush.notifications.claims.current import CurrentClaims
 from mailpush.notifications.dispatcher import Dispatcher

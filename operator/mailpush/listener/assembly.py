@@ -33,6 +33,7 @@ from mailpush.listener.shards.lease import LeaseKeeper
 from mailpush.listener.shards.loop import Shards
 from mailpush.listener.troubles import Troubles
 from mailpush.listener.users.mailbox import UserSecretReader
+from mailpush.listener.users.registration_book import StatusBook
 from mailpush.listener.users.siblings import Siblings
 from mailpush.listener.users.status import StatusWriter
 from mailpush.listener.users.supervisor import Supervisor
@@ -104,6 +105,7 @@ def assemble(env: Environment, kube: Kube, loaded: Loaded, boot: Mapping[str, st
         inbox=inbox,
         permission=permission,
         siblings=Siblings(kube, env.namespace, env.config),
+        book=StatusBook(kube, env.namespace),
     )
     users.notify(supervisor)
     shards = Shards(

@@ -18,6 +18,9 @@ MAX_SENT: Final = 16 * 1024 * 1024
 MAX_ID: Final = 2**31 - 1
 MAX_UID: Final = 2**32 - 1
 
+BY_LOGIN: Final = "by-login"
+"""The mark of a mail whose mailbox was found by the login that the server has named: it is the user's for sure."""
+
 _MOST_FIELDS: Final = 64
 _CUT: Final = frozenset({"from", "subject", "snippet"})
 _OPENING = re.compile(r"\s*\{")
@@ -28,7 +31,7 @@ _DECODER: Final = json.JSONDecoder()
 # Dovecot before 2.2.33 ends a sender that it has not begun. Within a JSON string each quote has a backslash before it,
 # so this is never what somebody wrote.
 _STRAY_QUOTE = re.compile(r'("imap-uid":[0-9]{1,10})"')
-_USER = re.compile(r"([0-9]{1,10})@([0-9]{1,10})\Z")
+_USER = re.compile(r"([0-9]{1,10})@([0-9]{1,10})(?:#([0-9a-f]{1,64}))?\Z")
 
 
 class CallbackError(ValueError):
@@ -54,6 +57,11 @@ FindByLogin: TypeAlias = Callable[[str], tuple[int, int] | None]
 Callback: TypeAlias = NewMail | IgnoredEvent | UnknownUserForm
 
 
+def registered_user(context_id: int, user_id: int, mark: str = "") -> str:
+    """`user` of a callback as OX registers it, `<userId>@<contextId>`, and behind it `#<mark>` where there is one."""
+    return f"{user_id}@{context_id}#{mark}" if mark else f"{user_id}@{context_id}"
+
+
 def parse_callback(body: bytes, now: float, by_login: FindByLogin = lambda _: None) -> Callback:
     """The event of one callback, which came at `now` (Unix seconds).
 
@@ -77,7 +85,8 @@ def parse_callback(body: bytes, now: float, by_login: FindByLogin = lambda _: No
     user = fields.get("user")
     if not isinstance(user, str):
         raise CallbackError('the callback has no "user"')
-    key = _ids(user) or by_login(user)
+    ids = _ids(user)
+    key = ids or by_login(user)
     if key is None:
         return UnknownUserForm(clean(user, 320))
     folder = fields.get("folder")
@@ -96,6 +105,7 @@ def parse_callback(body: bytes, now: float, by_login: FindByLogin = lambda _: No
         unread=_count(fields, "unseen", "unread"),
         teaser=_text(fields, "snippet"),
         window=None if uid else int(now // WINDOW_SECONDS),
+        mark=BY_LOGIN if ids is None else user.partition("#")[2],
     )
 
 

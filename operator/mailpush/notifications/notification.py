@@ -35,7 +35,8 @@ class NewMail:
     """A mail that has arrived for a user. `folder` is the name on the mail server; None is what is not known.
 
     `unread`: unseen mails in the folder. `teaser`: the beginning of the text. `uid` is 0 for a mail that Dovecot knows
-    no UID of; `window` then is the WINDOW_SECONDS in which it arrived, counted from 1970.
+    no UID of; `window` then is the WINDOW_SECONDS in which it arrived, counted from 1970. `mark`: which of the user's
+    registrations the mail server called by; empty for the plain one.
     """
 
     context_id: int
@@ -49,6 +50,7 @@ class NewMail:
     unread: int | None = None
     teaser: str | None = None
     window: int | None = None
+    mark: str = ""
 
     @property
     def id(self) -> MailId:
@@ -70,6 +72,7 @@ def new_mail(
     unread: int | None = None,
     teaser: str | None = None,
     window: int | None = None,
+    mark: str = "",
 ) -> NewMail:
     """A NewMail from raw header values: `sender` and `subject` as they stand in the mail, encoded and folded."""
     email, displayname = (None, None) if sender is None else decode_sender(sender)
@@ -85,6 +88,7 @@ def new_mail(
         unread=unread,
         teaser=None if teaser is None else clean(teaser, MAX_TEASER),
         window=window,
+        mark=mark,
     )
 
 

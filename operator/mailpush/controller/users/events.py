@@ -36,6 +36,17 @@ def listening_news(name: UserName, before: UserRecord, after: UserRecord) -> Eve
     return None
 
 
+def registration_news(name: UserName, before: UserRecord, after: UserRecord) -> Event | None:
+    """Whether a former mailbox still calls for the user, or does not any more."""
+    was, now = before.left, after.left
+    if before.uid != after.uid or (was is None) == (now is None):
+        return None
+    subject = subject_of(name, after)
+    if now is not None:
+        return Event(subject, WARNING, "RegistrationLeft", "Unregister", f"{now.reason}: {now.message}")
+    return Event(subject, NORMAL, "RegistrationGone", "Unregister", "no former mailbox calls for the user any more")
+
+
 def _lost(subject: Subject, now: Said, after: UserRecord) -> Event | None:
     decided = after.accepted is not None and after.accepted.reason == now.reason
     if decided or now.reason in WISHED:

@@ -16,7 +16,7 @@ from mailpush.controller import metrics
 from mailpush.controller.events import EventRecorder
 from mailpush.controller.owner import ConfigKey
 from mailpush.controller.state import OperatorState
-from mailpush.controller.users.events import decision_news, listening_news
+from mailpush.controller.users.events import decision_news, listening_news, registration_news
 from mailpush.controller.users.owner_lost import (
     OWNER_LOST,
     EndingPods,
@@ -137,8 +137,9 @@ class UserReconciler:
 
     def transition(self, name: UserName, before: UserRecord, after: UserRecord) -> None:
         """The user's object has changed."""
-        if (news := listening_news(name, before, after)) is not None:
-            self._events.record(news)
+        for tell in (listening_news, registration_news):
+            if (news := tell(name, before, after)) is not None:
+                self._events.record(news)
 
     # -- one user
 

@@ -60,6 +60,8 @@ class UserRecord:
     accepted: Said | None
     listening: Said | None
     ready: Said | None
+    left: Said | None
+    """RegistrationLeft."""
     mechanism: str | None
     deleting: bool
     finalizers: tuple[str, ...]
@@ -90,6 +92,7 @@ class UserRecord:
             accepted=_said(conditions, "Accepted"),
             listening=_said(conditions, "Listening"),
             ready=_said(conditions, "Ready"),
+            left=_said(conditions, "RegistrationLeft"),
             mechanism=status.get("mechanism"),
             deleting="deletionTimestamp" in metadata,
             finalizers=tuple(metadata.get("finalizers") or ()),

@@ -41,6 +41,8 @@ class Mailbox:
     user_id: int
     server: ImapServer
     login: ImapLogin = field(repr=False)
+    mark: str = ""
+    """What tells this mailbox's registration from another of the user's; empty where there is only this one."""
 
     @property
     def key(self) -> tuple[int, int]:

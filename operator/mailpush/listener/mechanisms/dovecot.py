@@ -12,14 +12,18 @@ from mailpush.imap.errors import ImapRefused
 from mailpush.listener.mechanisms.base import Health, HealthChanged, Listener, MailArrived, Mailbox, State
 from mailpush.listener.mechanisms.failures import MechanismError
 from mailpush.listener.mechanisms.repeating import RepeatingListener, Surroundings
+from mailpush.notifications.callback import registered_user
 
 ENTRY: Final = "/private/vendor/vendor.dovecot/http-notify"
 RECHECK_SECONDS: Final = 6 * 3600.0
 
 
 def registration(mailbox: Mailbox) -> bytes:
-    """The entry's value as OX writes it: `user=<userId>@<contextId>`; Dovecot sends back what is behind `user=`."""
-    return f"user={mailbox.user_id}@{mailbox.context_id}".encode("ascii")
+    """The entry's value as OX writes it: `user=<userId>@<contextId>`; Dovecot sends back what is behind `user=`.
+
+    With a mark it ends in `#<mark>`, as long as another mailbox still has the plain one.
+    """
+    return f"user={registered_user(mailbox.context_id, mailbox.user_id, mailbox.mark)}".encode("ascii")
 
 
 class DovecotMechanism:

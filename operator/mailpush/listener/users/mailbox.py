@@ -12,6 +12,7 @@ from mailpush.imap.server import Security
 from mailpush.kube.client import Kube
 from mailpush.kube.resources import SECRET
 from mailpush.listener.mechanisms.base import Mailbox
+from mailpush.listener.users.places import Place, address_of, server_of
 from mailpush.listener.users.watch import User
 from mailpush.properties.settings import ServerSettings, Settings
 from mailpush.work.clock import Clock, boottime
@@ -83,33 +84,42 @@ def secret_name(user: User, settings: Settings) -> str | None:
     return reference.name
 
 
-def server_name(user: User, settings: Settings) -> str | None:
-    """The name of the user's mail server; None where there is none."""
-    server = settings.mail.server(user.spec.server) if settings.mail is not None else None
-    return None if server is None else server.name
+def place_of(user: User, settings: Settings, secret: UserSecret | None) -> Place | None:
+    """Which mailbox is the user's; None where the settings do not say it."""
+    mail = settings.mail
+    server = mail.server(user.spec.server) if mail is not None else None
+    login = login_of(user.spec, settings, secret.login if secret else None)
+    return None if server is None or login is None else Place(server.name, address_of(server), login)
 
 
 def mailbox_of(user: User, settings: Settings, secret: UserSecret | None) -> Mailbox | None:
     """How the user's mailbox is reached; None where something that this takes is missing (the decision says what)."""
+    place = place_of(user, settings, secret)
+    server = server_of(place, settings) if place is not None else None
+    if place is None or server is None:
+        return None
+    login = login_for(place.login, settings, secret.password if secret else None)
+    if login is None:
+        return None
+    return Mailbox(user.spec.context_id, user.spec.user_id, imap_server(server), login)
+
+
+def login_for(name: str, settings: Settings, password: str | None) -> ImapLogin | None:
+    """How one logs in for mailbox `name`; None where the password is not known.
+
+    Args:
+        password: the user's own, which counts where there is no master password.
+    """
     mail = settings.mail
     if mail is None:
-        return None
-    server = mail.server(user.spec.server)
-    name = login_of(user.spec, settings, secret.login if secret else None)
-    if server is None or name is None:
         return None
     if mail.password_source == "global":  # noqa: S105 - OX's word
         if not mail.master_password:
             return None
         if mail.master_user:
-            login = ImapLogin(mail.master_user, mail.master_password, authzid=name)
-        else:
-            login = ImapLogin(name, mail.master_password)
-    elif secret is not None and secret.password:
-        login = ImapLogin(name, secret.password)
-    else:
-        return None
-    return Mailbox(user.spec.context_id, user.spec.user_id, imap_server(server), login)
+            return ImapLogin(mail.master_user, mail.master_password, authzid=name)
+        return ImapLogin(name, mail.master_password)
+    return ImapLogin(name, password) if password else None
 
 
 def imap_server(server: ServerSettings) -> ImapServer:

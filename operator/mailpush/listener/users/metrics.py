@@ -2,11 +2,16 @@
 
 from typing import Final
 
-from prometheus_client import Gauge
+from prometheus_client import Counter, Gauge
 
 from mailpush.listener.mechanisms.base import Health, State
 
 LISTENERS: Final = Gauge("mailpush_listeners", "Users of this pod by mechanism and state.", ["mechanism", "state"])
+
+STRANGE: Final = Counter(
+    "mailpush_mails_of_another_mailbox",
+    "Mails that were announced for a user by a mailbox that is not the user's any more, and that nobody is told.",
+)
 
 
 class ListenerCount:

@@ -1,6 +1,7 @@
 """The listener's part of a PushUser's status: the pod that owns the user applies it."""
 
 import asyncio
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,6 +16,7 @@ from mailpush.kube.client import Kube, Object
 from mailpush.kube.errors import ConflictError, InvalidError, KubeError, NotFoundError
 from mailpush.kube.objects import older
 from mailpush.kube.resources import PUSH_USER
+from mailpush.listener.mechanisms.base import Health
 from mailpush.listener.users.watch import User, UserKey
 from mailpush.work.pace import Backoff, Pace
 
@@ -22,6 +24,7 @@ Truth = Literal["True", "False", "Unknown"]
 
 LISTENING: Final = "Listening"
 READY: Final = "Ready"
+LEFT: Final = "RegistrationLeft"
 WRITES_PER_SECOND: Final = 100.0
 WRITERS: Final = 8
 NEXT_ATTEMPT: Final = (
@@ -43,6 +46,8 @@ class UserOutcome:
     message: str
     mechanism: str | None
     epoch: int
+    left: tuple[str, str] | None = None
+    """Reason and sentence of a former registration that could not be taken away."""
 
     @property
     def permanent(self) -> bool:
@@ -52,6 +57,27 @@ class UserOutcome:
 def next_attempt(seconds: float) -> str:
     """When a listener that has failed tries again, in steps: each new text is a write of the user's status."""
     return next((text for most, text in NEXT_ATTEMPT if seconds <= most), "later")
+
+
+class FailureText:
+    """The message of a failure that goes on, with the time until the next attempt.
+
+    While it is the same failure the time never gets shorter again: a wait is random, and the status is not to be
+    written at each attempt.
+    """
+
+    def __init__(self) -> None:
+        self._last = ("", "", 0.0)
+
+    def text(self, health: Health) -> str:
+        """What is said of the failure `health`."""
+        if health.retry_at is None:
+            return health.message
+        seconds = health.retry_at - time.monotonic()
+        if self._last[:2] == (health.reason, health.message):
+            seconds = max(seconds, self._last[2])
+        self._last = (health.reason, health.message, seconds)
+        return f"{health.message}; the next attempt comes {next_attempt(seconds)}"
 
 
 def status_of(user: User, outcome: UserOutcome, pod: str, before: Iterable[Condition], now: datetime) -> dict[str, Any]:
@@ -81,6 +107,7 @@ def says(user: User, outcome: UserOutcome, pod: str) -> bool:
         and status.permanent == outcome.permanent
         and status.reason == outcome.reason
         and status.mechanism == outcome.mechanism
+        and (LEFT in said) == (outcome.left is not None)
         and all(
             said.get(verdict.type) == (verdict.status, verdict.reason, verdict.text, user.generation)
             for verdict in _verdicts(outcome)
@@ -88,11 +115,12 @@ def says(user: User, outcome: UserOutcome, pod: str) -> bool:
     )
 
 
-def _verdicts(outcome: UserOutcome) -> tuple[Verdict, Verdict]:
-    return (
+def _verdicts(outcome: UserOutcome) -> tuple[Verdict, ...]:
+    verdicts = (
         Verdict(LISTENING, outcome.listening, outcome.reason, outcome.message),
         Verdict(READY, truth(outcome.permanent), outcome.reason, outcome.message),
     )
+    return verdicts if outcome.left is None else (*verdicts, Verdict(LEFT, "True", *outcome.left))
 
 
 @dataclass(slots=True)

@@ -6,17 +6,18 @@ from typing import Final, Protocol
 
 import structlog
 
-from mailpush.decision import POD_EXCLUDED
 from mailpush.listener.mails.offer import TakeResult
 from mailpush.listener.mechanisms.base import Health
 from mailpush.listener.mechanisms.dovecot import DovecotMechanism
 from mailpush.listener.users.listeners import Listeners
 from mailpush.listener.users.mailbox import UserSecretReader
 from mailpush.listener.users.metrics import ListenerCount
+from mailpush.listener.users.registration_book import NoBook, RegistrationBook
 from mailpush.listener.users.servers import ServerUser, server_reports
 from mailpush.listener.users.siblings import NoSiblings, OtherPushUsers
+from mailpush.listener.users.site import Site
 from mailpush.listener.users.status import StatusWriter, UserOutcome, WritePermission
-from mailpush.listener.users.user_listener import Site, UserListener
+from mailpush.listener.users.user_listener import UserListener
 from mailpush.listener.users.watch import UserKey, Users
 from mailpush.notifications.dispatcher import Dispatched, Undelivered
 from mailpush.notifications.notification import NewMail
@@ -68,6 +69,7 @@ class Supervisor:
         inbox: Keeping,
         permission: WritePermission,
         siblings: OtherPushUsers | None = None,
+        book: RegistrationBook | None = None,
     ) -> None:
         self._users = users
         self._secrets = secrets
@@ -76,6 +78,7 @@ class Supervisor:
         self._inbox = inbox
         self._permission = permission
         self._siblings = siblings or NoSiblings()
+        self._book = book or NoBook()
         self._site: Site | None = None
         self._epochs: dict[int, int] = {}
         """The owned slots, with the epoch of the map under which they came."""
@@ -129,13 +132,10 @@ class Supervisor:
         if slot_of(*key) not in self._epochs:
             return TakeResult.NOT_MINE
         listener = self._listeners.get(key)
-        if listener is None or listener.clients is None:
-            if self._users.get(key) is None:
-                return TakeResult.UNKNOWN
-            return TakeResult.NOT_MINE  # not decided yet, so ask again soon
-        if not listener.clients:
-            # The users of an excluded pod are about to have another one, which notifies them.
-            return TakeResult.NOT_MINE if listener.denied == POD_EXCLUDED else TakeResult.DENIED
+        if listener is None or listener.clients is None:  # not decided yet, so ask again soon
+            return TakeResult.UNKNOWN if self._users.get(key) is None else TakeResult.NOT_MINE
+        if (refused := listener.refuses(mail)) is not None:
+            return refused
         # Not taken by every target: then the mail stays with whoever offers it, in a journal.
         return TakeResult.BUSY if self._dispatcher.dispatch(mail, listener.clients).refused else TakeResult.TAKEN
 
@@ -192,7 +192,7 @@ class Supervisor:
                 self._forget(key, listener)
             return
         if listener is None:
-            listener = UserListener(key, self._epochs[slot], self, self._siblings)
+            listener = UserListener(key, self._epochs[slot], self, self._siblings, self._book)
             self._listeners[key] = listener
         again = await listener.reconcile(user, site, self._secrets)
         if again is not None:

@@ -1,33 +1,34 @@
 """One user of this pod: decided, started by the first mechanism that starts, stopped, unregistered."""
 
-import asyncio
-import time
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Final, Protocol
+from dataclasses import dataclass, replace
+from typing import Final
 
 import structlog
 
 from mailpush.credentials.user_secret import UserSecret
-from mailpush.decision import POD_EXCLUDED, Decision, Placement, SiteFacts, decide, user_facts
-from mailpush.imap.errors import ImapAuthError, ImapError
+from mailpush.decision import POD_EXCLUDED, Decision, decide, user_facts
 from mailpush.kube.errors import KubeError
+from mailpush.listener.mails.offer import TakeResult
 from mailpush.listener.mechanisms.base import Health, Listener, Mailbox, Mechanism, State
-from mailpush.listener.mechanisms.budget import AuthFailuresHighError
-from mailpush.listener.users.mailbox import UserSecretReader, mailbox_of, secret_name, server_name
+from mailpush.listener.users.farewell import Attempt
+from mailpush.listener.users.mailbox import UserSecretReader, mailbox_of, place_of, secret_name
+from mailpush.listener.users.metrics import STRANGE
+from mailpush.listener.users.places import Place
+from mailpush.listener.users.registration_book import NoBook, RegistrationBook
+from mailpush.listener.users.registrations import DOVECOT, Registrations
 from mailpush.listener.users.siblings import OtherPushUsers
-from mailpush.listener.users.status import UserOutcome, next_attempt
+from mailpush.listener.users.site import ListenerOwner, Site
+from mailpush.listener.users.status import FailureText, UserOutcome
 from mailpush.listener.users.watch import User, UserKey
 from mailpush.notifications.notification import NewMail
-from mailpush.properties.settings import Settings
 from mailpush.sharding.slots import slot_of
 from mailpush.work.pace import Backoff
 
-DOVECOT: Final = "dovecot"
 RECHECK_SECONDS: Final = 300.0
 RECHECK_BROKEN_SECONDS: Final = 30.0
 UNREGISTER_SECONDS: Final = 20.0
 FAREWELL_SECONDS: Final = 5.0
+NOTE_SECONDS: Final = 5.0
 RETRY: Final = Backoff(1.0, 10.0)
 
 # With these a mechanism says that it cannot work at this server at all, so the next in the order gets its turn.
@@ -39,44 +40,16 @@ AUTHENTICATION_FAILED: Final = "AuthenticationFailed"
 log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Site:
-    """What all users of the pod share.
-
-    `unregister`: the installation is being taken away. `pod`: this pod's name, and `pod_allowed` whether it may run
-    permanent listeners.
-    """
-
-    settings: Settings
-    facts: SiteFacts
-    mechanisms: Mapping[str, Mechanism]
-    unregister: bool = False
-    pod: str | None = None
-    pod_allowed: bool = True
-
-    def placement(self, slot: int) -> Placement:
-        """The placement of a user whose slot this pod owns."""
-        return Placement(slot, owner=self.pod, allowed=self.pod_allowed, here=self.pod)
-
-
-class ListenerOwner(Protocol):
-    """The supervisor, as one user's listener sees it."""
-
-    def reported(self, key: UserKey, outcome: UserOutcome, health: Health | None) -> None:
-        """There is a new outcome."""
-
-    def look_again(self, key: UserKey) -> None:
-        """The mechanism has given up: `reconcile` is to be called."""
-
-    def mail_seen(self, mail: NewMail) -> bool:
-        """The mechanism has seen a new mail of the user; returns whether it is kept."""
-
-
 @dataclass(slots=True)
 class _Attached:
     mechanism: Mechanism
     mailbox: Mailbox
+    place: Place
     listener: Listener
+
+    def is_at(self, mailbox: Mailbox) -> bool:
+        """Whether it is reached in the same way, however it is registered."""
+        return replace(self.mailbox, mark="") == mailbox
 
 
 class UserListener:
@@ -85,9 +58,17 @@ class UserListener:
     Args:
         epoch: of the shard map under which the pod got the user's slot.
         siblings: whether the user's registration at the mail server has to stay, for another PushUser of the user.
+        book: where it is noted what is registered.
     """
 
-    def __init__(self, key: UserKey, epoch: int, owner: ListenerOwner, siblings: OtherPushUsers) -> None:
+    def __init__(
+        self,
+        key: UserKey,
+        epoch: int,
+        owner: ListenerOwner,
+        siblings: OtherPushUsers,
+        book: RegistrationBook | None = None,
+    ) -> None:
         self.key = key
         self.outcome: UserOutcome | None = None
         self.clients: tuple[str, ...] | None = None
@@ -102,13 +83,13 @@ class UserListener:
         self._siblings = siblings
         self._running: _Attached | None = None
         self._leaving: Listener | None = None
+        self._registrations = Registrations(key, book or NoBook())
         self._passed_over: set[str] = set()
         self._unregistered = False
         self._refused = False
         """The login with which the registration was to be taken away."""
         self._failures = 0
-        self._failure = ("", "", 0.0)
-        """Reason, message and longest wait of the failure that goes on."""
+        self._failure = FailureText()
 
     @property
     def listening(self) -> bool:
@@ -134,23 +115,40 @@ class UserListener:
             # What runs goes on: an API that is down for an hour silences nobody.
             log.warning("secret_not_read", secret=name, error=str(error) or type(error).__name__)
             return RECHECK_BROKEN_SECONDS
+        place = place_of(user, site.settings, secret)
         if user.deleting or site.unregister:
-            return await self._unregister(user, site, secret)
+            return await self._unregister(user, site, secret, place)
         self._unregistered = False
         placement = site.placement(slot_of(*self.key)) if site.pod is not None else None
         decision = decide(user_facts(user.spec, secret.facts if secret else None, placement), site.facts)
         if decision.reason == POD_EXCLUDED and self._running is not None:
             return None  # it goes on until another pod has taken the user: nobody is silent meanwhile
         mailbox = mailbox_of(user, site.settings, secret) if decision.spawn else None
-        if mailbox is None:
-            await self._deny(decision, user)
-            return RECHECK_BROKEN_SECONDS if name and decision.reason in SECRET_MAY_HELP else None
+        wanted = mailbox is not None and DOVECOT in decision.mechanisms
+        self._registrations.see(user, site.settings, place, wanted=wanted)
+        attempt = self._attempt(user, site, secret)
+        if mailbox is None or place is None:
+            again = await self._deny(decision, attempt, place)
+            return _sooner(again, RECHECK_BROKEN_SECONDS if name and decision.reason in SECRET_MAY_HELP else None)
         self.clients = tuple(client for client in user.spec.clients if site.settings.allowed_clients.match(client))
-        self.server = server_name(user, site.settings)
-        await self._run(decision, mailbox, site)
+        self.server = place.server
+        again = await self._run(decision, mailbox, place, site, attempt)
         if name is None:
-            return None
-        return RECHECK_BROKEN_SECONDS if self._auth_failed() else RECHECK_SECONDS
+            return again
+        return _sooner(again, RECHECK_BROKEN_SECONDS if self._auth_failed() else RECHECK_SECONDS)
+
+    def refuses(self, mail: NewMail) -> TakeResult | None:
+        """Why a mail that a server announces is not taken now; None where it is. Asked once `clients` are decided."""
+        if not self.clients:
+            # The users of an excluded pod are about to have another one, which notifies them.
+            return TakeResult.NOT_MINE if self.denied == POD_EXCLUDED else TakeResult.DENIED
+        own = self._registrations.are_own(mail.mark)
+        if own is None:  # of a registration that this pod may be about to read of
+            return TakeResult.NOT_MINE
+        if not own:
+            STRANGE.inc()
+            log.warning("mail_of_another_mailbox", context=mail.context_id, user=mail.user_id)
+        return None if own else TakeResult.DENIED
 
     async def stop(self) -> None:
         """Stops the listener: nothing of this user has an effect after it has returned. The registration stays."""
@@ -173,34 +171,72 @@ class UserListener:
     def _auth_failed(self) -> bool:
         return self.outcome is not None and self.outcome.reason == AUTHENTICATION_FAILED
 
-    async def _deny(self, decision: Decision, user: User) -> None:
+    def _attempt(self, user: User, site: Site, secret: UserSecret | None) -> Attempt:
+        return Attempt(user, site.settings, secret, site.mechanisms.get(DOVECOT), self._siblings)
+
+    async def _deny(self, decision: Decision, attempt: Attempt, place: Place | None) -> float | None:
         self.clients = ()
         message = decision.message if decision.code is None else f"{decision.message} ({decision.code})"
         self._say(UserOutcome("False", decision.reason, message, None, self._epoch))
-        if self._running is None:
-            return
-        self._leaving, self._running = self._running.listener, None
-        try:
-            # OX takes the registration away as well, so that Dovecot does not call for nothing. Where that does not
-            # work, its calls stay without effect.
-            async with asyncio.timeout(FAREWELL_SECONDS):
-                if not await self._siblings.need(user):
-                    await self._leaving.unregister()
-        except (ImapError, AuthFailuresHighError, KubeError, TimeoutError) as error:
-            log.info("registration_left_behind", reason=decision.reason, error=type(error).__name__)
-        await self._end()
+        if self._running is None and attempt.user.status.mechanism == DOVECOT:
+            self._registrations.assume(attempt.user, place)
+        if decision.reason == POD_EXCLUDED:
+            return None  # the pod that may take the user needs it
+        # OX takes the registration away as well, so that Dovecot does not call for nothing. Until that has worked its
+        # calls stay without effect.
+        return await self._clear(attempt, stop=True, similar=True)
 
-    async def _run(self, decision: Decision, mailbox: Mailbox, site: Site) -> None:
+    async def _clear(self, attempt: Attempt, *, stop: bool, similar: bool) -> float | None:
+        """Takes away what is registered and is not to be; `stop` ends what runs."""
+        if stop and self._running is not None:
+            self._leaving, self._running = self._running.listener, None
+        before = self._registrations.trouble
+        again = await self._registrations.clear(attempt, similar=similar, seconds=FAREWELL_SECONDS)
+        if stop:
+            await self._end()
+        if self.outcome is not None and self._registrations.trouble != before:
+            self._say(self.outcome, None if self._running is None else self._running.listener.health)
+        return again
+
+    async def _run(
+        self, decision: Decision, mailbox: Mailbox, place: Place, site: Site, attempt: Attempt
+    ) -> float | None:
         running = self._running
-        if running is not None and running.mailbox != mailbox:
+        if running is not None and not running.is_at(mailbox):
             self._passed_over.clear()
         mechanism = self._choose(decision, site)
-        if running is not None and running.mechanism is mechanism and running.mailbox == mailbox:
-            if self.outcome is not None:
-                self._owner.reported(self.key, self.outcome, running.listener.health)
-            return
-        await self._end()
-        await self._start(mechanism, mailbox, after=running.listener if running is not None else None).start()
+        again: float | None = None
+        if moved := running is not None and running.place != place:
+            again = await self._clear(attempt, stop=True, similar=False)
+        try:
+            mailbox = await self._noted(mechanism, mailbox, place, attempt)
+        except KubeError as error:
+            log.warning("registration_not_noted", push_user=attempt.user.name, error=str(error))
+            if self._running is None:
+                why = f"not registered, since that cannot be noted in the PushUser's status: {error}"
+                self._say(UserOutcome("False", "RegistrationNotNoted", why, DOVECOT, self._epoch))
+            return NOTE_SECONDS
+        former, running = running, self._running
+        if running is None or running.mechanism is not mechanism or running.mailbox != mailbox:
+            await self._end()
+            await self._start(mechanism, mailbox, place, after=former.listener if former is not None else None).start()
+        elif self.outcome is not None:
+            self._owner.reported(self.key, self.outcome, running.listener.health)
+        if not moved:
+            again = await self._clear(attempt, stop=False, similar=self.listening)
+        alone = not self._registrations.left(site.settings)
+        return 0.0 if alone and mailbox.mark else again  # it needs no mark any more
+
+    async def _noted(self, mechanism: Mechanism, mailbox: Mailbox, place: Place, attempt: Attempt) -> Mailbox:
+        """The mailbox as it is to be registered, which is noted first. Raises KubeError."""
+        running = self._running
+        cannot = running is not None and self.outcome is not None and self.outcome.reason in CANNOT_START
+        if cannot and running is not None and running.mechanism.name == DOVECOT:
+            await self._registrations.never_made(attempt.user, place)
+            return replace(mailbox, mark=running.mailbox.mark if mechanism is running.mechanism else "")
+        if mechanism.name != DOVECOT:
+            return mailbox
+        return replace(mailbox, mark=await self._registrations.note(attempt.user, attempt.settings, place))
 
     def _choose(self, decision: Decision, site: Site) -> Mechanism:
         running = self._running
@@ -213,100 +249,65 @@ class UserListener:
         left = [name for name in decision.mechanisms if name not in self._passed_over]
         return site.mechanisms[(left or decision.mechanisms)[0]]
 
-    def _start(self, mechanism: Mechanism, mailbox: Mailbox, after: Listener | None) -> Listener:
+    def _start(self, mechanism: Mechanism, mailbox: Mailbox, place: Place, after: Listener | None) -> Listener:
         running: _Attached | None = None
 
         def health_changed(_: UserKey, health: Health) -> None:
             if running is None or running is self._running:
                 self._health(mechanism.name, health)
 
-        running = _Attached(mechanism, mailbox, mechanism.listener(mailbox, health_changed, self._mail, after))
+        listener = mechanism.listener(mailbox, health_changed, self._mail, after)
+        running = _Attached(mechanism, mailbox, place, listener)
         self._running = running
+        if mechanism.name == DOVECOT:
+            self._registrations.by(place, running.listener)
         return running.listener
 
     def _mail(self, mail: NewMail) -> bool:
-        return not self.stopped and self._owner.mail_seen(mail)
+        own = self._registrations.own_mark
+        return not self.stopped and self._owner.mail_seen(replace(mail, mark=own) if own else mail)
 
     def _health(self, mechanism: str, health: Health) -> None:
         if self.stopped:
             return
         if health.state is State.LISTENING:
-            self._failure = ("", "", 0.0)
+            self._failure = FailureText()
+            if mechanism == DOVECOT and self._registrations.made():
+                self._owner.look_again(self.key)
             self._say(UserOutcome("True", health.reason, health.message, mechanism, self._epoch), health)
         elif health.state is State.UNVERIFIED:
             self._say(UserOutcome("Unknown", health.reason, health.message, mechanism, self._epoch), health)
         elif health.state is State.FAILED:
-            self._say(
-                UserOutcome("False", health.reason, self._with_next_attempt(health), mechanism, self._epoch), health
-            )
+            self._say(UserOutcome("False", health.reason, self._failure.text(health), mechanism, self._epoch), health)
             if health.reason in CANNOT_START or health.reason == AUTHENTICATION_FAILED:
                 self._owner.look_again(self.key)
 
-    def _with_next_attempt(self, health: Health) -> str:
-        """The message of a failure, with the time until the next attempt.
-
-        While the same failure goes on the time never gets shorter again: a wait is random, and the status is not to
-        be written at each attempt.
-        """
-        if health.retry_at is None:
-            return health.message
-        seconds = health.retry_at - time.monotonic()
-        if self._failure[:2] == (health.reason, health.message):
-            seconds = max(seconds, self._failure[2])
-        self._failure = (health.reason, health.message, seconds)
-        return f"{health.message}; the next attempt comes {next_attempt(seconds)}"
-
-    async def _unregister(self, user: User, site: Site, secret: UserSecret | None) -> float | None:
-        """Takes the registration at the server away and reports it; the operator then removes the finalizer."""
+    async def _unregister(self, user: User, site: Site, secret: UserSecret | None, place: Place | None) -> float | None:
+        """Takes all registrations at mail servers away and reports it; the operator then removes the finalizer."""
         self.clients = ()
         if self._unregistered:
             if self.outcome is not None:
                 self._owner.reported(self.key, self.outcome, None)
             return None
-        running = self._running
-        if running is not None and running.mechanism.name == DOVECOT:
-            self._leaving, self._running = running.listener, None
-        elif self._leaving is None:
-            await self._end()
-            self._leaving = self._former_registration(user, site, secret)
-        elif self._refused and (anew := self._way_in(user, site, secret)) is not None:
-            await self._leaving.stop()
-            self._leaving = anew  # the password may have been changed meanwhile
-        message = "the mail server does not call for this user"
-        try:
-            async with asyncio.timeout(UNREGISTER_SECONDS):
-                if self._leaving is not None:
-                    if await self._siblings.need(user):
-                        message = "the registration at the mail server stays, for another PushUser of this user"
-                    else:
-                        await self._leaving.unregister()
-        except (ImapError, AuthFailuresHighError, KubeError, TimeoutError) as error:
-            why = str(error) or f"no answer within {UNREGISTER_SECONDS:g} s"
-            self._say(UserOutcome("Unknown", "UnregisterFailed", why, DOVECOT, self._epoch))
+        self._registrations.see(user, site.settings, place, wanted=False)
+        if user.finalizer or user.status.mechanism == DOVECOT:
+            self._registrations.assume(user, place)
+        attempt = self._attempt(user, site, secret)
+        if self._running is not None:
+            self._leaving, self._running = self._running.listener, None
+        trouble = await self._registrations.withdraw(attempt, similar=True, seconds=UNREGISTER_SECONDS)
+        if trouble is not None:
+            self._say(UserOutcome("Unknown", "UnregisterFailed", trouble.message, DOVECOT, self._epoch))
             self._failures += 1
-            self._refused = isinstance(error, ImapAuthError)
+            self._refused = trouble.refused
             return RETRY.after(self._failures)
         await self._end()
         self._unregistered, self._refused, self._failures = True, False, 0
+        message = "the mail server does not call for this user"
+        if self._registrations.shared:
+            message = "the registration at the mail server stays, for another PushUser of this user"
         self._say(UserOutcome("False", "Unregistered", message, None, self._epoch))
         return None
-
-    def _former_registration(self, user: User, site: Site, secret: UserSecret | None) -> Listener | None:
-        """For a registration that another process made."""
-        if not user.finalizer and user.status.mechanism != DOVECOT:
-            return None
-        listener = self._way_in(user, site, secret)
-        if listener is None:
-            log.warning("registration_left_behind", reason="no way into the mailbox is known any more")
-        return listener
-
-    def _way_in(self, user: User, site: Site, secret: UserSecret | None) -> Listener | None:
-        """A listener that never runs: it only takes a registration away, with the login that counts now."""
-        mailbox = mailbox_of(user, site.settings, secret)
-        mechanism = site.mechanisms.get(DOVECOT)
-        if mailbox is None or mechanism is None:
-            return None
-        return mechanism.listener(mailbox, lambda _key, _health: None, lambda _mail: False)
 
     async def _end(self) -> None:
         """Keeps a listener until it has stopped, so that an interrupted stop can be retried."""
@@ -318,5 +319,10 @@ class UserListener:
             self._running = None
 
     def _say(self, outcome: UserOutcome, health: Health | None = None) -> None:
-        self.outcome = outcome
-        self._owner.reported(self.key, outcome, health)
+        trouble = self._registrations.trouble
+        self.outcome = replace(outcome, left=None if trouble is None else (trouble.reason, trouble.message))
+        self._owner.reported(self.key, self.outcome, health)
+
+
+def _sooner(one: float | None, other: float | None) -> float | None:
+    return min((seconds for seconds in (one, other) if seconds is not None), default=None)

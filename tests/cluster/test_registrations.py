@@ -1,0 +1,185 @@
+"""What is registered at Dovecot follows the PushUser, and what is left over is remembered and told to nobody.
+
+One site for all tests of this file. The server `old` is the same Dovecot behind a forward that can be cut: mailboxes
+there take mail, and nobody can log in.
+"""
+
+import json
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from dev.cluster.controlplane import ControlPlane
+from tests.sites.forward import Forward
+from tests.sites.mail import MailSite, condition
+from tests.sites.namespace import Namespace
+
+NOWHERE = ("127.0.0.1", 9)
+
+
+class Site(MailSite):
+    """A mail site with a second way into its Dovecot."""
+
+    def __init__(self, namespace: Namespace) -> None:
+        super().__init__(namespace, replicas=2)
+        self.open = (self.dovecot.host, self.dovecot.imap_port)
+        self.old = Forward("127.0.0.1", 0, self.open)
+
+    def manifest(self) -> dict[str, Any]:
+        manifest = super().manifest()
+        access = manifest["spec"]["mailAccess"]
+        old = {**access["servers"][0], "name": "old", "host": "127.0.0.1", "port": self.old.port}
+        access["servers"].append(old)
+        return manifest
+
+    @contextmanager
+    def old_is_away(self) -> Iterator[None]:
+        self.old.target = NOWHERE
+        try:
+            yield
+        finally:
+            self.old.target = self.open
+
+    def registrations(self, number: int) -> list[tuple[str, str]]:
+        """Server and login of each that the status has."""
+        found = self.users().get(number, {}).get("registrations", {})
+        return sorted((one["server"], one["login"]) for one in found.values())
+
+    def value(self, login: str) -> str | None:
+        return self.dovecot.metadata(login)
+
+    def wait_left(self, number: int, wanted: str | None) -> None:
+        self.wait_for(
+            f"RegistrationLeft of {number} is {wanted}",
+            lambda: condition(self.users()[number], "RegistrationLeft") == wanted,
+        )
+
+    def restart(self, name: str) -> None:
+        self.signal(name, signal.SIGKILL)
+        self.group.stop(self.pods[name].process, grace=0)
+        self.start_pod(name)
+        self.wait_for(f"{name} takes callbacks", lambda: self._answers(int(name.rsplit("-", 1)[1])))
+
+    def _answers(self, ordinal: int) -> bool:
+        try:
+            return self.raw_callback(b"{}", authorization=None, ordinal=ordinal) == 401
+        except (OSError, IndexError):
+            return False
+
+    def close(self) -> None:
+        self.old.close()
+        super().close()
+
+
+@pytest.fixture(scope="module")
+def site(control_plane: ControlPlane) -> Iterator[Site]:
+    control_plane.kubectl("create", "namespace", "registrations", check=True)
+    site = Site(Namespace(control_plane, "registrations"))
+    try:
+        site.install()
+        site.start_pods()
+        yield site
+    finally:
+        site.close()
+        control_plane.kubectl("delete", "namespace", "registrations", "--wait=false")
+
+
+def silent(site: MailSite, *subjects: str) -> None:
+    """None of these was told. A mail that came later was, to the same user."""
+    assert not {*subjects} & {told for told, _ in site.told()}
+
+
+def test_a_changed_login_takes_the_registration_along(site: Site) -> None:
+    site.register(3)
+    site.wait_listening(3)
+    site.wait_for("it is remembered", lambda: site.registrations(3) == [("default", "u3")])
+    site.register(3, login="u30")
+    site.wait_for("the new mailbox is registered", lambda: site.value("u30") == "user=3@1")
+    site.wait_for("it alone is remembered", lambda: site.registrations(3) == [("default", "u30")])
+    assert site.value("u3") is None
+    site.dovecot.deliver("u3", subject="to the old mailbox")
+    site.dovecot.deliver("u30", subject="to the new mailbox")
+    site.wait_told("to the new mailbox")
+    silent(site, "to the old mailbox")
+
+
+def test_a_mailbox_that_cannot_be_unregistered_is_told_to_nobody_and_remembered_over_a_restart(site: Site) -> None:
+    site.register(4, server="old")
+    site.wait_listening(4)
+    with site.old_is_away():
+        site.register(4, login="u40")
+        site.wait_for("both are remembered", lambda: len(site.registrations(4)) == 2)
+        site.wait_left(4, "True")
+        site.wait_for("the new one is told apart", lambda: (site.value("u40") or "").startswith("user=4@1#"))
+        assert site.value("u4") == "user=4@1"
+        told_apart(site, "before")
+        for name in list(site.pods):
+            site.restart(name)
+        site.wait_listening(4)
+        site.wait_left(4, "True")
+        told_apart(site, "after")
+    site.wait_for("the old mailbox is let go", lambda: site.value("u4") is None)
+    site.wait_for("nothing is left", lambda: site.registrations(4) == [("default", "u40")])
+    site.wait_for("the mark is gone", lambda: site.value("u40") == "user=4@1")
+    site.wait_left(4, None)
+    site.dovecot.deliver("u40", subject="when all is well")
+    site.wait_told("when all is well")
+    events = {event["reason"] for event in events_of(site, "main-1-4")}
+    assert {"RegistrationLeft", "RegistrationGone"} <= events
+
+
+def told_apart(site: Site, when: str) -> None:
+    site.dovecot.deliver("u4", subject=f"to a stranger, {when}")
+    site.dovecot.deliver("u40", subject=f"to the user, {when}")
+    site.wait_told(f"to the user, {when}")
+    silent(site, f"to a stranger, {when}")
+
+
+def events_of(site: Site, name: str) -> list[dict[str, Any]]:
+    return [event for event in site.namespace.list("events.events.k8s.io") if event["regarding"]["name"] == name]
+
+
+@pytest.mark.parametrize(("number", "before", "after"), [(5, "u5", "U5"), (6, "U6", "u6")])
+def test_another_spelling_of_the_same_mailbox_stays_registered(
+    site: Site, number: int, before: str, after: str
+) -> None:
+    site.register(number, login=before)
+    site.wait_listening(number)
+    site.register(number, login=after)
+    site.wait_for("the new spelling is remembered", lambda: site.registrations(number) == [("default", after)])
+    site.wait_for("it is registered", lambda: site.value(f"u{number}") == f"user={number}@1")
+    site.dovecot.deliver(f"u{number}", subject=f"in another spelling {number}")
+    site.wait_told(f"in another spelling {number}")
+
+
+def test_a_login_source_that_changes_for_all_takes_every_registration_along(site: Site) -> None:
+    site.register(7, login="u7", mail="u70@example.org")
+    site.register(8, login="u8", mail="u80@example.org")
+    site.wait_listening(7, 8)
+    manifest = site.manifest()
+    manifest["spec"]["mailAccess"]["loginSource"] = "name"
+    site.namespace.apply(json.dumps(manifest))
+    try:
+        site.wait_for("the new are registered", lambda: values(site, "u70", "u80") == ["user=7@1", "user=8@1"])
+        site.wait_for("the old are let go", lambda: values(site, "u7", "u8") == [None, None])
+    finally:
+        site.namespace.apply(json.dumps(site.manifest()))
+    site.wait_for("and back", lambda: values(site, "u7", "u70", "u8") == ["user=7@1", None, "user=8@1"])
+
+
+def values(site: Site, *logins: str) -> list[str | None]:
+    return [site.value(login) for login in logins]
+
+
+def test_a_suspended_user_is_unregistered_as_soon_as_the_server_is_back(site: Site) -> None:
+    site.register(9, server="old")
+    site.wait_listening(9)
+    with site.old_is_away():
+        site.register(9, server="old", suspend=True)
+        site.wait_left(9, "True")
+        assert site.value("u9") == "user=9@1"
+    site.wait_for("it is let go", lambda: site.value("u9") is None)
+    site.wait_left(9, None)
