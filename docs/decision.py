@@ -64,6 +64,7 @@ REFUSALS: Final[dict[str, tuple[tuple[str, str | None], ...]]] = {
         ("NotYetSupported", None),
     ),
     "login_known": (("LoginMissing", "PUSH-0007"),),
+    "mailbox_free": (("DuplicateLogin", None),),
     "assigned": (("NotAssigned", None), ("AssignedElsewhere", None)),
     "pod_allowed": (("PodExcluded", None),),
 }

@@ -43,6 +43,9 @@ UNREGISTER_UNINSTALLED: Final = "uninstalled"
 # Annotation of the operator's Deployment: the name of the Helm release that is to be removed (`mail-push cleanup`).
 UNINSTALL_ANNOTATION: Final = f"{GROUP}/uninstall"
 
+# Annotation of a PushUser: with another value than before the owning pod looks at the mail server and registers anew.
+RESYNC_ANNOTATION: Final = f"{GROUP}/resync"
+
 # Annotations of children
 ACCOUNT_ANNOTATION: Final = f"{GROUP}/service-account-uid"
 CONFIG_HASH_ANNOTATION: Final = f"{GROUP}/config-hash"

@@ -5,18 +5,24 @@ there take mail, and nobody can log in.
 """
 
 import json
+import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from dev.cluster.controlplane import ControlPlane
+from mailpush import names
 from tests.sites.forward import Forward
-from tests.sites.mail import MailSite, condition
+from tests.sites.mail import CLIENT, MailSite, condition
 from tests.sites.namespace import Namespace
 
+KUBECTL_MAILPUSH = Path(sys.executable).parent / "kubectl-mailpush"
 NOWHERE = ("127.0.0.1", 9)
 
 
@@ -42,6 +48,9 @@ class Site(MailSite):
             yield
         finally:
             self.old.target = self.open
+
+    def spec_without_pods(self) -> dict[str, Any]:
+        return {**self.manifest()["spec"], "listeners": {"replicas": 0}}
 
     def registrations(self, number: int) -> list[tuple[str, str]]:
         """Server and login of each that the status has."""
@@ -183,3 +192,68 @@ def test_a_suspended_user_is_unregistered_as_soon_as_the_server_is_back(site: Si
         assert site.value("u9") == "user=9@1"
     site.wait_for("it is let go", lambda: site.value("u9") is None)
     site.wait_left(9, None)
+
+
+def test_of_two_with_one_login_the_older_is_told_and_the_other_once_it_is_gone(site: Site) -> None:
+    site.register(21, login="u21")
+    site.wait_listening(21)
+    site.register(22, login="U21")
+    other = json.dumps(site.manifest() | {"metadata": {"name": "other"}, "spec": site.spec_without_pods()})
+    site.namespace.apply(other)
+    site.namespace.apply(json.dumps(push_user("other", 23, "u21")))
+    site.wait_for("the pod says so", lambda: site.users()[22].get("reason") == "DuplicateLogin")
+    site.wait_for("the operator, too", lambda: {accepted(site, 22), accepted(site, 23)} == {"DuplicateLogin"})
+    assert site.users()[22]["duplicateOf"] == f"{site.namespace.name}/main-1-21"
+    site.dovecot.deliver("u21", subject="to the older")
+    site.wait_told("to the older")
+    assert told_to(site, "to the older") == [21]
+    site.namespace.kubectl("delete", "pushuser", "other-1-23", "--timeout=90s")
+    site.namespace.kubectl("delete", "pushuser", "main-1-21", "--timeout=90s")
+    site.wait_listening(22)
+    site.wait_for("the younger is registered", lambda: site.value("u21") == "user=22@1")
+    site.dovecot.deliver("u21", subject="to the younger")
+    site.wait_told("to the younger")
+    assert told_to(site, "to the younger") == [22]
+
+
+def test_a_registration_that_somebody_took_away_comes_back_when_asked_for(site: Site) -> None:
+    site.register(26, 27)
+    site.wait_listening(26, 27)
+    for user in ("u26", "u27"):
+        site.dovecot.set_metadata(user, None)
+    resync(site, "main-1-26")
+    site.wait_for("u26 is registered again", lambda: site.value("u26") == "user=26@1")
+    assert site.value("u27") is None
+    resync(site, "--all", "--config", "main")
+    site.wait_for("u27 is registered again", lambda: site.value("u27") == "user=27@1")
+    assert resync(site, "main-1-99", code=1).stderr.startswith("there is no PushUser main-1-99")
+
+
+def resync(site: Site, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        [KUBECTL_MAILPUSH, "resync", *arguments, "-n", site.namespace.name],
+        env={**os.environ, "KUBECONFIG": str(site.namespace.plane.kubeconfig)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == code, done
+    return done
+
+
+def push_user(config: str, number: int, login: str) -> dict[str, Any]:
+    spec = {"configRef": {"name": config}, "contextId": 1, "userId": number, "clients": [CLIENT], "login": login}
+    metadata = {"name": names.push_user_name(config, 1, number)}
+    return {"apiVersion": names.API_VERSION, "kind": "PushUser", "metadata": metadata, "spec": spec}
+
+
+def accepted(site: Site, number: int) -> str | None:
+    """The reason of the condition, by the operator: of a user without a pod no other says anything."""
+    conditions = site.users()[number].get("conditions", [])
+    return next((one["reason"] for one in conditions if one["type"] == "Accepted"), None)
+
+
+def told_to(site: Site, subject: str) -> list[int]:
+    bodies = [json.loads(one.body) for one in site.receiver.received]
+    return [body["userId"] for body in bodies if body["data"].get("subject") == subject]

@@ -81,7 +81,7 @@ class Registration(StatusModel):
 
 
 class PushUserStatus(StatusModel):
-    """Accepted is the operator's; everything else is written by the pod that owns the user."""
+    """Accepted and duplicateOf are the operator's; everything else is written by the pod that owns the user."""
 
     conditions: Annotated[list[Condition], Field(max_length=16, json_schema_extra=list_map("type"))] = []
     """Accepted: the user may have a permanent listener. Listening: it learns of new mail. Ready: both.
@@ -96,6 +96,8 @@ class PushUserStatus(StatusModel):
     """Why the user is or is not listened for, in one word: the reason of Ready."""
     owner_epoch: Annotated[int, Field(ge=0)] | None = None
     """Epoch of the shard map under which the pod owns the user."""
+    duplicate_of: Annotated[str, Field(max_length=512)] | None = None
+    """Namespace and name of an older PushUser that registers the same mailbox."""
     registrations: Annotated[dict[str, Registration], Field(max_length=8)] = {}
     """Mailboxes with an entry for this user, by a hash of server and login. Written before the entry is made, and taken
     out when it is gone: more than one means that a former mailbox still has one."""

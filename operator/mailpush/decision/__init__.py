@@ -13,7 +13,7 @@ from mailpush.decision.chain import (
     question_of,
     site_refusals,
 )
-from mailpush.decision.checks import POD_EXCLUDED, REASONS, Refusal
+from mailpush.decision.checks import DUPLICATE_LOGIN, POD_EXCLUDED, REASONS, Refusal
 from mailpush.decision.facts import Placement, SecretFacts, SiteFacts, UserFacts, login_of, site_facts, user_facts
 from mailpush.decision.problems import Problem, config_problems
 from mailpush.decision.warnings import config_warnings
@@ -21,6 +21,7 @@ from mailpush.decision.warnings import config_warnings
 __all__ = [
     "ACCEPTED",
     "CHECKS",
+    "DUPLICATE_LOGIN",
     "NOT_REACHED",
     "PASSED",
     "POD_EXCLUDED",

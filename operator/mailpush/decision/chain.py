@@ -16,6 +16,7 @@ from mailpush.decision.checks import (
     client_registered,
     login_known,
     mail_access_configured,
+    mailbox_free,
     mechanism_enabled,
     package_enabled,
     package_supports_permanent,
@@ -79,6 +80,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     secret_permitted,
     password_available,
     login_known,
+    mailbox_free,
     # OX asks where a user is assigned earlier. Here the balancer comes after the decision: it gives pods only users who
     # are to be listened for, and what refuses a user is the same whether pods run or not.
     assigned,

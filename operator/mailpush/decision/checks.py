@@ -11,6 +11,7 @@ from mailpush.packages import MECHANISMS, NOT_YET_SUPPORTED, SUPPORTED, mechanis
 from mailpush.properties import keys
 
 POD_EXCLUDED: Final = "PodExcluded"
+DUPLICATE_LOGIN: Final = "DuplicateLogin"
 REASONS: Final = frozenset(
     {
         "PermanentPushDisabled",
@@ -26,6 +27,7 @@ REASONS: Final = frozenset(
         "MailAccessMissing",
         "ServerUnknown",
         "LoginMissing",
+        "DuplicateLogin",
         "MasterPasswordMissing",
         "PasswordMissing",
         "SecretNotPermitted",
@@ -215,6 +217,17 @@ def assigned(user: UserFacts, site: SiteFacts) -> Refusal | str:
     if place.here is not None and place.here != place.owner:
         return Refusal("AssignedElsewhere", f"slot {place.slot} is {place.owner}'s, which listens for the user")
     return f"slot {place.slot} is {place.owner}'s"
+
+
+def mailbox_free(user: UserFacts, site: SiteFacts) -> Refusal | str:
+    """Is there no older PushUser that registers the same mailbox?"""
+    if user.elder is None or "dovecot" not in usable_mechanisms(site):
+        return "nobody else registers the mailbox"
+    return Refusal(
+        DUPLICATE_LOGIN,
+        f"PushUser {user.elder} is older and has the same login at the same server, and a mailbox calls for one user "
+        "only: give one of them another login, or delete one",
+    )
 
 
 def pod_allowed(user: UserFacts, site: SiteFacts) -> Refusal | str:

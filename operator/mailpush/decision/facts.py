@@ -50,6 +50,8 @@ class UserFacts:
     """Name of the Secret that the PushUser refers to."""
     secret: SecretFacts | None = None
     """None: there is no reference, or nobody has looked."""
+    elder: str | None = None
+    """An older PushUser that registers the same mailbox."""
     placement: Placement | None = None
     """None: nobody has looked. The operator decides without it, since it is the decision that says who is placed."""
 
@@ -117,12 +119,18 @@ def site_facts(settings: Settings) -> SiteFacts:
     )
 
 
-def user_facts(spec: PushUserSpec, secret: SecretFacts | None = None, placement: Placement | None = None) -> UserFacts:
+def user_facts(
+    spec: PushUserSpec,
+    secret: SecretFacts | None = None,
+    placement: Placement | None = None,
+    elder: str | None = None,
+) -> UserFacts:
     """The facts of a user.
 
     Args:
         secret: what was found behind `credentialsSecretRef`; None where nobody has looked.
         placement: where the shard map has the user; None where nobody has looked.
+        elder: an older PushUser that registers the same mailbox.
     """
     reference = spec.credentials_secret_ref
     return UserFacts(
@@ -135,6 +143,7 @@ def user_facts(spec: PushUserSpec, secret: SecretFacts | None = None, placement:
         server=spec.server,
         secret_name=reference.name if reference else None,
         secret=secret if reference else None,
+        elder=elder,
         placement=placement,
     )
 

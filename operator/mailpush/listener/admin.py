@@ -11,7 +11,7 @@ from mailpush.admin.server import AdminAccess, AdminError, AdminServer, Registra
 from mailpush.kube.client import Kube
 from mailpush.kube.errors import KubeError
 from mailpush.kube.resources import PUSH_USER
-from mailpush.listener.users.watch import User, UserKey
+from mailpush.listener.users.user import User, UserKey
 from mailpush.properties.settings import Settings
 
 MISSING: Final = "no login is set: set admin.authSecretRef of the MailPushConfig to a Secret with login and password"

@@ -137,6 +137,7 @@ def test_advice_names_the_place_that_has_the_value_the_field_or_the_property(
         ),
         (replace(USER, login=None), SITE, "login_known", "LoginMissing", "PUSH-0007"),
         (USER, replace(SITE, login_source="mail"), "login_known", "LoginMissing", "PUSH-0007"),
+        (replace(USER, elder="mail/main-1-1"), SITE, "mailbox_free", "DuplicateLogin", None),
         (
             replace(USER, mail="@example.org"),
             replace(SITE, login_source="name"),

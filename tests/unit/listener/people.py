@@ -8,7 +8,7 @@ from mailpush.kube.client import Object
 from mailpush.listener.mechanisms.base import Health, HealthChanged, Listener, MailArrived, Mailbox, State
 from mailpush.listener.users.site import Site
 from mailpush.listener.users.status import UserOutcome
-from mailpush.listener.users.watch import User, UserKey
+from mailpush.listener.users.user import User, UserKey
 from mailpush.notifications.notification import NewMail
 from mailpush.properties.read import read
 from mailpush.properties.settings import Settings

@@ -119,7 +119,8 @@ def explanation(evidence: Evidence) -> Explanation:
         secret = None
         if reference and _by_secret(settings):
             secret = user_secret_of(evidence, reference.name, str(evidence.user["metadata"]["name"])).facts
-        decision = decide(user_facts(spec, secret, placement), site_facts(settings))
+        elder = (evidence.user.get("status") or {}).get("duplicateOf") if evidence.live else None
+        decision = decide(user_facts(spec, secret, placement, elder), site_facts(settings))
         first = Row("config_exists", PASSED, f'MailPushConfig "{evidence.config_name}"', question=exists)
         spawn, reason, message = decision.spawn, decision.reason, decision.message
         code, mechanisms = decision.code, decision.mechanisms

@@ -99,3 +99,32 @@ def render(
             context=context,
         )
     )
+
+
+@main.command()
+@click.argument("users", metavar="[PUSHUSER]...", nargs=-1)
+@click.option("--all", "everybody", is_flag=True, help="All PushUsers of the namespace.")
+@click.option("--config", help="With --all: only those of this MailPushConfig.")
+@click.option("-n", "--namespace", help="Default: that of the kubeconfig's context.")
+@click.option("--kubeconfig", type=click.Path(), help="Default: $KUBECONFIG, or ~/.kube/config.")
+@click.option("--context", help="A context of the kubeconfig. Default: the current one.")
+def resync(
+    *,
+    users: tuple[str, ...],
+    everybody: bool,
+    config: str | None,
+    namespace: str | None,
+    kubeconfig: str | None,
+    context: str | None,
+) -> None:
+    """Have users looked at at their mail server now, and registered again where that is missing.
+
+    mail-push does so by itself every few hours. The pod that owns a user sees the annotation that this sets.
+    """
+    from mailpush.cli.kubectl.resync import run
+
+    if everybody == bool(users):
+        raise click.UsageError("name the PushUsers, or give --all")
+    raise SystemExit(
+        run(users, config=config, namespace=namespace, kubeconfig=kubeconfig, context=context),
+    )

@@ -5,7 +5,6 @@ Everything else of their status is the owning pod's.
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 import structlog
@@ -16,6 +15,7 @@ from mailpush.controller import metrics
 from mailpush.controller.events import EventRecorder
 from mailpush.controller.owner import ConfigKey
 from mailpush.controller.state import OperatorState
+from mailpush.controller.users.duplicates import Duplicates, user_name
 from mailpush.controller.users.events import decision_news, listening_news, registration_news
 from mailpush.controller.users.owner_lost import (
     OWNER_LOST,
@@ -25,7 +25,8 @@ from mailpush.controller.users.owner_lost import (
     unheard_verdicts,
 )
 from mailpush.controller.users.store import Said, UserName, UserRecord, UserStore
-from mailpush.credentials.user_secret import user_secret
+from mailpush.controller.users.wanted import UNREGISTER_SECONDS, Wanted, wanted_finalizer
+from mailpush.credentials.user_secret import MISSING, user_secret
 from mailpush.decision import SecretFacts, decide, user_facts
 from mailpush.kube import resources
 from mailpush.kube.client import Kube
@@ -33,39 +34,10 @@ from mailpush.kube.errors import NotFoundError
 from mailpush.work.pace import Pace
 from mailpush.work.queue import WorkQueue
 
-UNREGISTERED: Final = "Unregistered"
-UNREGISTER_SECONDS: Final = 60.0
 SECRET_KEPT_SECONDS: Final = 300.0
 WRITES_PER_SECOND: Final = 200.0
 
 log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """What a PushUser object is to have, as far as it is the operator's."""
-
-    verdicts: tuple[Verdict, ...]
-    finalizer: bool | None
-    """None: as it is."""
-    weighs: bool
-
-
-def wanted_finalizer(record: UserRecord, *, config_exists: bool, waited: float) -> bool | None:
-    """Whether the object is to be kept until the user is unregistered at Dovecot; None leaves it as it is.
-
-    Args:
-        waited: seconds since it was first seen with a deletionTimestamp.
-    """
-    listening = record.listening
-    registered = record.mechanism == "dovecot" and listening is not None and listening.status == "True"
-    if names.FINALIZER not in record.finalizers:
-        # Kubernetes takes no new finalizer once an object is being deleted.
-        return True if registered and config_exists and not record.deleting else None
-    unregistered = listening is not None and listening.status == "False" and listening.reason == UNREGISTERED
-    if unregistered or not config_exists:
-        return False
-    return False if record.deleting and waited >= UNREGISTER_SECONDS else None
 
 
 class UserReconciler:
@@ -88,11 +60,12 @@ class UserReconciler:
         self._queue = queue
         self._events = events
         self._clock = clock
-        self._facts: dict[UserName, tuple[float, SecretFacts]] = {}
+        self._facts: dict[UserName, tuple[float, SecretFacts, str | None]] = {}
         self._secret_of: dict[UserName, tuple[str, str]] = {}
         """Namespace and name of the Secret that the facts are of."""
         self._by_secret: dict[tuple[str, str], set[UserName]] = {}
         self._deleting_since: dict[UserName, float] = {}
+        self._duplicates = Duplicates(store, queue)
         self._ending_pods = EndingPods(state, self.config_changed, clock=clock)
         self._pace = pace or Pace(WRITES_PER_SECOND, WRITES_PER_SECOND)
 
@@ -137,6 +110,7 @@ class UserReconciler:
 
     def transition(self, name: UserName, before: UserRecord, after: UserRecord) -> None:
         """The user's object has changed."""
+        self._duplicates.transition(name, before, after)
         for tell in (listening_news, registration_news):
             if (news := tell(name, before, after)) is not None:
                 self._events.record(news)
@@ -152,6 +126,7 @@ class UserReconciler:
         if record is None:
             self._deleting_since.pop(name, None)
             self._forget_secret(name)
+            self._duplicates.gone(name)
             return
         if name.namespace in self._state.ending:
             return  # nothing is of use to it any more, and a finalizer would keep it: see ending.py
@@ -166,8 +141,10 @@ class UserReconciler:
                 # What is said of a user who goes with this very write is said for nobody.
                 await self._put_finalizer(name, record, wanted=False)
                 return
-            await self._put_status(name, record, wanted.verdicts)
+            await self._put_status(name, record, wanted)
             await self._put_finalizer(name, record, wanted.finalizer)
+            if wanted.elder is not None and not record.registered and self._duplicates.overwrote(name):
+                await self._resync(wanted.elder, name)
         except NotFoundError:
             return  # deleted meanwhile; the watch reports it
 
@@ -175,6 +152,7 @@ class UserReconciler:
         state = self._state.configs.get(record.config)
         finalizer = wanted_finalizer(record, config_exists=state is not None, waited=self._waited(name, record))
         if state is None:
+            self._duplicates.none(name, record)
             if not self._ending_pods.over(record.config):
                 return Wanted((), finalizer, weighs=False)
             text = (
@@ -187,9 +165,11 @@ class UserReconciler:
             # Not readable at the moment: what was decided last stands.
             before = record.accepted
             kept = (Verdict("Accepted", before.status, before.reason, before.message),) if before else ()
-            return Wanted(kept, finalizer, weighs=record.weighs)
-        secret = await self._secret_facts(name, record) if state.site.user_secrets else None
-        decision = decide(user_facts(record.spec, secret), state.site)
+            return Wanted(kept, finalizer, weighs=record.weighs, elder=user_name(record.duplicate_of))
+        secret, login = await self._secret_facts(name, record) if state.site.user_secrets else (None, None)
+        elder = self._duplicates.elder(name, record, state, user_facts(record.spec, secret), login)
+        facts = user_facts(record.spec, secret, elder=None if elder is None else f"{elder.namespace}/{elder.name}")
+        decision = decide(facts, state.site)
         code = f" ({decision.code})" if decision.code else ""
         accepted = Verdict("Accepted", truth(decision.spawn), decision.reason, f"{decision.message}{code}")
         lost = record.slot in self._state.lost.get(record.config, frozenset())
@@ -197,6 +177,7 @@ class UserReconciler:
             (accepted, *(lost_verdicts(record) if lost else ())),
             finalizer,
             weighs=decision.spawn and not record.deleting,
+            elder=None if decision.spawn else elder,
         )
 
     def _waited(self, name: UserName, record: UserRecord) -> float:
@@ -210,11 +191,12 @@ class UserReconciler:
             self._queue.add_after(name, UNREGISTER_SECONDS - waited + 0.1)
         return waited
 
-    async def _secret_facts(self, name: UserName, record: UserRecord) -> SecretFacts | None:
+    async def _secret_facts(self, name: UserName, record: UserRecord) -> tuple[SecretFacts | None, str | None]:
+        """What is known of the user's Secret, and the login that stands in it."""
         reference = record.spec.credentials_secret_ref
         if reference is None:
             self._forget_secret(name)
-            return None
+            return None, None
         place = (name.namespace, reference.name)
         if self._secret_of.get(name) != place:
             self._forget_secret(name)
@@ -222,13 +204,13 @@ class UserReconciler:
         self._by_secret.setdefault(place, set()).add(name)
         kept = self._facts.get(name)
         if kept is not None and self._clock() < kept[0]:
-            return kept[1]
+            return kept[1], kept[2]
         secret = await self._kube.find(resources.SECRET, *place)
-        facts = SecretFacts(found=False) if secret is None else user_secret(secret, name.name).facts
+        found = MISSING if secret is None else user_secret(secret, name.name)
         if name in self._by_secret.get(place, ()):
             # Else it has changed while it was read, and this may be what it was: the user is in the queue again.
-            self._facts[name] = (self._clock() + SECRET_KEPT_SECONDS, facts)
-        return facts
+            self._facts[name] = (self._clock() + SECRET_KEPT_SECONDS, found.facts, found.login)
+        return found.facts, found.login
 
     def _forget_secret(self, name: UserName) -> None:
         """The user is gone, or names another Secret or none."""
@@ -251,9 +233,12 @@ class UserReconciler:
             )
         )
 
-    async def _put_status(self, name: UserName, record: UserRecord, verdicts: tuple[Verdict, ...]) -> None:
+    async def _put_status(self, name: UserName, record: UserRecord, wanted: Wanted) -> None:
+        verdicts = wanted.verdicts
         said = {"Accepted": record.accepted, "Listening": record.listening, "Ready": record.ready}
-        if not verdicts or all(_same(said.get(verdict.type), verdict, record.generation) for verdict in verdicts):
+        duplicate_of = None if wanted.elder is None else f"{wanted.elder.namespace}/{wanted.elder.name}"
+        same = all(_same(said.get(verdict.type), verdict, record.generation) for verdict in verdicts)
+        if not verdicts or (same and duplicate_of == record.duplicate_of):
             return
         now = timestamp()
         status: dict[str, Any] = {
@@ -261,6 +246,8 @@ class UserReconciler:
                 condition(verdict, record.generation, _stood(said.get(verdict.type)), now) for verdict in verdicts
             ]
         }
+        if duplicate_of is not None:
+            status["duplicateOf"] = duplicate_of
         metadata = {"name": name.name, "uid": record.uid}
         if any(verdict.reason == OWNER_LOST for verdict in verdicts):
             status |= {"reason": OWNER_LOST, "permanent": False}
@@ -292,6 +279,14 @@ class UserReconciler:
         answer = await self._kube.merge_patch(resources.PUSH_USER, *name, {"metadata": metadata})
         self._store.take(answer)
         log.info("finalizer_set" if wanted else "finalizer_removed", user=f"{name.namespace}/{name.name}")
+
+    async def _resync(self, elder: UserName, younger: UserName) -> None:
+        """Has the elder register again: the younger was faster, and took its entry away since."""
+        await self._write("resync")
+        metadata = {"annotations": {names.RESYNC_ANNOTATION: f"{timestamp()} {younger.name}"}}
+        await self._kube.merge_patch(resources.PUSH_USER, *elder, {"metadata": metadata})
+        self._duplicates.resynced(younger)
+        log.info("resync_asked", user=f"{elder.namespace}/{elder.name}", because=f"{younger.namespace}/{younger.name}")
 
     async def _write(self, kind: str) -> None:
         """Waits for its turn: a change of settings may concern every user at once."""

@@ -62,6 +62,11 @@ class UserRecord:
     ready: Said | None
     left: Said | None
     """RegistrationLeft."""
+    registered: int
+    """How many mailboxes have an entry for the user."""
+    created: str
+    """RFC 3339."""
+    duplicate_of: str | None
     mechanism: str | None
     deleting: bool
     finalizers: tuple[str, ...]
@@ -93,6 +98,9 @@ class UserRecord:
             listening=_said(conditions, "Listening"),
             ready=_said(conditions, "Ready"),
             left=_said(conditions, "RegistrationLeft"),
+            registered=len(status.get("registrations") or ()),
+            created=metadata.get("creationTimestamp", ""),
+            duplicate_of=status.get("duplicateOf"),
             mechanism=status.get("mechanism"),
             deleting="deletionTimestamp" in metadata,
             finalizers=tuple(metadata.get("finalizers") or ()),

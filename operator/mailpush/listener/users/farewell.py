@@ -5,15 +5,15 @@ from typing import Final
 
 from mailpush.api.pushuser import Registration
 from mailpush.credentials.user_secret import UserSecret
+from mailpush.decision.places import server_of
 from mailpush.imap.errors import ImapAuthError, ImapError
 from mailpush.kube.errors import KubeError
 from mailpush.listener.mechanisms.base import Listener, Mailbox, Mechanism
 from mailpush.listener.mechanisms.budget import AuthFailuresHighError
 from mailpush.listener.mechanisms.failures import AUTH_FAILURES_HIGH, SERVER_UNREACHABLE, MechanismError, failure_of
 from mailpush.listener.users.mailbox import imap_server, login_for
-from mailpush.listener.users.places import server_of
 from mailpush.listener.users.siblings import OtherPushUsers
-from mailpush.listener.users.watch import User
+from mailpush.listener.users.user import User
 from mailpush.properties.settings import Settings
 from mailpush.work.pace import Backoff
 

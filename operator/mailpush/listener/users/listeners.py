@@ -3,8 +3,8 @@
 from collections import Counter, UserDict
 from collections.abc import Iterable
 
+from mailpush.listener.users.user import UserKey
 from mailpush.listener.users.user_listener import UserListener
-from mailpush.listener.users.watch import UserKey
 from mailpush.sharding.slots import slot_of
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from mailpush.decision.facts import login_by
 
 if TYPE_CHECKING:
-    from mailpush.listener.users.watch import User, UserKey
+    from mailpush.listener.users.user import User, UserKey
 
 
 class Logins:
@@ -32,6 +32,8 @@ class Logins:
             for user in self._users.values():
                 self.put(user)
         found = self._keys.get(login.casefold(), set())
+        if len(found) > 1:  # the older has the mailbox
+            found = {key for key in found if self._users[key].status.duplicate_of is None}
         return next(iter(found)) if len(found) == 1 else None
 
     def put(self, user: User) -> None:

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from typing import Final, cast
 
 from mailpush.credentials.user_secret import MISSING, UserSecret, user_secret
-from mailpush.decision import login_of
+from mailpush.decision import places
+from mailpush.decision.places import Place, server_of
 from mailpush.imap.client import ImapLogin, ImapServer
 from mailpush.imap.server import Security
 from mailpush.kube.client import Kube
 from mailpush.kube.resources import SECRET
 from mailpush.listener.mechanisms.base import Mailbox
-from mailpush.listener.users.places import Place, address_of, server_of
-from mailpush.listener.users.watch import User
+from mailpush.listener.users.user import User
 from mailpush.properties.settings import ServerSettings, Settings
 from mailpush.work.clock import Clock, boottime
 
@@ -86,10 +86,7 @@ def secret_name(user: User, settings: Settings) -> str | None:
 
 def place_of(user: User, settings: Settings, secret: UserSecret | None) -> Place | None:
     """Which mailbox is the user's; None where the settings do not say it."""
-    mail = settings.mail
-    server = mail.server(user.spec.server) if mail is not None else None
-    login = login_of(user.spec, settings, secret.login if secret else None)
-    return None if server is None or login is None else Place(server.name, address_of(server), login)
+    return places.place_of(user.spec, settings, secret.login if secret else None)
 
 
 def mailbox_of(user: User, settings: Settings, secret: UserSecret | None) -> Mailbox | None:

@@ -7,7 +7,7 @@ from typing import Final, Protocol
 from mailpush.api.pushuser import Registration
 from mailpush.kube.client import Kube
 from mailpush.kube.resources import PUSH_USER
-from mailpush.listener.users.watch import User
+from mailpush.listener.users.user import User
 
 FAREWELLS: Final = 8
 

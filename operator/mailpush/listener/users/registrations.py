@@ -11,11 +11,11 @@ from typing import Final
 import structlog
 
 from mailpush.api.pushuser import Registration
+from mailpush.decision.places import Place, is_same, may_be_same
 from mailpush.listener.mechanisms.base import Listener
 from mailpush.listener.users.farewell import ERRORS, SOON, Attempt, Left, failed, mark_of, way_in
-from mailpush.listener.users.places import Place, is_same, may_be_same
 from mailpush.listener.users.registration_book import Changes, RegistrationBook
-from mailpush.listener.users.watch import User, UserKey
+from mailpush.listener.users.user import User, UserKey
 from mailpush.notifications.callback import BY_LOGIN, registered_user
 from mailpush.properties.settings import Settings
 from mailpush.work.clock import Clock

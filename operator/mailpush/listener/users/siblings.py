@@ -9,7 +9,7 @@ from mailpush import names
 from mailpush.kube.client import Kube
 from mailpush.kube.errors import NotFoundError
 from mailpush.kube.resources import PUSH_USER, SHARD_MAP
-from mailpush.listener.users.watch import User
+from mailpush.listener.users.user import User
 from mailpush.work.clock import Clock, boottime
 
 KNOWN_SECONDS: Final = 1.0

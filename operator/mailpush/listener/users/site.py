@@ -7,7 +7,7 @@ from typing import Protocol
 from mailpush.decision import Placement, SiteFacts
 from mailpush.listener.mechanisms.base import Health, Mechanism
 from mailpush.listener.users.status import UserOutcome
-from mailpush.listener.users.watch import UserKey
+from mailpush.listener.users.user import UserKey
 from mailpush.notifications.notification import NewMail
 from mailpush.properties.settings import Settings
 

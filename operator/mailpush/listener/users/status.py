@@ -17,7 +17,7 @@ from mailpush.kube.errors import ConflictError, InvalidError, KubeError, NotFoun
 from mailpush.kube.objects import older
 from mailpush.kube.resources import PUSH_USER
 from mailpush.listener.mechanisms.base import Health
-from mailpush.listener.users.watch import User, UserKey
+from mailpush.listener.users.user import User, UserKey
 from mailpush.work.pace import Backoff, Pace
 
 Truth = Literal["True", "False", "Unknown"]

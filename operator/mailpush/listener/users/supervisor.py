@@ -17,8 +17,9 @@ from mailpush.listener.users.servers import ServerUser, server_reports
 from mailpush.listener.users.siblings import NoSiblings, OtherPushUsers
 from mailpush.listener.users.site import Site
 from mailpush.listener.users.status import StatusWriter, UserOutcome, WritePermission
+from mailpush.listener.users.user import UserKey
 from mailpush.listener.users.user_listener import UserListener
-from mailpush.listener.users.watch import UserKey, Users
+from mailpush.listener.users.watch import Users
 from mailpush.notifications.dispatcher import Dispatched, Undelivered
 from mailpush.notifications.notification import NewMail
 from mailpush.notifications.open_deliveries import SlotSet
@@ -194,7 +195,8 @@ class Supervisor:
         if listener is None:
             listener = UserListener(key, self._epochs[slot], self, self._siblings, self._book)
             self._listeners[key] = listener
-        again = await listener.reconcile(user, site, self._secrets)
+        elder = user.status.duplicate_of or self._users.elder_of(user, site.settings)
+        again = await listener.reconcile(user, site, self._secrets, elder)
         if again is not None:
             self._work.add_after(key, again)
 

@@ -7,19 +7,19 @@ import structlog
 
 from mailpush.credentials.user_secret import UserSecret
 from mailpush.decision import POD_EXCLUDED, Decision, decide, user_facts
+from mailpush.decision.places import Place
 from mailpush.kube.errors import KubeError
 from mailpush.listener.mails.offer import TakeResult
 from mailpush.listener.mechanisms.base import Health, Listener, Mailbox, Mechanism, State
 from mailpush.listener.users.farewell import Attempt
 from mailpush.listener.users.mailbox import UserSecretReader, mailbox_of, place_of, secret_name
 from mailpush.listener.users.metrics import STRANGE
-from mailpush.listener.users.places import Place
 from mailpush.listener.users.registration_book import NoBook, RegistrationBook
 from mailpush.listener.users.registrations import DOVECOT, Registrations
 from mailpush.listener.users.siblings import OtherPushUsers
 from mailpush.listener.users.site import ListenerOwner, Site
 from mailpush.listener.users.status import FailureText, UserOutcome
-from mailpush.listener.users.watch import User, UserKey
+from mailpush.listener.users.user import User, UserKey
 from mailpush.notifications.notification import NewMail
 from mailpush.sharding.slots import slot_of
 from mailpush.work.pace import Backoff
@@ -85,6 +85,7 @@ class UserListener:
         self._leaving: Listener | None = None
         self._registrations = Registrations(key, book or NoBook())
         self._passed_over: set[str] = set()
+        self._resynced: str | None = None
         self._unregistered = False
         self._refused = False
         """The login with which the registration was to be taken away."""
@@ -106,8 +107,13 @@ class UserListener:
         health = self._running.listener.health if self._running is not None else None
         return (health.reason, health.message) if health is not None and health.state is State.FAILED else None
 
-    async def reconcile(self, user: User, site: Site, secrets: UserSecretReader) -> float | None:
-        """Brings what runs in line with what is wanted. Returns the seconds until the next look, None for never."""
+    async def reconcile(
+        self, user: User, site: Site, secrets: UserSecretReader, elder: str | None = None
+    ) -> float | None:
+        """Brings what runs in line with what is wanted. Returns the seconds until the next look, None for never.
+
+        `elder`: an older PushUser that registers the same mailbox.
+        """
         name, self.push_user = secret_name(user, site.settings), user.name
         try:
             secret = await self._secret(name, user.name, secrets)
@@ -120,7 +126,7 @@ class UserListener:
             return await self._unregister(user, site, secret, place)
         self._unregistered = False
         placement = site.placement(slot_of(*self.key)) if site.pod is not None else None
-        decision = decide(user_facts(user.spec, secret.facts if secret else None, placement), site.facts)
+        decision = decide(user_facts(user.spec, secret.facts if secret else None, placement, elder), site.facts)
         if decision.reason == POD_EXCLUDED and self._running is not None:
             return None  # it goes on until another pod has taken the user: nobody is silent meanwhile
         mailbox = mailbox_of(user, site.settings, secret) if decision.spawn else None
@@ -130,6 +136,7 @@ class UserListener:
         if mailbox is None or place is None:
             again = await self._deny(decision, attempt, place)
             return _sooner(again, RECHECK_BROKEN_SECONDS if name and decision.reason in SECRET_MAY_HELP else None)
+        await self._resync(user)
         self.clients = tuple(client for client in user.spec.clients if site.settings.allowed_clients.match(client))
         self.server = place.server
         again = await self._run(decision, mailbox, place, site, attempt)
@@ -170,6 +177,14 @@ class UserListener:
 
     def _auth_failed(self) -> bool:
         return self.outcome is not None and self.outcome.reason == AUTHENTICATION_FAILED
+
+    async def _resync(self, user: User) -> None:
+        """Ends what runs where somebody has asked to look at the mail server again: it is started anew."""
+        if self._resynced != user.resync and self._running is not None:
+            log.info("resync", push_user=user.name)
+            self._passed_over.clear()
+            await self._end()
+        self._resynced = user.resync
 
     def _attempt(self, user: User, site: Site, secret: UserSecret | None) -> Attempt:
         return Attempt(user, site.settings, secret, site.mechanisms.get(DOVECOT), self._siblings)

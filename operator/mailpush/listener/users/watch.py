@@ -1,66 +1,21 @@
 """The push users of this pod's MailPushConfig, as the API has them, by their slot."""
 
 from collections.abc import Collection
-from dataclasses import dataclass, field
-from typing import Any, Protocol, Self
+from typing import Protocol
 
 import structlog
 from pydantic import ValidationError
 
 from mailpush import names
-from mailpush.api.pushuser import PushUserSpec, PushUserStatus
 from mailpush.kube.client import Kube, Object
 from mailpush.kube.reflector import Change, Reflector
 from mailpush.kube.resources import PUSH_USER
+from mailpush.listener.users.elders import ByLogin, elder_of
 from mailpush.listener.users.logins import Logins
-from mailpush.sharding.slots import slot_of
-
-UserKey = tuple[int, int]
-"""Context and user."""
+from mailpush.listener.users.user import User, UserKey
+from mailpush.properties.settings import Settings
 
 log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class User:
-    """One PushUser object. `deleting`: it carries a deletionTimestamp, so the user is to be unregistered."""
-
-    name: str
-    uid: str
-    generation: int
-    spec: PushUserSpec
-    status: PushUserStatus = field(default_factory=PushUserStatus)
-    deleting: bool = False
-    finalizer: bool = False
-    """Whether a registration at Dovecot was seen: the operator sets the finalizer for it."""
-    version: str = ""
-
-    @property
-    def key(self) -> UserKey:
-        return (self.spec.context_id, self.spec.user_id)
-
-    @property
-    def slot(self) -> int:
-        """Computed, never read from the label: that may be missing, old or wrong."""
-        return slot_of(self.spec.context_id, self.spec.user_id)
-
-    @classmethod
-    def of(cls, obj: Object) -> Self:
-        """
-        Raises:
-            pydantic.ValidationError: the object is not one of the CRD's.
-        """
-        metadata: dict[str, Any] = obj["metadata"]
-        return cls(
-            name=metadata["name"],
-            uid=metadata.get("uid", ""),
-            generation=metadata.get("generation", 0),
-            spec=PushUserSpec.model_validate(obj.get("spec")),
-            status=PushUserStatus.model_validate(obj.get("status") or {}),
-            deleting=metadata.get("deletionTimestamp") is not None,
-            finalizer=names.FINALIZER in (metadata.get("finalizers") or ()),
-            version=metadata.get("resourceVersion", ""),
-        )
 
 
 class ChangeObserver(Protocol):
@@ -92,6 +47,7 @@ class Users:
         self._slots: dict[int, set[UserKey]] = {}
         self._logins = Logins(self._users)
         self._broken: set[str] = set()
+        self._by_login = ByLogin()
 
     def notify(self, observer: ChangeObserver) -> None:
         """`observer` learns each key that comes, changes or goes from now on."""
@@ -125,6 +81,11 @@ class Users:
         """The one user whom loginSource `source` gives this login, whatever its case."""
         return self._logins.find(login, source)
 
+    def elder_of(self, user: User, settings: Settings) -> str | None:
+        """The oldest other PushUser that registers the same mailbox and is older than `user`; None where none is."""
+        others = (self._users[key] for key in self._by_login.like(user))
+        return elder_of(user, others, settings)
+
     def in_slot(self, slot: int) -> Collection[UserKey]:
         return self._slots.get(slot, ())
 
@@ -142,22 +103,24 @@ class Users:
         self._broken.discard(user.name)
         if user.spec.config_ref.name != self._config:
             return  # a wrong label, which the operator puts right
+        before = self._users.get(user.key)
         if change in ("ADDED", "MODIFIED"):
-            if (before := self._users.get(user.key)) is not None:
+            if before is not None:
                 self._logins.drop(before)
             self._users[user.key] = user
             self._logins.put(user)
             self._slots.setdefault(user.slot, set()).add(user.key)
         else:
-            known = self._users.get(user.key)
-            if known is not None and known.uid != user.uid:
+            if before is not None and before.uid != user.uid:
                 return  # made anew meanwhile
-            if known is not None:
+            if before is not None:
                 del self._users[user.key]
-                self._logins.drop(known)
+                self._logins.drop(before)
             if members := self._slots.get(user.slot):
                 members.discard(user.key)
                 if not members:
                     del self._slots[user.slot]
+        touched = self._by_login.replace(before, self._users.get(user.key))
         if self._observer is not None:
-            self._observer.user_changed(user.key)
+            for key in (user.key, *touched):
+                self._observer.user_changed(key)

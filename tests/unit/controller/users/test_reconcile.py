@@ -10,8 +10,8 @@ from mailpush import names
 from mailpush.api.conditions import Verdict
 from mailpush.controller.owner import ConfigKey
 from mailpush.controller.users.owner_lost import NO_PODS, abandoned_verdicts, lost_verdicts, unheard_verdicts
-from mailpush.controller.users.reconcile import wanted_finalizer
 from mailpush.controller.users.store import UserName, UserRecord, UserStore
+from mailpush.controller.users.wanted import wanted_finalizer
 from mailpush.controller.wakes import Wakes
 from mailpush.kube.client import Kube
 from mailpush.sharding.slots import slot_of

@@ -14,7 +14,8 @@ from mailpush.listener.mails.router import Router
 from mailpush.listener.users.mailbox import UserSecretReader
 from mailpush.listener.users.status import StatusWriter, UserOutcome
 from mailpush.listener.users.supervisor import Supervisor
-from mailpush.listener.users.watch import UserKey, Users
+from mailpush.listener.users.user import UserKey
+from mailpush.listener.users.watch import Users
 from mailpush.notifications.claims.store import MemoryClaims, boottime
 from mailpush.notifications.notification import NewMail
 from mailpush.sharding.slots import slot_of

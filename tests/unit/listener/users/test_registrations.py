@@ -11,17 +11,17 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from mailpush.api.pushuser import Registration
+from mailpush.decision.places import Place, may_be_same
 from mailpush.imap.errors import ImapAuthError, ImapConnectionError
 from mailpush.kube.client import Kube
 from mailpush.kube.errors import UnreachableError
 from mailpush.listener.mechanisms.base import Health, State
 from mailpush.listener.users.mailbox import UserSecretReader
-from mailpush.listener.users.places import Place, may_be_same
 from mailpush.listener.users.registration_book import Changes, NoBook
 from mailpush.listener.users.registrations import Registrations
 from mailpush.listener.users.siblings import NoSiblings
+from mailpush.listener.users.user import User
 from mailpush.listener.users.user_listener import UserListener
-from mailpush.listener.users.watch import User
 from mailpush.notifications.callback import BY_LOGIN, parse_callback
 from mailpush.notifications.notification import NewMail
 from tests.sites.fakekube import FakeKube
@@ -70,6 +70,7 @@ class Scene:
         self.book = Book(self.log)
         self.fake = FakeSite(files)
         self.owner = FakeOwner()
+        self.secrets = UserSecretReader(cast("Kube", FakeKube()), "ns", lambda: 0.0)
         self._another()
 
     async def restart(self) -> None:
@@ -85,8 +86,7 @@ class Scene:
         return user(login=login, status={"registrations": kept}, metadata={"generation": generation}, **changes)
 
     async def reconcile(self, login: str = "u3", **changes: Any) -> float | None:
-        secrets = UserSecretReader(cast("Kube", FakeKube()), "ns", lambda: 0.0)
-        return await self.one.reconcile(self.user(login, **changes), self.fake.site(), secrets)
+        return await self.one.reconcile(self.user(login, **changes), self.fake.site(), self.secrets)
 
     def unregistered(self) -> list[tuple[str, str]]:
         """Server and login of each mailbox that was let go."""
@@ -245,9 +245,8 @@ async def test_a_deleted_user_is_let_go_everywhere() -> None:
     scene.fake.dovecot.unregister_error = None
     gone = {"deletionTimestamp": "2026-11-24T00:00:00Z"}
     kept = {key: one.manifest() for key, one in scene.book.kept.items()}
-    secrets = UserSecretReader(cast("Kube", FakeKube()), "ns", lambda: 0.0)
     leaving = user(login="other", status={"registrations": kept}, metadata=gone)
-    await scene.one.reconcile(leaving, scene.fake.site(), secrets)
+    await scene.one.reconcile(leaving, scene.fake.site(), scene.secrets)
     assert sorted(login for _, login in scene.unregistered()) == ["other", "u3"]
     assert (scene.book.kept, scene.owner.outcomes[-1].reason) == ({}, "Unregistered")
 

@@ -10,8 +10,8 @@ from mailpush.kube.errors import KubeError, NotFoundError, UnreachableError
 from mailpush.kube.resources import PUSH_USER, SHARD_MAP, Resource
 from mailpush.listener.users.mailbox import UserSecretReader
 from mailpush.listener.users.siblings import Siblings
+from mailpush.listener.users.user import User
 from mailpush.listener.users.user_listener import UserListener
-from mailpush.listener.users.watch import User
 from tests.sites.fakekube import FakeKube, Finds
 from tests.unit.listener.people import FakeOwner, FakeSite, push_user, user
 

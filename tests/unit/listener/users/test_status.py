@@ -14,7 +14,7 @@ from mailpush.kube.client import Kube
 from mailpush.kube.errors import ConflictError, UnreachableError
 from mailpush.listener.users import status as status_module
 from mailpush.listener.users.status import StatusWriter, UserOutcome, says, status_of
-from mailpush.listener.users.watch import User, UserKey
+from mailpush.listener.users.user import User, UserKey
 from mailpush.work.pace import Backoff
 from tests.sites.fakekube import FakeKube
 from tests.sites.waiting import until

@@ -14,8 +14,9 @@ from mailpush.listener.users import supervisor as supervisor_module
 from mailpush.listener.users.mailbox import UserSecretReader
 from mailpush.listener.users.status import StatusWriter, UserOutcome
 from mailpush.listener.users.supervisor import Supervisor
+from mailpush.listener.users.user import UserKey
 from mailpush.listener.users.user_listener import UserListener
-from mailpush.listener.users.watch import UserKey, Users
+from mailpush.listener.users.watch import Users
 from mailpush.notifications.dispatcher import Dispatched, Undelivered
 from mailpush.notifications.notification import NewMail
 from mailpush.notifications.open_deliveries import SlotSet

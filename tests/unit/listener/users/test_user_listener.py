@@ -17,8 +17,8 @@ from mailpush.listener.users.mailbox import UserSecretReader
 from mailpush.listener.users.siblings import NoSiblings
 from mailpush.listener.users.site import Site
 from mailpush.listener.users.status import UserOutcome
+from mailpush.listener.users.user import User
 from mailpush.listener.users.user_listener import UserListener
-from mailpush.listener.users.watch import User
 from mailpush.notifications.notification import NewMail
 from mailpush.properties.patterns import ClientPatterns
 from tests.sites.fakekube import FakeKube

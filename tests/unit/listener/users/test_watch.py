@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailpush.listener.users.watch import User, UserKey, Users
+from mailpush.listener.users.user import User, UserKey
+from mailpush.listener.users.watch import Users
 from mailpush.sharding.slots import slot_of
 from tests.unit.listener.people import push_user
 

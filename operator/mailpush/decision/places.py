@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Protocol
 
+from mailpush.api.pushuser import PushUserSpec
+from mailpush.decision.facts import login_of
 from mailpush.properties.settings import ServerSettings, Settings
 
 
@@ -30,6 +32,18 @@ class Place:
     def key(self) -> str:
         """Names it among the registrations of a PushUser, and marks its registration where it needs a mark."""
         return sha256(f"{self.server}\0{self.login}".encode()).hexdigest()[:16]
+
+    @property
+    def mailbox(self) -> tuple[str, str]:
+        """The same for all MailPushConfigs that mean this mailbox by this login, in capitals or not."""
+        return self.address.casefold(), self.login.casefold()
+
+
+def place_of(spec: PushUserSpec, settings: Settings, secret_login: str | None = None) -> Place | None:
+    """Which mailbox is the user's; None where the settings do not say it."""
+    server = settings.mail.server(spec.server) if settings.mail is not None else None
+    login = login_of(spec, settings, secret_login)
+    return None if server is None or login is None else Place(server.name, address_of(server), login)
 
 
 def address_of(server: ServerSettings) -> str:
