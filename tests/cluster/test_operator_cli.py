@@ -154,9 +154,15 @@ def test_cleanup_without_an_operator_gives_up_in_time_and_leaves_no_finalizer(
     site.register(3)
     patch = json.dumps({"metadata": {"finalizers": ["example.org/other", names.FINALIZER]}})
     site.namespace.kubectl("patch", "pu", "main-1-3", "--type=merge", "-p", patch)
+    left = {"0123456789abcdef": {"server": "default", "login": "anton", "value": "3@1"}}
+    status = json.dumps({"status": {"registrations": left}})
+    site.namespace.kubectl("patch", "pu", "main-1-3", "--subresource=status", "--type=merge", "-p", status)
     done = mail_push(site, "cleanup", "--yes", "--wait-seconds", "1")
     assert done.returncode == 0
     assert "1 users could not be unregistered" in done.stderr
+    assert "ConfigMap mail-push-left-registrations keeps their mailboxes" in done.stderr
+    kept = (site.namespace.get("configmap", "mail-push-left-registrations") or {})["data"]["registrations"]
+    assert [json.loads(line)["login"] for line in kept.splitlines()] == ["anton"]
     assert finalizers(site, "main-1-3") == ["example.org/other"]
     assert site.namespace.get("mpc", "main") is None
     site.namespace.kubectl("patch", "pu", "main-1-3", "--type=merge", "-p", '{"metadata":{"finalizers":[]}}')

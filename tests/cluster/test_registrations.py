@@ -229,13 +229,58 @@ def test_a_registration_that_somebody_took_away_comes_back_when_asked_for(site: 
     assert resync(site, "main-1-99", code=1).stderr.startswith("there is no PushUser main-1-99")
 
 
+def test_what_a_deleted_user_leaves_behind_is_kept_in_a_list_and_taken_away_later(site: Site) -> None:
+    site.register(28, server="old", login="u28")
+    site.wait_listening(28)
+    site.wait_for("it has the finalizer", lambda: names.FINALIZER in finalizers(site, "main-1-28"))
+    with site.old_is_away():
+        site.namespace.kubectl("delete", "pushuser", "main-1-28", "--timeout=120s")
+        listed = orphans(site, code=1).stdout
+        assert listed.splitlines()[1].split()[:5] == ["main", "1", "28", "old", "u28"]
+        assert "RegistrationLeft" in {event["reason"] for event in events_of(site, "main-1-28")}
+        refused = orphans(site, "--take-away", "--wait", "10", code=1)
+        assert 'the mailbox of "u28" at server "old" still calls' in refused.stderr
+    assert site.value("u28") == "user=28@1"
+    orphans(site, "--take-away")
+    assert site.value("u28") is None
+    assert "no registration is left over" in orphans(site).stdout
+    assert site.namespace.get("pushuser", "main-1-28") is None
+
+
+def test_users_of_a_deleted_config_say_that_the_server_still_calls_until_it_is_there_again(site: Site) -> None:
+    site.register(29)
+    site.wait_listening(29)
+    site.namespace.kubectl("delete", "mailpushconfig", "main", "--timeout=60s")
+    for pod in site.pods.values():
+        site.group.stop(pod.process, grace=0)
+    for name in site.pods:
+        site.namespace.kubectl("delete", "pod", name, "--force", "--grace-period=0", check=False)
+    site.wait_left(29, "True")
+    assert site.value("u29") == "user=29@1"
+    site.namespace.kubectl("delete", "pushuser", "main-1-29", "--timeout=60s")
+    site.wait_for("it is in the list", lambda: "u29" in orphans(site, code=1).stdout)
+
+
+def finalizers(site: Site, name: str) -> list[str]:
+    found: list[str] = (site.namespace.get("pushuser", name) or {"metadata": {}})["metadata"].get("finalizers", [])
+    return found
+
+
+def orphans(site: Site, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
+    return kubectl_mailpush(site, "orphans", *arguments, code=code)
+
+
 def resync(site: Site, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
+    return kubectl_mailpush(site, "resync", *arguments, code=code)
+
+
+def kubectl_mailpush(site: Site, *arguments: str, code: int) -> subprocess.CompletedProcess[str]:
     done = subprocess.run(
-        [KUBECTL_MAILPUSH, "resync", *arguments, "-n", site.namespace.name],
+        [KUBECTL_MAILPUSH, *arguments, "-n", site.namespace.name],
         env={**os.environ, "KUBECONFIG": str(site.namespace.plane.kubeconfig)},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )
     assert done.returncode == code, done

@@ -9,6 +9,7 @@ import os
 import sys
 import time
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,7 +18,7 @@ from kubernetes.aio.config import ConfigException
 from mailpush import names
 from mailpush.cli.apply import MANAGER, instance_of
 from mailpush.cli.uninstalling import Release, being_removed
-from mailpush.kube import resources
+from mailpush.kube import leftovers, resources
 from mailpush.kube.client import Kube, Object
 from mailpush.kube.errors import ConflictError, KubeError, NotFoundError
 
@@ -62,19 +63,31 @@ async def _cleanup(kube: Kube, namespace: str, wait_seconds: float, release: str
     for config in configs:
         await kube.merge_patch(resources.MAIL_PUSH_CONFIG, namespace, config["metadata"]["name"], UNREGISTER)
     left = await _wait_unregistered(kube, namespace, others, wait_seconds if configs else 0)
+    noted = await _note(kube, namespace, left)
     for user in left:
         await _remove_finalizer(kube, namespace, user["metadata"]["name"])
     if left:
         some = ", ".join(sorted(user["metadata"]["name"] for user in left)[:10])
         sys.stderr.write(
             f"mail-push cleanup: {len(left)} users could not be unregistered at Dovecot in {wait_seconds:.0f} s "
-            f"({some}): take the push notification driver out of Dovecot's configuration\n"
+            f"({some}): take the push notification driver out of Dovecot's configuration; {noted}\n"
         )
     for config in configs:
         await _put_away(kube, namespace, config)
     for name in sorted(others):
         sys.stdout.write(f"mailpushconfig.mailpush.dev/{name} stays: another release serves it\n")
     return 0
+
+
+async def _note(kube: Kube, namespace: str, users: list[Object]) -> str:
+    """Notes what stays registered, since this Job and its log go. Gives a sentence that says where."""
+    since = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    entries = [entry for user in users for entry in leftovers.left_by(user, since)]
+    try:
+        await leftovers.change(kube, namespace, add=entries)
+    except KubeError as error:
+        return f"they could not be noted in ConfigMap {leftovers.NAME}: {error}"
+    return f"ConfigMap {leftovers.NAME} keeps their mailboxes"
 
 
 def is_of(config: Object, release: str | None, *, alone: bool) -> bool:

@@ -24,6 +24,7 @@ from mailpush.controller.shards.watch import PodWatch
 from mailpush.controller.state import OperatorState
 from mailpush.controller.triggers import Triggers
 from mailpush.controller.users.ending import EndingNamespaces
+from mailpush.controller.users.leftovers import LeftOvers
 from mailpush.controller.users.reconcile import UserReconciler
 from mailpush.controller.users.store import UserName, UserStore
 from mailpush.controller.wakes import Wakes
@@ -61,7 +62,8 @@ def assemble(kube: Kube, settings: OperatorSettings, pulse: Pulse) -> Operator:
     store = UserStore(kube, settings.namespaces, user_queue, wakes)
     ending = EndingNamespaces(kube, settings.namespaces, state, store)
     events = EventRecorder(kube, settings.identity)
-    users = UserReconciler(kube, state, store, user_queue, events)
+    leftovers = LeftOvers(kube, settings.namespaces, events)
+    users = UserReconciler(kube, state, store, user_queue, events, leftovers=leftovers)
     config_queue: WorkQueue[ConfigKey] = WorkQueue(
         "configs", workers=CONFIG_WORKERS, expected=(KubeError,), conflicts=(ConflictError,)
     )
@@ -86,6 +88,7 @@ def assemble(kube: Kube, settings: OperatorSettings, pulse: Pulse) -> Operator:
         store=store,
         user_queue=user_queue,
         ending=ending,
+        leftovers=leftovers,
     )
     identity = f"{settings.identity}_{uuid.uuid4()}"
     on_tick = partial(pulse.beat, "election")

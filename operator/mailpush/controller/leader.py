@@ -17,6 +17,7 @@ from mailpush.controller.shards.watch import SELECTOR
 from mailpush.controller.state import OperatorState
 from mailpush.controller.triggers import Triggers
 from mailpush.controller.users.ending import EndingNamespaces
+from mailpush.controller.users.leftovers import LeftOvers
 from mailpush.controller.users.reconcile import UserReconciler
 from mailpush.controller.users.store import UserName, UserStore
 from mailpush.controller.watchdog import Watchdog
@@ -55,6 +56,7 @@ class Leader:
         store: UserStore,
         user_queue: WorkQueue[UserName],
         ending: EndingNamespaces,
+        leftovers: LeftOvers,
     ) -> None:
         self._kube = kube
         self._settings = settings
@@ -70,6 +72,7 @@ class Leader:
         self._store = store
         self._user_queue = user_queue
         self._ending = ending
+        self._leftovers = leftovers
 
     async def run(self, stop: asyncio.Event) -> None:
         """Until `stop`, or until something fails that only a new process mends.
@@ -90,6 +93,7 @@ class Leader:
                     self._events.run(),
                     self._ending.run(),
                     self._watchdog.run(),
+                    self._leftovers.run(),
                     self._config_queue.run(self._configs.reconcile, partial(self._pulse.beat, "reconcile")),
                     self._user_queue.run(self._users.work, partial(self._pulse.beat, "users")),
                 )

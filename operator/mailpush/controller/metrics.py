@@ -16,4 +16,9 @@ EPOCH: Final = Gauge("mailpush_operator_shard_map_epoch", "Epoch of the ShardMap
 MOVING: Final = Gauge("mailpush_operator_slots_moving", "Slots on their way.", ["namespace", "config"])
 USERS: Final = Gauge("mailpush_operator_push_users", "Push users.", ["namespace", "config"])
 USER_WRITES: Final = Counter("mailpush_operator_push_user_writes_total", "Writes to PushUsers by kind.", ["kind"])
+REGISTRATIONS_LEFT: Final = Gauge(
+    "mailpush_operator_registrations_left",
+    "Mailboxes that still call for PushUsers that are gone.",
+    ["namespace"],
+)
 EVENTS: Final = Counter("mailpush_operator_events_total", "Kubernetes Events by outcome.", ["outcome"])

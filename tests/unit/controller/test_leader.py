@@ -93,6 +93,7 @@ class Term:
             "store": SimpleNamespace(observe=lambda _: None, count=lambda _: 0),
             "user_queue": WorkQueue("users"),
             "ending": SimpleNamespace(run=forever),
+            "leftovers": SimpleNamespace(run=forever),
         }
         self.leader = Leader(self.api, OPERATOR, Pulse(), **parts)  # type: ignore[arg-type]
 

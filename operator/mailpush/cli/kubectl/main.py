@@ -128,3 +128,37 @@ def resync(
     raise SystemExit(
         run(users, config=config, namespace=namespace, kubeconfig=kubeconfig, context=context),
     )
+
+
+@main.command()
+@click.option("--take-away", is_flag=True, help="Have them unregistered, by the pods of a MailPushConfig.")
+@click.option("--config", help="With --take-away: by this one. Default: the one that they were made by.")
+@click.option("--wait", "seconds", type=click.IntRange(1, 3600), default=60, help="For each, in seconds. Default: 60.")
+@click.option("-n", "--namespace", help="Default: that of the kubeconfig's context.")
+@click.option("--kubeconfig", type=click.Path(), help="Default: $KUBECONFIG, or ~/.kube/config.")
+@click.option("--context", help="A context of the kubeconfig. Default: the current one.")
+def orphans(
+    *,
+    take_away: bool,
+    config: str | None,
+    seconds: int,
+    namespace: str | None,
+    kubeconfig: str | None,
+    context: str | None,
+) -> None:
+    """List mailboxes that still call although nobody is left to unregister them, and take that away.
+
+    Exits 0 where nothing is left, 1 where something is, 2 where that cannot be said.
+    """
+    from mailpush.cli.kubectl.orphans import run
+
+    raise SystemExit(
+        run(
+            take_away=take_away,
+            config=config,
+            seconds=seconds,
+            namespace=namespace,
+            kubeconfig=kubeconfig,
+            context=context,
+        )
+    )

@@ -17,6 +17,11 @@ END_SECONDS: Final = 90.0
 NO_NEW_OWNER: Final = (
     "the pod that listened for the user is gone and no other has taken over yet; see the MailPushConfig's status"
 )
+LEFT: Final = "RegistrationLeft"
+STILL_CALLS: Final = (
+    "the mail server still calls for this user, and no pod is left to unregister the user: create the MailPushConfig "
+    "again, or take the entry away by doveadm"
+)
 NO_PODS: Final = "the listener pods went with the MailPushConfig, so nobody listens for the user any more"
 
 
@@ -30,7 +35,8 @@ def lost_verdicts(record: UserRecord) -> tuple[Verdict, ...]:
 
 def abandoned_verdicts(record: UserRecord) -> tuple[Verdict, ...]:
     """What is said of a user whose MailPushConfig is gone: no pod will ever put right what a pod said last."""
-    return () if record.listening is None else _nobody(NO_PODS)
+    said = () if record.listening is None else _nobody(NO_PODS)
+    return (*said, Verdict(LEFT, "True", OWNER_LOST, STILL_CALLS)) if record.registered else said
 
 
 def unheard_verdicts(record: UserRecord, accepted: Verdict) -> tuple[Verdict, ...]:

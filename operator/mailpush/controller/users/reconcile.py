@@ -17,7 +17,9 @@ from mailpush.controller.owner import ConfigKey
 from mailpush.controller.state import OperatorState
 from mailpush.controller.users.duplicates import Duplicates, user_name
 from mailpush.controller.users.events import decision_news, listening_news, registration_news
+from mailpush.controller.users.leftovers import LeftOvers
 from mailpush.controller.users.owner_lost import (
+    LEFT,
     OWNER_LOST,
     EndingPods,
     abandoned_verdicts,
@@ -29,7 +31,7 @@ from mailpush.controller.users.wanted import UNREGISTER_SECONDS, Wanted, wanted_
 from mailpush.credentials.user_secret import MISSING, user_secret
 from mailpush.decision import SecretFacts, decide, user_facts
 from mailpush.kube import resources
-from mailpush.kube.client import Kube
+from mailpush.kube.client import Kube, Object
 from mailpush.kube.errors import NotFoundError
 from mailpush.work.pace import Pace
 from mailpush.work.queue import WorkQueue
@@ -51,6 +53,7 @@ class UserReconciler:
         queue: WorkQueue[UserName],
         events: EventRecorder,
         *,
+        leftovers: LeftOvers | None = None,
         clock: Callable[[], float] = time.monotonic,
         pace: Pace | None = None,
     ) -> None:
@@ -66,6 +69,7 @@ class UserReconciler:
         self._by_secret: dict[tuple[str, str], set[UserName]] = {}
         self._deleting_since: dict[UserName, float] = {}
         self._duplicates = Duplicates(store, queue)
+        self._leftovers = leftovers or LeftOvers(kube, (), events)
         self._ending_pods = EndingPods(state, self.config_changed, clock=clock)
         self._pace = pace or Pace(WRITES_PER_SECOND, WRITES_PER_SECOND)
 
@@ -115,6 +119,10 @@ class UserReconciler:
             if (news := tell(name, before, after)) is not None:
                 self._events.record(news)
 
+    def gone(self, name: UserName, body: Object) -> None:
+        """The PushUser is deleted."""
+        self._leftovers.gone(name, body)
+
     # -- one user
 
     async def work(self, name: UserName) -> None:
@@ -139,6 +147,8 @@ class UserReconciler:
             self._store.weigh(name, wanted.weighs)
             if record.deleting and wanted.finalizer is False:
                 # What is said of a user who goes with this very write is said for nobody.
+                if record.registered and names.FINALIZER in record.finalizers:
+                    await self._leftovers.keep(name)
                 await self._put_finalizer(name, record, wanted=False)
                 return
             await self._put_status(name, record, wanted)
@@ -235,7 +245,12 @@ class UserReconciler:
 
     async def _put_status(self, name: UserName, record: UserRecord, wanted: Wanted) -> None:
         verdicts = wanted.verdicts
-        said = {"Accepted": record.accepted, "Listening": record.listening, "Ready": record.ready}
+        said = {
+            "Accepted": record.accepted,
+            "Listening": record.listening,
+            "Ready": record.ready,
+            LEFT: record.left,
+        }
         duplicate_of = None if wanted.elder is None else f"{wanted.elder.namespace}/{wanted.elder.name}"
         same = all(_same(said.get(verdict.type), verdict, record.generation) for verdict in verdicts)
         if not verdicts or (same and duplicate_of == record.duplicate_of):

@@ -114,6 +114,9 @@ class UserObserver(Protocol):
     def transition(self, name: UserName, before: UserRecord, after: UserRecord) -> None:
         """The record as it was and as it is."""
 
+    def gone(self, name: UserName, body: Object) -> None:
+        """The PushUser is deleted; the object as it was last."""
+
 
 class UserStore:
     """The users of the given namespaces. Each that has changed or gone is added to `queue`."""
@@ -196,6 +199,8 @@ class UserStore:
         metadata = body["metadata"]
         name = UserName(metadata.get("namespace", ""), metadata["name"])
         if change in ("DELETED", "ABSENT"):
+            if change == "DELETED" and self._observer is not None:
+                self._observer.gone(name, body)
             self._drop(name)
             self._queue.add(name)
             return

@@ -136,7 +136,6 @@ class UserListener:
         if mailbox is None or place is None:
             again = await self._deny(decision, attempt, place)
             return _sooner(again, RECHECK_BROKEN_SECONDS if name and decision.reason in SECRET_MAY_HELP else None)
-        await self._resync(user)
         self.clients = tuple(client for client in user.spec.clients if site.settings.allowed_clients.match(client))
         self.server = place.server
         again = await self._run(decision, mailbox, place, site, attempt)
@@ -178,14 +177,6 @@ class UserListener:
     def _auth_failed(self) -> bool:
         return self.outcome is not None and self.outcome.reason == AUTHENTICATION_FAILED
 
-    async def _resync(self, user: User) -> None:
-        """Ends what runs where somebody has asked to look at the mail server again: it is started anew."""
-        if self._resynced != user.resync and self._running is not None:
-            log.info("resync", push_user=user.name)
-            self._passed_over.clear()
-            await self._end()
-        self._resynced = user.resync
-
     def _attempt(self, user: User, site: Site, secret: UserSecret | None) -> Attempt:
         return Attempt(user, site.settings, secret, site.mechanisms.get(DOVECOT), self._siblings)
 
@@ -219,6 +210,8 @@ class UserListener:
         running = self._running
         if running is not None and not running.is_at(mailbox):
             self._passed_over.clear()
+        if self._resynced != attempt.user.resync:
+            self._passed_over.clear()
         mechanism = self._choose(decision, site)
         again: float | None = None
         if moved := running is not None and running.place != place:
@@ -232,7 +225,8 @@ class UserListener:
                 self._say(UserOutcome("False", "RegistrationNotNoted", why, DOVECOT, self._epoch))
             return NOTE_SECONDS
         former, running = running, self._running
-        if running is None or running.mechanism is not mechanism or running.mailbox != mailbox:
+        asked, self._resynced = self._resynced != attempt.user.resync, attempt.user.resync
+        if asked or running is None or running.mechanism is not mechanism or running.mailbox != mailbox:
             await self._end()
             await self._start(mechanism, mailbox, place, after=former.listener if former is not None else None).start()
         elif self.outcome is not None:
