@@ -17,6 +17,8 @@ import pytest
 from dev.cluster.controlplane import ControlPlane
 from dev.services.webhook import Behaviour, Received
 from mailpush import names
+from mailpush.sharding.leases import MAP_COPY
+from mailpush.sharding.shardmap import ShardMap
 from tests.sites.mail import CALLBACK_PASSWORD, CLIENT, MailSite, condition
 from tests.sites.namespace import Namespace
 
@@ -113,6 +115,34 @@ def test_the_config_says_which_target_does_not_take_notifications_until_it_does(
     site.wait_told(*subjects, seconds=120)
     deliver(site, "to a target that is well again")
     site.wait_for("all is well again", lambda: degraded()[0] == "False", 120)
+
+
+def shard_map(site: MailSite) -> ShardMap | None:
+    found = site.namespace.get("shardmap", "main")
+    return None if found is None else ShardMap.from_spec(found["spec"])
+
+
+def test_a_map_that_is_deleted_while_no_operator_runs_is_made_again_from_a_pods_copy(site: MailSite) -> None:
+    before = shard_map(site)
+    assert before is not None
+    site.kill_operator()
+    site.namespace.kubectl("delete", "shardmap", "main")
+    subjects = deliver(site, "without a map")
+    site.start_operator()
+
+    def made_again() -> ShardMap | None:
+        found = shard_map(site)
+        return found if found is not None and not found.restoring else None
+
+    after = site.wait_for("there is one again", made_again)
+    assert after.epoch > before.epoch + 1_000_000
+    assert after.owner_refs() == before.owner_refs(), "nobody moves"
+    site.told_once([*subjects, *deliver(site, "with it again")])
+
+    def shown() -> bool:
+        return any(MAP_COPY in lease["metadata"].get("annotations", {}) for lease in site.namespace.list("leases"))
+
+    site.wait_for("no pod shows its copy any more", lambda: not shown())
 
 
 def said_of_config(site: MailSite, type_: str) -> tuple[str, str]:

@@ -22,11 +22,12 @@ DRAINING: Final = PREFIX + "draining"
 PACKAGES: Final = PREFIX + "packages"
 COUNTS: Final = PREFIX + "counts"
 FORMATS: Final = PREFIX + "formats"
+MAP_COPY: Final = PREFIX + "map-copy"
 SIGNS: Final = PREFIX + "signs"
 
 COUNTED: Final = ("assigned", "listening", "failed")
 _NUMBER: Final = re.compile(r"[0-9]{1,19}")
-_FAR: Final = 2**62  # an epoch is an int64 and rises from one write to the next
+FAR: Final = 2**62  # an epoch is an int64 and rises from one write to the next
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +104,7 @@ class LeaseState:
     `servers`: by name, the mail servers of the pod's users.
     `redis`: what keeps the pod's Redis from taking claims, in a word; empty where nothing does.
     `eviction`: the `maxmemory-policy` of the pod's Redis, empty where it is not known.
+    `map_copy`: of the last good map, while the API has none that follows it; see `copies`.
     """
 
     holder: Holder | None = None
@@ -124,6 +126,7 @@ class LeaseState:
     callbacks: CallbackReport = NO_CALLBACKS
     formats: frozenset[int] = frozenset()
     signs: bool = False
+    map_copy: str = ""
 
     @property
     def threshold(self) -> int:
@@ -159,7 +162,7 @@ class LeaseState:
 
     def fenced(self, floor: int) -> "LeaseState":
         """As the operator writes it before it takes a pod's slots (P9)."""
-        return replace(self, holder=None, capable=False, floor=max(self.floor, floor))
+        return replace(self, holder=None, capable=False, floor=max(self.floor, floor), map_copy="")
 
 
 def parse_lease(obj: Mapping[str, Any]) -> LeaseState:
@@ -194,6 +197,7 @@ def parse_lease(obj: Mapping[str, Any]) -> LeaseState:
         redis=redis if isinstance(redis := counts.get("redis"), str) else "",
         callbacks=CallbackReport(*_typed(counts.get("callbacks"), [int, bool, str])),
         formats=frozenset(int(part) for part in text(FORMATS).split(",") if _NUMBER.fullmatch(part)),
+        map_copy=text(MAP_COPY),
         signs=bool(text(SIGNS)) and text(SIGNS) == _mapping(obj.get("spec")).get("holderIdentity"),
     )
 
@@ -212,7 +216,7 @@ def lease_annotations(state: LeaseState) -> dict[str, str]:
         counts["eviction"] = state.eviction
     if state.callbacks != NO_CALLBACKS:
         counts["callbacks"] = state.callbacks
-    return {
+    annotations = {
         MAP_UID: state.map_uid or "",
         APPLIED_EPOCH: str(state.applied_epoch),
         RELEASED_THROUGH: str(state.released_through),
@@ -227,6 +231,13 @@ def lease_annotations(state: LeaseState) -> dict[str, str]:
         # The process and no mere "true": an older version that takes the Lease may leave the annotation as it is.
         SIGNS: str(state.holder) if state.signs and state.holder is not None else "",
     }
+    return annotations | ({MAP_COPY: state.map_copy} if state.map_copy else {})
+
+
+def replaced_annotations(before: Mapping[str, str] | None, state: LeaseState) -> dict[str, str]:
+    """Those of a Lease that gets this state; what others put there stays."""
+    kept = {key: value for key, value in (before or {}).items() if key != MAP_COPY}
+    return kept | lease_annotations(state)
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:
@@ -244,7 +255,7 @@ def _holder(value: Any) -> Holder | None:
 
 def _number(text: str) -> int:
     number = int(text) if _NUMBER.fullmatch(text) else 0
-    return number if number < _FAR else 0
+    return number if number < FAR else 0
 
 
 def _object(text: str) -> Mapping[str, Any]:

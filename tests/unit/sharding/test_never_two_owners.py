@@ -249,10 +249,13 @@ class Protocol(RuleBasedStateMachine):
         for process in world.processes:
             process.paused = process.cut_off = process.map_lags = process.leases_lag = process.stops_slowly = False
             process.late_writes = None
-        # Two rounds of 15 s: for a Lease that is missing, and for one that another pod UID holds.
-        world.run(50, restart=self.killed_return or not world.usable())
+        # Two rounds of 15 s: for a Lease that is missing, and for one that another pod UID holds; and 10 s for the copy
+        # of a map that is gone.
+        world.run(60, restart=self.killed_return or not world.usable())
         if world.usable():
-            without = [slot for slot in range(world.api.slots) if not world.owners(slot)]
+            for _ in range(10):  # evening out may begin a move at this very moment, which takes some seconds
+                if without := [slot for slot in range(world.api.slots) if not world.owners(slot)]:
+                    world.run(1, restart=self.killed_return)
             assert not without, f"slots {without} have no owner for ever"
 
     # -- helpers

@@ -139,6 +139,7 @@ class Operator:
     observers: dict[str, LeaseObserver] = field(default_factory=dict)
     positions: dict[str, int] = field(default_factory=dict)
     overweight_since: float | None = None
+    astray_since: float | None = None
     leases_lag: bool = False
     held: list[Write] | None = None
 
@@ -170,6 +171,7 @@ class Operator:
             replicas=replicas,
             now=now,
             overweight_since=self.overweight_since,
+            astray_since=self.astray_since,
             copy=max(copies, key=lambda copy: copy.epoch, default=None),
             slots=self.api.slots,
         )
@@ -177,6 +179,7 @@ class Operator:
             self._write(partial(self.api.create_lease, wanted.name, LeaseState(floor=wanted.floor)))
         todo = plan(observed, max_in_flight)
         self.overweight_since = todo.new_overweight_since
+        self.astray_since = todo.new_astray_since
         if todo.fences:
             capable = [pod for pod in observed.pods if pod.life is PodLife.ALIVE and pod.lease and pod.lease.capable]
             assert capable, "S2: a pod is fenced although nobody can take its slots"

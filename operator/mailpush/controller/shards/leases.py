@@ -13,7 +13,7 @@ from mailpush.controller.state import Pod
 from mailpush.kube import resources
 from mailpush.kube.client import Kube
 from mailpush.kube.errors import ConflictError, NotFoundError
-from mailpush.sharding.leases import lease_annotations, parse_lease
+from mailpush.sharding.leases import lease_annotations, parse_lease, replaced_annotations
 from mailpush.sharding.planning.observed import Fence, NewLease
 
 LEASE_SECONDS: Final = 15
@@ -64,7 +64,7 @@ class LeaseWriter:
             metrics.FENCES.labels("changed").inc()
             return False
         fenced = sighting.state.fenced(fence.floor)
-        annotations = {**(body["metadata"].get("annotations") or {}), **lease_annotations(fenced)}
+        annotations = replaced_annotations(body["metadata"].get("annotations"), fenced)
         spec = {key: value for key, value in (body.get("spec") or {}).items() if key != "holderIdentity"}
         manifest = {
             "apiVersion": resources.LEASE.api_version,

@@ -23,9 +23,10 @@ from mailpush.controller.state import ConfigState, OperatorState, Pod
 from mailpush.controller.status.pod import PodView
 from mailpush.kube.client import Kube
 from mailpush.kube.errors import KubeError
+from mailpush.sharding.copies import newest_copy
 from mailpush.sharding.planning.observed import Fence, Observed
 from mailpush.sharding.planning.planner import missing_leases, plan
-from mailpush.sharding.shardmap import ShardMapError
+from mailpush.sharding.shardmap import ShardMap, ShardMapError
 from mailpush.work.pace import set_within
 from mailpush.work.queue import WorkQueue
 
@@ -80,6 +81,7 @@ class ShardLoop:
         self._clock = clock
         self._wake = wake
         self._overweight_since: float | None = None
+        self._astray_since: float | None = None
         self._planned: Outlook | None = None
         self._plan_again = 0.0
         self._losses = Losses()
@@ -169,12 +171,14 @@ class ShardLoop:
             now=now,
             overweight_since=self._overweight_since,
             orphans=outlook.orphans,
-            copy=self.maps.copy,
+            copy=self._newest_copy(outlook),
+            astray_since=self._astray_since,
             remembered_epoch=0 if self.maps.map else self._users.owner_epoch(self.key),
         )
         written = await self._each(self._writer.create(lease) for lease in missing_leases(observed))
         planned = plan(observed)
         self._overweight_since = planned.new_overweight_since
+        self._astray_since = planned.new_astray_since
         written += await self._each(self._fence(fence, outlook) for fence in planned.fences)
         if planned.next_map is not None:
             written.append(await self.maps.write(planned.next_map, planned.changes))
@@ -187,6 +191,13 @@ class ShardLoop:
         # Somebody was faster, once: look again at once. What is in the way each time is asked for with the steps.
         self._conflicts += 1
         return self._conflicts == 1
+
+    def _newest_copy(self, outlook: Outlook) -> ShardMap | None:
+        """Of this operator's own copy and those that pods show on their Leases: a new leader has none (P10)."""
+        own = self.maps.copy
+        leases = (*(pod.lease for pod in outlook.pods), *(orphan.lease for orphan in outlook.orphans))
+        shown = [lease.map_copy for lease in leases if lease is not None and lease.map_copy]
+        return newest_copy(shown, above=own.epoch if own is not None else 0) or own
 
     async def _fence(self, fence: Fence, outlook: Outlook) -> bool:
         seen = self._pods.sighting(self.key.namespace, fence.lease_name).state

@@ -11,7 +11,7 @@ import structlog
 from mailpush.kube.client import Kube, Object
 from mailpush.kube.errors import ConflictError, KubeError, NotFoundError, UnreachableError
 from mailpush.kube.resources import LEASE, POD
-from mailpush.sharding.leases import Ack, Holder, LeaseState, lease_annotations, parse_lease
+from mailpush.sharding.leases import Ack, Holder, LeaseState, parse_lease, replaced_annotations
 from mailpush.sharding.rights import Right
 from mailpush.sharding.shardmap import PodRef
 from mailpush.work.clock import Clock, boottime
@@ -236,7 +236,7 @@ def lease_object(base: Object, state: LeaseState) -> Object:
     lease = copy.deepcopy(base)
     metadata = lease.setdefault("metadata", {})
     metadata.pop("managedFields", None)
-    metadata["annotations"] = {**(metadata.get("annotations") or {}), **lease_annotations(state)}
+    metadata["annotations"] = replaced_annotations(metadata.get("annotations"), state)
     spec = lease.setdefault("spec", {})
     spec["holderIdentity"] = str(state.holder) if state.holder else ""
     # For people and kubectl only: no program may compare it with a clock (P8).

@@ -12,6 +12,7 @@ from mailpush.kube.client import Kube, Object
 from mailpush.kube.reflector import Change, Reflector
 from mailpush.kube.resources import LEASE, SHARD_MAP
 from mailpush.listener.shards.lease import LeaseKeeper
+from mailpush.listener.shards.map_copy import MapCopy
 from mailpush.sharding.leases import LeaseState, parse_lease
 from mailpush.sharding.ownership import Ownership
 from mailpush.sharding.ranges import format_ranges
@@ -87,6 +88,7 @@ class Shards:
         self._wake = asyncio.Event()
         self._empty = asyncio.Event()
         self._unreadable: str | None = None
+        self._copy = MapCopy(me, keeper, clock)
 
     def reflectors(self, kube: Kube, namespace: str) -> tuple[Reflector, Reflector]:
         return (
@@ -114,6 +116,8 @@ class Shards:
         if change in ("DELETED", "ABSENT"):
             # The operator makes it again from what the pods remember (P10); until then all stays as it is.
             log.warning("shard_map_deleted")
+            self._copy.needed()
+            self.wake()
             return
         version = obj["metadata"]["resourceVersion"]
         try:
@@ -124,7 +128,13 @@ class Shards:
                 log.warning("shard_map_unreadable", error=str(error))
             return
         if self._map is not None and shard_map.epoch <= self._map.epoch:
+            if (obj["metadata"]["uid"], shard_map.epoch) == (self._map_uid, self._map.epoch):
+                self._copy.not_needed()
+            else:
+                self._copy.needed()
+                self.wake()
             return
+        self._copy.not_needed()
         self._map, self._map_uid, self._moves = shard_map, obj["metadata"]["uid"], shard_map.moving()
         if self._ownership is not None:
             self._ownership.observe_map(self._map_uid, shard_map)
@@ -243,6 +253,7 @@ class Shards:
         self._keeper.ack(ownership.ack())
         counts, denied = self._supervisor.counts()
         self._keeper.update(urgent=False, counts=counts, denied=denied)
+        self._copy.show(self._map, self._leases)
 
     def _has_left(self, move: Move, slot: int) -> bool:
         if move.giver == self._me:

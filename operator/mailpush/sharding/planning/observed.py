@@ -45,7 +45,8 @@ class Observed:
             the plan may only be written with the resourceVersion that this was read with (P2).
         pods: each Pod object of the StatefulSet, and each pod of `named_only_by_map`.
         orphans: Leases of ours that belong to none of `pods`; needed for P10 only.
-        copy: the newest copy of the map that a live pod has, where the map itself is gone (P10).
+        copy: the newest copy of the map that the operator or a pod has, where the map itself is gone (P10).
+        astray_since: what the last plan returned as `new_astray_since`.
         weights: users per slot, as a sequence or by slot.
         replicas: how many pods are wanted; None where nobody has evaluated that yet, which is not zero (P11).
         now: seconds of the operator's monotonic clock.
@@ -62,6 +63,7 @@ class Observed:
     overweight_since: float | None = None
     orphans: tuple[OrphanLease, ...] = ()
     copy: ShardMap | None = None
+    astray_since: float | None = None
     slots: int = SLOTS
     remembered_epoch: int = 0
 
@@ -109,6 +111,7 @@ class Plan:
     changes: tuple[Change, ...] = ()
     recheck_after: float | None = None
     new_overweight_since: float | None = None
+    new_astray_since: float | None = None
 
 
 def named_only_by_map(shard_map: ShardMap | None, pods: Sequence[PodRef]) -> tuple[PodRef, ...]:

@@ -10,6 +10,8 @@ from mailpush.sharding.shardmap import NONE, ShardMap
 JUMP: Final = 1_000_000
 """How far above everything a re-created map begins (P10)."""
 SOON: Final = 1.0
+COPY_WITHIN: Final = 10.0
+"""Seconds in which pods show their copy of a map that is gone; one that is older than theirs would move their users."""
 
 
 def plan_without_map(observed: Observed) -> Plan:
@@ -24,6 +26,8 @@ def plan_without_map(observed: Observed) -> Plan:
         first = ShardMap(epoch=epoch, restoring=False, pods=(), owners=(NONE,) * observed.slots)
         return Plan(next_map=first, changes=(Change("FirstMap", "the first map: nobody owns a slot yet"),))
     copy = observed.copy or ShardMap.empty(observed.slots)
+    if (wait := _wait_for_copies(observed, copy.epoch)) is not None:
+        return wait
     again = ShardMap(max(highest, copy.epoch) + JUMP, restoring=True, pods=copy.pods, owners=copy.owners)
     text = (
         f"the map was deleted; made again from a pod's copy of epoch {copy.epoch}"
@@ -52,11 +56,25 @@ def plan_again(observed: Observed, shard_map: ShardMap) -> Plan:
     """The first write after a map that is no successor: above everything, and `restoring` until all have seen it."""
     leases = [lease for _, _, lease, _ in _lives(observed) if lease is not None]
     copy = observed.copy if observed.copy is not None and observed.copy.epoch >= shard_map.epoch else shard_map
+    if (wait := _wait_for_copies(observed, copy.epoch)) is not None:
+        return wait
     highest = max([shard_map.epoch, copy.epoch, *(lease.threshold for lease in leases)])
     again = ShardMap(highest + JUMP, restoring=True, pods=copy.pods, owners=copy.owners)
     whose = "the map itself" if copy is shard_map else f"the copy of epoch {copy.epoch}"
     text = f"the map of epoch {shard_map.epoch} is no successor of what the pods have applied; made again from {whose}"
     return Plan(next_map=again, changes=(Change("MapRestored", text),))
+
+
+def _wait_for_copies(observed: Observed, epoch: int) -> Plan | None:
+    """Nothing yet, where a pod that may live has applied a newer map than that of `epoch`, and is about to show it."""
+    since = observed.now if observed.astray_since is None else observed.astray_since
+    newer = any(
+        not life.permits_fence and lease is not None and lease.held_by(uid) and lease.applied_epoch > epoch
+        for _, uid, lease, life in _lives(observed)
+    )
+    if not newer or observed.now - since >= COPY_WITHIN:
+        return None
+    return Plan(recheck_after=SOON, new_astray_since=since)
 
 
 def plan_restoring(observed: Observed, shard_map: ShardMap) -> Plan:

@@ -15,6 +15,7 @@ from mailpush.controller.wakes import Wakes
 from mailpush.kube.client import Object
 from mailpush.kube.errors import ConflictError, KubeError, NotFoundError, UnreachableError
 from mailpush.kube.resources import Resource
+from mailpush.sharding.copies import encode_copy
 from mailpush.sharding.leases import Holder, LeaseState, lease_annotations, parse_lease
 from mailpush.sharding.shardmap import NONE, PodRef, ShardMap
 from mailpush.sharding.slots import SLOTS
@@ -261,6 +262,40 @@ async def test_a_lease_that_no_pod_and_no_map_names_shows_that_the_map_is_no_suc
     site.renew()
     await site.step()
     assert ("get", "Lease", DEADLINE) in site.api.deadlines
+
+
+@pytest.mark.parametrize("gone", ["deleted", "a backup"])
+async def test_a_new_leader_makes_a_map_that_is_gone_again_from_the_copy_that_a_pod_shows(gone: str) -> None:
+    """It has none of its own, and gave every slot out anew, or to its owner of long ago."""
+    site = Site()
+    known = site.spec()
+    if gone == "deleted":
+        site.api.objects.pop(("ShardMap", "main"))
+    else:
+        site.put_map(ShardMap(2, False, tuple(REFS), (3,) * SLOTS), uid="of the backup")
+    for _ in range(3):
+        assert not await site.step()
+        site.now += 1
+        site.renew()
+    site.lease(REFS[2], map_copy=encode_copy(known))
+    await site.step()
+    made = site.spec()
+    assert (made.epoch, made.restoring, made.owners) == (1_000_005, True, known.owners)
+
+
+async def test_where_no_pod_shows_a_copy_the_map_is_made_without_one_after_ten_seconds() -> None:
+    """A process that was restarted has none, though its Lease says what the former one had applied."""
+    site = Site()
+    site.api.objects.pop(("ShardMap", "main"))
+    steps = 0
+    while ("ShardMap", "main") not in site.api.objects:
+        await site.step()
+        site.now += 1
+        site.renew()
+        steps += 1
+        assert steps <= 12
+    made = site.spec()
+    assert (steps, made.epoch, made.restoring, set(made.owners)) == (11, 1_000_005, True, {NONE})
 
 
 @pytest.mark.parametrize("in_the_way", ["another owner's map", "another writer of the map", "a Lease that hides"])

@@ -9,6 +9,7 @@ import pytest
 from mailpush.http.health import Pulse
 from mailpush.listener.shards.lease import LeaseKeeper
 from mailpush.listener.shards.loop import Shards
+from mailpush.sharding.copies import newest_copy
 from mailpush.sharding.leases import Ack, Holder, LeaseState, lease_annotations
 from mailpush.sharding.rights import Right
 from mailpush.sharding.shardmap import NONE, Move, PodRef, ShardMap
@@ -26,13 +27,14 @@ class Keeper:
         self.right.renewed(0.0)
         self.holder = Holder(ME.name, ME.uid, "n")
         self.acks: list[Ack] = []
+        self.map_copy = ""
         self.looks = 0
 
     def ack(self, ack: Ack) -> None:
         self.acks.append(ack)
 
-    def update(self, **_: Any) -> None:
-        pass
+    def update(self, *, map_copy: str | None = None, **_: Any) -> None:
+        self.map_copy = self.map_copy if map_copy is None else map_copy
 
     def look(self) -> None:
         self.looks += 1
@@ -123,6 +125,35 @@ async def test_nothing_starts_before_the_lease_is_taken(scene: Scene) -> None:
     scene.shards.begin(LeaseState())
     await until(lambda: scene.supervisor.running == {5})
     assert scene.acked() == 1
+
+
+@pytest.mark.parametrize("how", ["deleted", "absent", "a backup", "another of the same epoch"])
+async def test_while_the_map_is_gone_the_pod_shows_its_own_and_goes_on(scene: Scene, how: str) -> None:
+    scene.shards.begin(LeaseState())
+    scene.map(7, {5: 0})
+    await until(lambda: scene.supervisor.running == {5})
+    assert not scene.keeper.map_copy
+    match how:
+        case "a backup":
+            scene.map(4, {6: 0}, uid="backup")
+        case "another of the same epoch":
+            scene.map(7, {6: 0}, uid="backup")
+        case _:
+            scene.shards.observe_map("DELETED" if how == "deleted" else "ABSENT", {"metadata": {"name": "main"}})
+    await until(lambda: scene.keeper.map_copy)
+    assert newest_copy([scene.keeper.map_copy], above=0) == scene.shards._map
+    assert scene.supervisor.running == {5}
+    scene.map(1_000_007, {5: 0}, uid="made again")
+    await until(lambda: not scene.keeper.map_copy)
+
+
+async def test_a_list_out_of_a_stale_cache_ends_with_the_map_that_is_known(scene: Scene) -> None:
+    scene.shards.begin(LeaseState())
+    scene.map(7, {5: 0})
+    scene.map(6, {5: 0})
+    scene.map(7, {5: 0})
+    await until(lambda: scene.supervisor.running == {5})
+    assert not scene.keeper.map_copy
 
 
 async def test_nothing_starts_before_the_users_are_listed(scene: Scene) -> None:

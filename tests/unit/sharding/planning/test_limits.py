@@ -14,6 +14,7 @@ from jsonschema import Draft202012Validator
 from mailpush.sharding.leases import Holder, LeaseState
 from mailpush.sharding.planning.death import PodLife
 from mailpush.sharding.planning.planner import MAX_IN_FLIGHT, MAX_MOVES, Observed, Plan, PodObservation, plan
+from mailpush.sharding.planning.restore import COPY_WITHIN
 from mailpush.sharding.shardmap import PodRef, ShardMap
 from mailpush.sharding.slots import SLOTS
 
@@ -184,7 +185,7 @@ def test_a_map_that_is_no_successor_is_made_again_above_everything(lease: LeaseS
     cluster = Cluster(6)
     observed = cluster.observed()
     pods = (PodObservation(cluster.refs[0], "Running", False, 0, True, lease, PodLife.ALIVE), *observed.pods[1:])
-    todo = plan(Observed(map=cluster.map, map_uid=UID, pods=pods, weights=cluster.weights, replicas=PODS, now=0.0))
+    todo = plan(replace(observed, pods=pods, astray_since=observed.now - COPY_WITHIN))
     assert todo.fences == ()
     assert todo.next_map is not None
     assert todo.next_map.restoring

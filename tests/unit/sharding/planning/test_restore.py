@@ -8,6 +8,7 @@ import pytest
 from mailpush.sharding.leases import Holder, LeaseState
 from mailpush.sharding.planning.death import PodLife
 from mailpush.sharding.planning.planner import Fence, Observed, OrphanLease, Plan, PodObservation, plan
+from mailpush.sharding.planning.restore import COPY_WITHIN
 from mailpush.sharding.shardmap import NONE, Move, PodRef, ShardMap
 
 A, B = PodRef("l-0", "u0"), PodRef("l-1", "u1")
@@ -21,8 +22,10 @@ def pod(ref: PodRef, life: PodLife = PodLife.ALIVE, **lease: Any) -> PodObservat
 
 
 def see(shard_map: ShardMap | None, *pods: PodObservation, **more: Any) -> Observed:
+    """Pods have had their time to show a copy of a map that is gone, unless `astray_since` says otherwise."""
+    values: dict[str, Any] = {"astray_since": -COPY_WITHIN, **more}
     uid = "new" if shard_map else None
-    return Observed(map=shard_map, map_uid=uid, pods=pods, weights=[1] * 3, replicas=2, now=0.0, slots=3, **more)
+    return Observed(map=shard_map, map_uid=uid, pods=pods, weights=[1] * 3, replicas=2, now=0.0, slots=3, **values)
 
 
 def test_the_first_map_is_empty_so_that_pods_can_ack_it() -> None:
@@ -51,6 +54,27 @@ def test_a_deleted_map_begins_far_above_whatever_a_lease_remembers(lease: dict[s
 
 def test_without_any_copy_a_deleted_map_has_no_owners_and_still_restores_first() -> None:
     assert plan(see(None, pod(A, applied_epoch=9))).next_map == ShardMap(1_000_009, True, (), (NONE,) * 3)
+
+
+@pytest.mark.parametrize("found", [None, replace(COPY, epoch=4)], ids=["deleted", "a backup"])
+@pytest.mark.parametrize("life", [PodLife.ALIVE, PodLife.RETURNED, PodLife.UNCERTAIN])
+def test_a_new_leader_waits_for_the_copy_of_a_pod_that_may_live(found: ShardMap | None, life: PodLife) -> None:
+    """It has none of its own: every slot was given out anew, or to its owner of long ago."""
+    lives = pod(A, life, map_uid="old", applied_epoch=7), pod(B)
+    assert plan(see(found, *lives, astray_since=None)) == Plan(recheck_after=1.0, new_astray_since=0.0)
+    assert plan(see(found, *lives, astray_since=-9.9)) == Plan(recheck_after=1.0, new_astray_since=-9.9)
+    shown = plan(see(found, *lives, astray_since=-1.0, copy=COPY))
+    assert shown.next_map == ShardMap(1_000_007, True, COPY.pods, COPY.owners)
+    older = plan(see(found, *lives, astray_since=-1.0, copy=replace(COPY, epoch=6)))
+    assert older.next_map is None, "one that lags"
+    late = plan(see(found, *lives))
+    assert late.next_map is not None
+    assert (late.next_map.epoch, late.new_astray_since) == (1_000_007, None)
+
+
+@pytest.mark.parametrize("life", [PodLife.EXPIRED, PodLife.RELEASED])
+def test_nobody_waits_for_the_copy_of_the_dead(life: PodLife) -> None:
+    assert plan(see(None, pod(A, life, map_uid="old", applied_epoch=7), pod(B), astray_since=None)).next_map is not None
 
 
 ACKED: dict[str, Any] = {"map_uid": "new", "applied_epoch": 1_000_009}
