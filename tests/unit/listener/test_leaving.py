@@ -41,6 +41,9 @@ class Pod:
     async def close(self) -> None:
         return
 
+    async def linger(self, _least: float, _most: float) -> None:
+        return
+
     async def stop(self, _seconds: float) -> list[Undelivered]:
         self.calls.append("stop")
         return [Undelivered(NewMail(1, 3, "INBOX", 1, 1), (), 0.0)]
