@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import yaml
+
 from dev.demo import users
 from dev.demo.site import NAMESPACE, listening, wait_for
 from dev.lifecycle.stage import CHART, EXAMPLE, RELEASE, Stage
@@ -179,6 +181,7 @@ def namespaces(stage: Stage) -> None:
         "watchNamespaces": [NAMESPACE],
         "crds": {"install": False},
         "admin": {"enabled": False},
+        "mailPushConfig": {"create": False},
     }
     stage.site.kubectl("create", "namespace", "push-system")
     code, printed = stage.helm(
@@ -187,6 +190,15 @@ def namespaces(stage: Stage) -> None:
         values=values,
     )
     stage.verdict.step("an operator elsewhere is installed", code == 0, printed[-300:] if code else "")
+    example = yaml.safe_load(EXAMPLE.read_text())
+    stage.site.apply(
+        {
+            "apiVersion": "mailpush.dev/v1alpha1",
+            "kind": "MailPushConfig",
+            "metadata": {"name": "main"},
+            "spec": {**example["mailPushConfig"]["spec"], "packages": example["core-mw"]["packages"]},
+        }
+    )
     stage.site.second_config()
     stage.settle()
     stage.tell("with an operator elsewhere")

@@ -1,5 +1,5 @@
-"""The Secrets that the operator makes, on a real API server with a real garbage collector: what outlives a
-MailPushConfig, since something outside of the cluster knows it, and what does not."""
+"""What of the operator's objects outlives a MailPushConfig, since a Dovecot outside of the cluster knows it, and what
+does not: on a real API server with a real garbage collector."""
 
 import json
 from collections.abc import Iterator
@@ -13,6 +13,7 @@ from tests.sites.namespace import wait_for
 from tests.sites.operator import OperatorSite, running
 
 CALLBACK = ("secret", "mail-push-main-callback")
+SERVICE = ("service", "mail-push-main")
 
 
 @pytest.fixture(scope="module")
@@ -25,10 +26,26 @@ def owners(secret: dict[str, Any]) -> list[str]:
     return [reference["kind"] for reference in secret["metadata"].get("ownerReferences", [])]
 
 
+def owner_of(site: OperatorSite) -> dict[str, Any]:
+    """The ownerReference of the MailPushConfig's children."""
+    config = site.namespace.get("mpc", "main") or {}
+    return {
+        "apiVersion": names.API_VERSION,
+        "kind": "MailPushConfig",
+        "name": "main",
+        "uid": config["metadata"]["uid"],
+        "controller": True,
+    }
+
+
 def delete_config(site: OperatorSite) -> None:
     """Deletes it and waits until the garbage collector has taken what belongs to it."""
     site.namespace.kubectl("delete", "mpc", "main")
-    for kind, name in (("secret", "mail-push-main-internal"), ("statefulset", "mail-push-main")):
+    for kind, name in (
+        ("secret", "mail-push-main-internal"),
+        ("statefulset", "mail-push-main"),
+        ("service", "mail-push-main-pods"),
+    ):
         wait_for(f"{kind} {name} goes", lambda: site.namespace.get(kind, name) is None)  # noqa: B023
 
 
@@ -45,16 +62,34 @@ def test_dovecot_s_password_stays_the_same_over_deletion_and_installation_again(
     assert (site.namespace.get(*CALLBACK) or {})["data"] == before["data"]
 
 
-def test_a_secret_of_an_older_version_loses_its_owner_and_then_outlives_it(site: OperatorSite) -> None:
-    config = site.namespace.get("mpc", "main") or {}
-    owner = {
-        "apiVersion": names.API_VERSION,
-        "kind": "MailPushConfig",
-        "name": "main",
-        "uid": config["metadata"]["uid"],
-        "controller": True,
+def test_the_address_that_dovecot_calls_stays_the_same_over_deletion_and_installation_again(site: OperatorSite) -> None:
+    """Dovecot looks it up once in half an hour."""
+    before = wait_for("the Service", lambda: site.namespace.get(*SERVICE))
+    # As an older version has made it: with an owner, which the same manager takes off.
+    reference = {**owner_of(site), "blockOwnerDeletion": False}
+    older = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": SERVICE[1], "labels": before["metadata"]["labels"], "ownerReferences": [reference]},
+        "spec": {key: before["spec"][key] for key in ("type", "selector", "ports")},
     }
-    patch = json.dumps({"metadata": {"ownerReferences": [owner]}})
+    manager = ("--server-side", "--force-conflicts", f"--field-manager={names.OPERATOR_MANAGER}")
+    site.namespace.kubectl("apply", *manager, "-f", "-", input=json.dumps(older))
+    wait_for("the owner is taken off", lambda: owners(site.namespace.get(*SERVICE) or older) == [])
+    delete_config(site)
+    assert site.namespace.get("service", "mail-push-main-pods") is None
+    site.config()
+    site.wait_condition("mpc", "main", "ConfigurationValid", status="True")
+    wait_for("the other Service", lambda: site.namespace.get("service", "mail-push-main-pods"))
+    after = site.namespace.get(*SERVICE) or {}
+    assert (after["metadata"]["uid"], after["spec"]["clusterIP"]) == (
+        before["metadata"]["uid"],
+        before["spec"]["clusterIP"],
+    )
+
+
+def test_a_secret_of_an_older_version_loses_its_owner_and_then_outlives_it(site: OperatorSite) -> None:
+    patch = json.dumps({"metadata": {"ownerReferences": [owner_of(site)]}})
     before = site.namespace.get(*CALLBACK) or {}
     site.namespace.kubectl("patch", *CALLBACK, "--type=merge", "-p", patch)
     wait_for("the owner is taken off", lambda: owners(site.namespace.get(*CALLBACK) or before) == [])

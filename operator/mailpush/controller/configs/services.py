@@ -9,9 +9,12 @@ def callback_service(owner: Owner) -> Manifest:
 
     The Service selects on one label more than the StatefulSet: a dead node's pods stay endpoints for 45 s and more,
     and each callback that goes to them holds a mail's delivery; so the operator takes the label off them before.
+    It outlives the MailPushConfig, as the callback's Secret does: Dovecot keeps the address that it has looked up for
+    half an hour (its http-client's dns_ttl), and would hold deliveries up for one that nobody has any more, also once
+    another MailPushConfig of the name is there.
     """
     return {
-        "metadata": owner.metadata(names.callback_service_name(owner.name)),
+        "metadata": owner.metadata(names.callback_service_name(owner.name), kept=True),
         "spec": {
             "type": "ClusterIP",
             "selector": {**names.listener_selector(owner.name), names.CALLBACK_LABEL: names.CALLBACK_OPEN},
