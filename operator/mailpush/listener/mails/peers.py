@@ -103,6 +103,7 @@ class Peers:
         pods: KnownPods,
         *,
         answer_seconds: float = ANSWER_SECONDS,
+        connect_seconds: float = CONNECT_SECONDS,
         now: Clock = time.time,
     ) -> None:
         self._url = url
@@ -112,7 +113,7 @@ class Peers:
         # A pod that comes again has another address, so names are not remembered; connections are.
         self._session = ClientSession(
             connector=TCPConnector(limit=0, use_dns_cache=False, resolver=_Resolver(LOOKUPS)),
-            timeout=ClientTimeout(total=answer_seconds, connect=min(CONNECT_SECONDS, answer_seconds)),
+            timeout=ClientTimeout(total=answer_seconds, connect=min(connect_seconds, answer_seconds)),
             auto_decompress=False,
             cookie_jar=DummyCookieJar(),
         )

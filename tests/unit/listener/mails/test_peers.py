@@ -35,7 +35,7 @@ class Site:
         app = web.Application()
         app.router.add_post(INTERNAL_EVENTS_PATH, self._answer)
         self.server = WebServer(app)
-        self.peers = Peers(self._url, HandoverKeys(lambda: (KEY,)), self, answer_seconds=10)
+        self.peers = Peers(self._url, HandoverKeys(lambda: (KEY,)), self, answer_seconds=10, connect_seconds=10)
 
     async def _answer(self, request: web.Request) -> web.Response:
         await request.read()
