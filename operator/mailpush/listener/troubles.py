@@ -36,7 +36,7 @@ class KnowsTargets(Protocol):
 class KnowsUsers(Protocol):
     """The supervisor."""
 
-    def servers(self) -> dict[str, ServerReport]: ...
+    async def servers(self) -> dict[str, ServerReport]: ...
 
     def registered(self) -> int: ...
 
@@ -111,15 +111,15 @@ class Troubles:
 
     async def run(self) -> None:
         while True:
-            self.look()
+            await self.look()
             await asyncio.sleep(LOOK_SECONDS)
 
-    def look(self) -> None:
+    async def look(self) -> None:
         """Reports what is the case now."""
+        servers = await self._users.servers()
         now = self._clock()
         names = [webhook.name for webhook in self._applied.settings.webhooks]
         troubles = degraded(names, self._targets.health())
-        servers = self._users.servers()
         calls = CallbackReport(self._users.registered(), self._calls.called, self._calls.trouble)
         self._keeper.update(
             urgent=False,

@@ -31,6 +31,8 @@ WORKERS: Final = 32
 SETTLE_SECONDS: Final = 1.0
 STOP_SECONDS: Final = 5.0
 RIGHT_SECONDS: Final = 1.0
+AT_ONCE: Final = 500
+"""Listeners that are looked at in one turn: less than a millisecond."""
 
 log = structlog.get_logger(__name__)
 
@@ -152,13 +154,18 @@ class Supervisor:
         assigned = sum(len(self._users.in_slot(slot)) for slot in self._epochs)
         return {"assigned": assigned, **counts}, denied
 
-    def servers(self) -> dict[str, ServerReport]:
-        """How the mail servers do, of users who are to be listened for."""
-        return server_reports(
-            ServerUser(listener.server, listener.failure)
-            for listener in self._listeners.values()
-            if listener.server is not None and listener.clients
-        )
+    async def servers(self) -> dict[str, ServerReport]:
+        """How the mail servers do, of users who are to be listened for.
+
+        Looks at so many listeners between two turns of others as holds no callback up.
+        """
+        users: list[ServerUser] = []
+        for number, listener in enumerate(list(self._listeners.values()), 1):
+            if listener.server is not None and listener.clients:
+                users.append(ServerUser(listener.server, listener.failure))
+            if number % AT_ONCE == 0:
+                await asyncio.sleep(0)
+        return server_reports(users)
 
     def registered(self) -> int:
         """Users for whom Dovecot is to call this installation."""

@@ -279,18 +279,35 @@ async def test_new_settings_reach_everybody_and_counts_say_what_has_become_of_th
         scene.there(number)
     scene.supervisor.start_slots([THREE, FOUR], 1)
     await scene.supervisor.idle()
-    assert scene.supervisor.servers() == {"default": ServerReport(2)}
+    assert await scene.supervisor.servers() == {"default": ServerReport(2)}
     assert scene.supervisor.registered() == 2
     scene.fake.dovecot.running[0].say(Health(State.FAILED, "ServerUnreachable", "away", retry_at=0.0))
     assert scene.supervisor.counts() == ({"assigned": 2, "listening": 1, "failed": 1}, {})
-    assert scene.supervisor.servers() == {"default": ServerReport(2, 1, "ServerUnreachable", 1, "away")}
+    assert await scene.supervisor.servers() == {"default": ServerReport(2, 1, "ServerUnreachable", 1, "away")}
     scene.supervisor.apply(scene.fake.site(allow_permanent_push=False))
     await scene.supervisor.idle()
     assert scene.supervisor.counts() == (
         {"assigned": 2, "listening": 0, "failed": 0},
         {"PermanentPushDisabled": 2},
     )
-    assert scene.supervisor.servers() == {}
+    assert await scene.supervisor.servers() == {}
+
+
+async def test_a_look_at_all_listeners_gives_others_their_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervisor_module, "AT_ONCE", 2)
+    scene = Scene()
+    numbers = range(3, 13)
+    for number in numbers:
+        scene.there(number)
+    scene.supervisor.start_slots([slot_of(1, number) for number in numbers], 1)
+    await scene.supervisor.idle()
+    looking = asyncio.create_task(scene.supervisor.servers())
+    turns = 0
+    while not looking.done():
+        turns += 1
+        await asyncio.sleep(0)
+    assert looking.result() == {"default": ServerReport(10)}
+    assert turns >= 5
 
 
 async def test_a_mail_that_the_dispatcher_has_no_room_for_stays_with_whoever_offers_it() -> None:
