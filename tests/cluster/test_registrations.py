@@ -169,7 +169,7 @@ def test_a_login_source_that_changes_for_all_takes_every_registration_along(site
     site.register(8, login="u8", mail="u80@example.org")
     site.wait_listening(7, 8)
     manifest = site.manifest()
-    manifest["spec"]["mailAccess"]["loginSource"] = "name"
+    manifest["spec"]["mailAccess"]["loginSource"] = "mailLocalPart"
     site.namespace.apply(json.dumps(manifest))
     try:
         site.wait_for("the new are registered", lambda: values(site, "u70", "u80") == ["user=7@1", "user=8@1"])

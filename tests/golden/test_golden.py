@@ -115,7 +115,8 @@ MEANINGS = {
         passcrypt=PASSWORD.format(path="credentialStorage.passcryptSecretRef").strip(),
         mail=MailSettings(
             password_source="global",
-            login_source="name",
+            login_source="mailLocalPart",
+            sane_login=False,
             master_password=MASTER_PASSWORD,
             servers=(ServerSettings("six", "2001:db8::1", 993, "tls"),),
             server_source="global",

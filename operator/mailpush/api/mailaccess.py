@@ -124,9 +124,15 @@ class MailAccess(Model):
     password_source: Literal["session", "global"] = "session"  # noqa: S105 - OX's word
     """com.openexchange.mail.passwordSource. global: the master password for everybody. session: each user's own, from
     the credential storage or userSecrets."""
-    login_source: Literal["login", "mail", "name"] = "login"
-    """com.openexchange.mail.loginSource. What is used as the login name: login: the PushUser's login; mail: its mail
-    address; name: the part of the mail address before the @."""
+    login_source: Literal["login", "mail", "name", "mailLocalPart"] = "login"
+    """com.openexchange.mail.loginSource. What is used as the login name: login: the PushUser's login, which is what OX
+    calls the mail account's login; mail: its mail address; name: its login as well, which is what OX calls the user's
+    login info or system user name; mailLocalPart: the part of the mail address before the last @, which OX has no word
+    for: com.openexchange.mail.loginSource is not rendered then."""
+    sane_login: bool = True
+    """com.openexchange.mail.saneLogin. Of a login name that is an address the domain goes to the mail server in ASCII,
+    as in DNS: anna@xn--mller-kva.de. false: as it is written; OX converts what it takes from mail even so, and so does
+    mail-push."""
     auth_proxy_delimiter: Annotated[str, Field(min_length=1, max_length=16)] | None = None
     """com.openexchange.mail.authProxyDelimiter. Where it is set OX starts nothing for a user without a login name
     (PUSH-0007). Here a login name is always needed. Default: unset."""

@@ -52,9 +52,10 @@ class PushUserSpec(Model):
     clients: Annotated[list[ClientId], Field(max_length=64, json_schema_extra=LIST_SET)] = []
     """Ids of the registered clients, such as open-xchange-mobile-api-facade. Without one nothing is listened for."""
     login: Annotated[str, Field(min_length=1, max_length=512)] | None = None
-    """The login name at the mail server. Taken where mailAccess.loginSource is login."""
+    """The login name at the mail server. Taken where mailAccess.loginSource is login or name."""
     mail: Annotated[str, Field(min_length=3, max_length=512)] | None = None
-    """The primary mail address. Taken as the login where mailAccess.loginSource is mail."""
+    """The primary mail address. Taken as the login where mailAccess.loginSource is mail, or mailLocalPart, the part
+    before the last @."""
     aliases: Annotated[
         list[Annotated[str, Field(min_length=1, max_length=512)]], Field(max_length=128, json_schema_extra=LIST_SET)
     ] = []

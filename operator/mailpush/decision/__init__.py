@@ -14,7 +14,8 @@ from mailpush.decision.chain import (
     site_refusals,
 )
 from mailpush.decision.checks import DUPLICATE_LOGIN, POD_EXCLUDED, REASONS, Refusal
-from mailpush.decision.facts import Placement, SecretFacts, SiteFacts, UserFacts, login_of, site_facts, user_facts
+from mailpush.decision.facts import Placement, SecretFacts, SiteFacts, UserFacts, site_facts, user_facts
+from mailpush.decision.logins import login_of
 from mailpush.decision.problems import Problem, config_problems
 from mailpush.decision.warnings import config_warnings
 

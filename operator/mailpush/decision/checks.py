@@ -6,7 +6,8 @@ Codes `PUSH-00xx` are OX's.
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-from mailpush.decision.facts import SiteFacts, UserFacts, login_by
+from mailpush.decision.facts import SiteFacts, UserFacts
+from mailpush.decision.logins import LOGIN_FIELDS, login_by
 from mailpush.packages import MECHANISMS, NOT_YET_SUPPORTED, SUPPORTED, mechanisms_of
 from mailpush.properties import keys
 
@@ -193,13 +194,15 @@ def login_known(user: UserFacts, site: SiteFacts) -> Refusal | str:
     """Is the user's login known?"""
     if _uses_secret(user, site) and user.secret is not None and user.secret.has_login:
         return f"the login stands in Secret {user.secret_name}"
+    needed = f"spec.{LOGIN_FIELDS[site.login_source]}"
     if login_by(site.login_source, user.login, user.mail):
-        return f"the login is the user's {site.login_source}"
+        return f"the login is the user's {needed}, by loginSource {site.login_source}"
     place = site.place("mailAccess.loginSource", keys.LOGIN_SOURCE)
-    needed = "spec.login" if site.login_source == "login" else "spec.mail"
     proxy = "; authProxyDelimiter is set, which needs a login as well" if site.auth_proxy else ""
     return Refusal(
-        "LoginMissing", f"{place} is {site.login_source}, but the user has no {needed}: set it{proxy}", "PUSH-0007"
+        "LoginMissing",
+        f"{place} is {site.login_source}, but the user has no {needed} that gives one: set it{proxy}",
+        "PUSH-0007",
     )
 
 

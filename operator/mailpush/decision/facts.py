@@ -146,25 +146,3 @@ def user_facts(
         elder=elder,
         placement=placement,
     )
-
-
-def login_of(spec: PushUserSpec, settings: Settings, secret_login: str | None = None) -> str | None:
-    """The login name at the IMAP server; None where it is not known.
-
-    A login that is stored beside the password wins, as in OX (also with a master password). Else loginSource says
-    what is taken: `login`, `mail`, or `name`, the part of the mail address before the @.
-    """
-    if settings.mail is None:
-        return None
-    if settings.mail.user_secrets and spec.credentials_secret_ref and secret_login:
-        return secret_login
-    return login_by(settings.mail.login_source, spec.login, spec.mail)
-
-
-def login_by(source: str, login: str | None, mail: str | None) -> str | None:
-    """The login by loginSource alone, without a Secret's."""
-    if source == "login":
-        return login or None
-    if source == "name":
-        return mail.rpartition("@")[0] or None if mail else None
-    return mail or None

@@ -5,7 +5,7 @@ from hashlib import sha256
 from typing import Protocol
 
 from mailpush.api.pushuser import PushUserSpec
-from mailpush.decision.facts import login_of
+from mailpush.decision.logins import login_of, sane_login
 from mailpush.properties.settings import ServerSettings, Settings
 
 
@@ -85,4 +85,4 @@ def _may_be_same(one: str, other: str) -> bool:
 
 
 def _plain(login: str) -> str:
-    return (login.partition("*")[0] or login).casefold()
+    return sane_login(login.partition("*")[0] or login).casefold()

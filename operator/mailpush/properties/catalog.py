@@ -89,6 +89,8 @@ SETTINGS: Final = (
     Setting("credentialStorage.passcryptSecretRef", keys.CREDSTORAGE_PASSCRYPT, Reload.NOT_YET, secret=True),
     Setting("mailAccess.passwordSource", keys.PASSWORD_SOURCE, Reload.LIVE),
     Setting("mailAccess.loginSource", keys.LOGIN_SOURCE, Reload.LIVE),
+    Setting("mailAccess.loginSource", keys.OUR_LOGIN_SOURCE, Reload.LIVE, "only with mailLocalPart"),
+    Setting("mailAccess.saneLogin", keys.SANE_LOGIN, Reload.LIVE),
     Setting("mailAccess.authProxyDelimiter", keys.AUTH_PROXY_DELIMITER, Reload.LIVE, "unset"),
     Setting("mailAccess.mailServerSource", keys.MAIL_SERVER_SOURCE, Reload.LIVE),
     Setting("mailAccess.mailServerSource", keys.MAIL_SERVER, Reload.NO_EFFECT, "URL of the first server"),

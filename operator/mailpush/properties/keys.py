@@ -37,6 +37,7 @@ RESCHEDULE_FREQUENCY: Final = "com.openexchange.push.reschedule.timerFrequency"
 # mail.properties
 PASSWORD_SOURCE: Final = "com.openexchange.mail.passwordSource"  # noqa: S105 - a property's name
 LOGIN_SOURCE: Final = "com.openexchange.mail.loginSource"
+SANE_LOGIN: Final = "com.openexchange.mail.saneLogin"
 MASTER_PASSWORD: Final = "com.openexchange.mail.masterPassword"  # noqa: S105 - a property's name
 AUTH_PROXY_DELIMITER: Final = "com.openexchange.mail.authProxyDelimiter"
 MAIL_SERVER_SOURCE: Final = "com.openexchange.mail.mailServerSource"
@@ -90,6 +91,8 @@ PODS: Final = "mailpush.pods"
 """Ordinals of the pods that have settings of their own."""
 MECHANISMS_ORDER: Final = "mailpush.mechanisms.order"
 DOVECOT_USER_FORM: Final = "mailpush.dovecot.userForm"
+OUR_LOGIN_SOURCE: Final = "mailpush.mail.loginSource"
+"""A loginSource that OX has no word for."""
 MASTER_USER: Final = "mailpush.mail.masterUser"
 USER_SECRETS: Final = "mailpush.mail.userSecrets"
 SERVERS: Final = "mailpush.mail.servers"

@@ -4,7 +4,7 @@ from mailpush.api.mailaccess import Doveadm, MailAccess, MailServer
 from mailpush.api.mailpushconfig import MailPushConfigSpec
 from mailpush.properties import keys
 from mailpush.properties.patterns import ClientPatterns
-from mailpush.properties.read import DEFAULT_ALLOWED_CLIENTS, DEFAULT_PORTS
+from mailpush.properties.read import DEFAULT_ALLOWED_CLIENTS, DEFAULT_PORTS, OX_LOGIN_SOURCES
 from mailpush.properties.sections import Properties, write_section
 from mailpush.properties.values import boolean
 
@@ -44,9 +44,11 @@ def _allowed_clients(spec: MailPushConfigSpec) -> str:
 def _mail(access: MailAccess) -> Properties:
     properties: Properties = {
         keys.PASSWORD_SOURCE: access.password_source,
-        keys.LOGIN_SOURCE: access.login_source,
         keys.MAIL_SERVER_SOURCE: access.mail_server_source,
+        keys.SANE_LOGIN: boolean(access.sane_login),
     }
+    if access.login_source in OX_LOGIN_SOURCES:
+        properties[keys.LOGIN_SOURCE] = access.login_source
     if access.auth_proxy_delimiter:
         properties[keys.AUTH_PROXY_DELIMITER] = access.auth_proxy_delimiter
     if access.mail_server_source == "global" and access.servers:

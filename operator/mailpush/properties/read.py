@@ -25,6 +25,7 @@ from mailpush.properties.signature_key import signature_key
 __all__ = ["SettingsError", "read"]
 
 DEFAULT_ALLOWED_CLIENTS: Final = "USM-EAS*, open-xchange-mobile-api-facade*"
+OX_LOGIN_SOURCES: Final = ("login", "mail", "name")
 MECHANISMS: Final = ("dovecot", "imapidle", "mailnotify")
 SECURITIES: Final = ("tls", "starttls", "none")
 DEFAULT_PORTS: Final = {"tls": 993, "starttls": 143, "none": 143}
@@ -102,9 +103,12 @@ def _passcrypt(lookup: Lookup, enabled: bool) -> str | None:
 def _mail(lookup: Lookup) -> MailSettings | None:
     if lookup.text(keys.PASSWORD_SOURCE) is None:
         return None
+    # OX's property is there beside ours only where somebody has put it into `properties`.
+    ours = lookup.choice(keys.OUR_LOGIN_SOURCE, "login", ("mailLocalPart",))
     return MailSettings(
         password_source=lookup.choice(keys.PASSWORD_SOURCE, "session", ("session", "global")),
-        login_source=lookup.choice(keys.LOGIN_SOURCE, "login", ("login", "mail", "name")),
+        login_source=lookup.choice(keys.LOGIN_SOURCE, ours, OX_LOGIN_SOURCES),
+        sane_login=lookup.boolean(keys.SANE_LOGIN, True),
         master_password=lookup.secret(keys.MASTER_PASSWORD) or None,
         master_user=lookup.text(keys.MASTER_USER) or None,
         user_secrets=lookup.boolean(keys.USER_SECRETS, False),

@@ -13,7 +13,7 @@ from mailpush.properties.format import dump
 from mailpush.properties.hashes import config_hash_of, content_hash, keyed_hash
 from mailpush.properties.oxfiles import ox_files
 from mailpush.properties.patterns import ClientPatterns
-from mailpush.properties.read import DEFAULT_PORTS
+from mailpush.properties.read import DEFAULT_PORTS, OX_LOGIN_SOURCES
 from mailpush.properties.secrets import ResolvedSecrets
 from mailpush.properties.sections import Properties, write_section
 from mailpush.properties.values import boolean
@@ -144,6 +144,8 @@ def _servers(access: MailAccess) -> Properties:
         keys.USER_SECRETS: boolean(access.user_secrets.enabled),
         keys.SERVERS: ", ".join(server.name for server in access.servers),
     }
+    if access.login_source not in OX_LOGIN_SOURCES:
+        properties[keys.OUR_LOGIN_SOURCE] = access.login_source
     if access.master_user:
         properties[keys.MASTER_USER] = access.master_user.name
     for server in access.servers:

@@ -36,7 +36,7 @@ class MailSettings:
     password_source: str
     """`session` or `global`."""
     login_source: str
-    """`login`, `mail` or `name`."""
+    """`login`, `mail`, `name` or `mailLocalPart`."""
     master_password: str | None = field(default=None, repr=False)
     master_user: str | None = None
     user_secrets: bool = False
@@ -46,6 +46,8 @@ class MailSettings:
     """`user`: each user's own server; `global`: the first for everybody."""
     auth_proxy_delimiter: str | None = None
     """Where it is set OX needs a login name (PUSH-0007); we always do."""
+    sane_login: bool = True
+    """Whether the domain of a login goes to the mail server in ASCII."""
 
     def server(self, name: str | None) -> ServerSettings | None:
         """The named server, or the first where no name is given, and always with `mailServerSource` global."""

@@ -6,13 +6,14 @@ Those of other MailPushConfigs the operator sees, and says so in `status.duplica
 
 from collections.abc import Iterable
 
+from mailpush.decision.logins import LOGIN_FIELDS, login_by, sane_login
 from mailpush.decision.places import place_of
 from mailpush.listener.users.user import User, UserKey
 from mailpush.properties.settings import Settings
 
 
 class ByLogin:
-    """Users by what their login may be: `login` or `mail`, in any case."""
+    """Users by what their login may be, by any loginSource, in any case."""
 
     def __init__(self) -> None:
         self._keys: dict[str, set[UserKey]] = {}
@@ -73,7 +74,8 @@ def _registers(user: User, settings: Settings) -> bool:
 def _words(user: User | None) -> set[str]:
     if user is None:
         return set()
-    return {word.casefold() for word in (user.spec.login, user.spec.mail) if word}
+    logins = (login_by(source, user.spec.login, user.spec.mail) for source in LOGIN_FIELDS)
+    return {sane_login(login).casefold() for login in logins if login}
 
 
 def _matters(user: User) -> tuple[object, ...]:

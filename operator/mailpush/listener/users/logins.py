@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from mailpush.decision.facts import login_by
+from mailpush.decision.logins import login_by, sane_login
 
 if TYPE_CHECKING:
     from mailpush.listener.users.user import User, UserKey
@@ -23,7 +23,9 @@ class Logins:
         self._keys: dict[str, set[UserKey]] = {}
 
     def find(self, login: str, source: str) -> UserKey | None:
-        """The one user who has this login, whatever its case; None where nobody has it, or several have.
+        """The one user who has this login, whatever its case and the form of its domain.
+
+        None where nobody has it, or several have.
 
         `source` is the MailPushConfig's loginSource.
         """
@@ -31,7 +33,7 @@ class Logins:
             self._source, self._keys = source, {}
             for user in self._users.values():
                 self.put(user)
-        found = self._keys.get(login.casefold(), set())
+        found = self._keys.get(sane_login(login).casefold(), set())
         if len(found) > 1:  # the older has the mailbox
             found = {key for key in found if self._users[key].status.duplicate_of is None}
         return next(iter(found)) if len(found) == 1 else None
@@ -52,4 +54,4 @@ class Logins:
         if self._source is None:
             return None
         login = login_by(self._source, user.spec.login, user.spec.mail)
-        return login.casefold() if login else None
+        return sane_login(login).casefold() if login else None

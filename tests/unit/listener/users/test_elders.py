@@ -9,7 +9,7 @@ from mailpush.listener.users.elders import elder_of
 from mailpush.listener.users.user import User
 from mailpush.listener.users.watch import Users
 from mailpush.sharding.slots import slot_of
-from tests.unit.listener.people import BY_SECRET, CLIENT, push_user, settings, user
+from tests.unit.listener.people import BY_SECRET, CLIENT, FILES, push_user, settings, user
 from tests.unit.listener.users.test_registrations import Scene as OneUser
 from tests.unit.listener.users.test_supervisor import Scene
 
@@ -62,6 +62,23 @@ def test_who_is_in_the_way(other: dict[str, Any], elder: str | None) -> None:
     for body in (YOUNG, other):
         users.observe("ADDED", body)
     assert users.elder_of(User.of(YOUNG), settings()) == elder
+
+
+@pytest.mark.parametrize(
+    ("properties", "mine", "other"),
+    [
+        ("mailpush.mail.loginSource=mailLocalPart", {"mail": "anna@one.example"}, {"mail": "Anna@two.example"}),
+        ("com.openexchange.mail.loginSource=name", {"login": "anna"}, {"login": "anna", "mail": "b@two.example"}),
+        ("", {"login": "a@Müller.de"}, {"login": "a@xn--mller-kva.de"}),
+        ("com.openexchange.mail.loginSource=mail", {"mail": "a@xn--mller-kva.de"}, {"mail": "a@müller.de"}),
+    ],
+)
+def test_one_mailbox_is_known_by_any_login_source(properties: str, mine: dict[str, str], other: dict[str, str]) -> None:
+    users = Users("main")
+    users.observe("ADDED", made(3, "2026-01-01T00:00:00Z", **{"login": "other", **other}))
+    users.observe("ADDED", young := made(4, "2026-01-02T00:00:00Z", **{"login": "mine", **mine}))
+    running = settings({**FILES, "z.properties": properties})
+    assert users.elder_of(User.of(young), running) == "main-1-3"
 
 
 def test_a_login_that_may_stand_in_a_secret_is_the_operators_to_compare() -> None:

@@ -103,3 +103,10 @@ def test_another_login_source_gives_other_logins() -> None:
     users = Users("main")
     users.observe("ADDED", push_user(3, login="anna", mail="berta@example.org"))
     assert [users.by_login("anna", source) for source in ("login", "mail", "login")] == [(1, 3), None, (1, 3)]
+    assert [users.by_login("Berta", source) for source in ("name", "mailLocalPart")] == [None, (1, 3)]
+
+
+def test_a_login_is_found_by_either_form_of_its_domain() -> None:
+    users = Users("main")
+    users.observe("ADDED", push_user(3, login="anna@Müller.de"))
+    assert users.by_login("ANNA@xn--mller-kva.de", "login") == users.by_login("anna@MÜLLER.de", "login") == (1, 3)
