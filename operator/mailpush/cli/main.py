@@ -1,8 +1,21 @@
 """`mail-push`: the processes in the image, one sub-command each. Imports nothing before it is asked to run."""
 
+import sys
+
 import click
 
 from mailpush import __version__
+
+SERVICES = frozenset({"operator", "listener"})
+
+
+def start() -> None:
+    """The script `mail-push`; exits. What runs for long and logs has its streams as they are."""
+    if SERVICES & set(sys.argv[1:2]):
+        main()
+    from mailpush.cli.clicked import end
+
+    end(main, "mail-push")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})

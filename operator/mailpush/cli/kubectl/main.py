@@ -1,12 +1,23 @@
 """The sub-commands of `kubectl mailpush`. Imports nothing before it is asked to run."""
 
+from typing import Final
+
 import click
 
 from mailpush import __version__
+from mailpush.cli.clicked import end
+
+NAME: Final = "kubectl mailpush"
+COMPLETE_VARIABLE: Final = "_KUBECTL_MAILPUSH_COMPLETE"
+
+
+def start() -> None:
+    """The script `kubectl-mailpush`; exits."""
+    end(main, NAME, COMPLETE_VARIABLE)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, prog_name="kubectl mailpush")
+@click.version_option(__version__, prog_name=NAME)
 def main() -> None:
     """Ask Mail Push what it does and why."""
 

@@ -6,13 +6,13 @@ Facts: OX's documentation of the tool and the behaviour of its 7.10 and 8 releas
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TextIO
 from urllib.parse import quote
 
 from mailpush.admin.routes import LISTENERS, REGISTRATIONS
 from mailpush.cli.pushusers.options import CommandLine, ParseError, help_text, parse
+from mailpush.cli.streams import answering
 
 if TYPE_CHECKING:
     from mailpush.cli.pushusers.client import Target
@@ -22,6 +22,7 @@ LONGEST_TIMEOUT: Final = 2_147_483
 """In seconds: what the operating system takes at most, in milliseconds."""
 EXIT_DONE: Final = 0
 EXIT_FAILED: Final = 1
+EXIT_INTERRUPTED: Final = 130
 EXIT_NO_CREDENTIALS: Final = 255  # OX's -1
 HOST_VARIABLE: Final = "RMI_HOSTNAME"
 USER_VARIABLE: Final = "PUSHUSERS_ADMIN_USER"
@@ -34,18 +35,14 @@ class UsageProblem(Exception):  # noqa: N818 - it reads as what it is
 
 def main() -> None:
     """The script's start; exits."""
-    # What the terminal's encoding does not have, or what is no text at all (`-i $'\\xff'`), must not end the program.
-    if isinstance(sys.stdout, TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")
+    raise SystemExit(answering(_run, "pushusers", EXIT_FAILED))
+
+
+def _run() -> int:
     try:
-        code = run(sys.argv[1:], os.environ, sys.stdout, sys.stderr)
-        sys.stdout.flush()
-    except BrokenPipeError:  # `pushusers | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = EXIT_FAILED
+        return run(sys.argv[1:], os.environ, sys.stdout, sys.stderr)
     except KeyboardInterrupt:
-        code = 130
-    raise SystemExit(code)
+        return EXIT_INTERRUPTED
 
 
 def run(arguments: Sequence[str], environment: Mapping[str, str], out: TextIO, err: TextIO) -> int:
@@ -65,8 +62,6 @@ def run(arguments: Sequence[str], environment: Mapping[str, str], out: TextIO, e
         return _usage(f"Unable to parse command line: {error}", out, err)
     except UsageProblem as problem:
         return _usage(str(problem), out, err)
-    except (BrokenPipeError, KeyboardInterrupt):
-        raise
     except Exception as error:
         # Of the class only: a text may hold what was sent.
         err.write(f"A runtime error occurred: {type(error).__name__}: {_where(error)}\n")
