@@ -189,7 +189,8 @@ def _definition(
         },
     }
     if rules:
-        schema["x-kubernetes-validations"] = rules
+        # Without a path the API server writes `<nil>: Invalid value` before the message of a rule on the root.
+        schema["x-kubernetes-validations"] = [{**rule, "fieldPath": ".metadata.name"} for rule in rules]
     version: Manifest = {
         "name": names.VERSION,
         "served": True,

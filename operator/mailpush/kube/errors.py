@@ -1,5 +1,6 @@
 """What can go wrong at the Kubernetes API."""
 
+import re
 from typing import Final
 
 
@@ -49,8 +50,13 @@ NO_SUCH_FIELD: Final = "failed to create typed patch object"
 """How the API server begins its answer to a server-side apply of a field that a kind does not have, a 500."""
 
 
+_NO_PATH: Final = re.compile(r'<nil>: (?:Invalid|Unsupported) value: (?:"(?:[^"\\]|\\.)*"|\w+): ')
+"""How the API server begins what it says of an object as a whole: Go's word for the path that there is none of."""
+
+
 def error_for(status: int, reason: str, message: str) -> KubeError:
     """The error class that fits an answer."""
+    message = _NO_PATH.sub("", message)
     if NO_SUCH_FIELD in message:
         return InvalidError(status, reason, message)
     classes: dict[int, type[KubeError]] = {

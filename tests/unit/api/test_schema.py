@@ -174,6 +174,12 @@ def test_the_name_of_a_push_user_is_a_rule_on_the_root_that_names_the_right_one(
     assert "string(" not in NAME_RULE + NAME_MESSAGE
 
 
+def test_a_rule_on_the_root_names_its_field() -> None:
+    rules = [rule for one in DEFINITIONS.values() for rule in openapi(one).get("x-kubernetes-validations", ())]
+    assert rules
+    assert {rule["fieldPath"] for rule in rules} == {".metadata.name"}
+
+
 def columns(file: str, wide: bool = False) -> list[str]:
     version = DEFINITIONS[file]["spec"]["versions"][0]
     return [
