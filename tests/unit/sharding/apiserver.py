@@ -60,6 +60,13 @@ class Api:
         self.leases.setdefault(name, []).append((self.number(), reread(state)))
         return True
 
+    def remove_lease(self, name: str, version: str) -> bool:
+        """As the operator deletes one: by resourceVersion, and only where there is no Pod."""
+        if not self.up or name in self.pods or self.lease(name)[1] is None or self.lease(name)[0] != version:
+            return False
+        self.delete_lease(name)
+        return True
+
     def delete_lease(self, name: str) -> None:
         self.leases[name].append((self.number(), None))
 

@@ -185,6 +185,25 @@ def test_a_scale_down_drains_first(world: World) -> None:
     assert process_of(world, "l-2").runs == frozenset()
 
 
+def test_the_lease_of_a_pod_that_was_scaled_away_goes_and_a_process_that_comes_back_ends(world: World) -> None:
+    world.replicas = 2
+    world.run(10)
+    back = process_of(world, "l-2")
+    back.paused = True
+    del world.api.pods["l-2"]  # by force: its process is still there
+    world.run(10)
+    assert world.api.lease("l-2")[1] is not None
+    world.run(30)
+    assert [world.api.lease(name)[1] is None for name in ("l-0", "l-1", "l-2")] == [False, False, True]
+    back.paused = False
+    world.run(10)
+    assert back.dead
+    world.replicas = 3
+    world.create_pod("l-2")
+    world.run(40)
+    assert spread(world) == {"l-0": 2, "l-1": 2, "l-2": 2}
+
+
 def test_an_api_that_was_down_for_an_hour_costs_nobody_a_slot(world: World) -> None:
     before = epoch(world)
     world.api_goes(False)

@@ -11,6 +11,8 @@ from functools import partial
 from mailpush.sharding.leases import Holder, LeaseState
 from mailpush.sharding.ownership import Ownership
 from mailpush.sharding.planning.death import LeaseObserver, PodLife
+from mailpush.sharding.planning.leftovers import leftover_leases
+from mailpush.sharding.planning.observed import OrphanLease
 from mailpush.sharding.planning.planner import Observed, PodObservation, missing_leases, named_only_by_map, plan
 from mailpush.sharding.rights import Right
 from mailpush.sharding.shardmap import PodRef, ShardMap
@@ -172,11 +174,16 @@ class Operator:
             now=now,
             overweight_since=self.overweight_since,
             astray_since=self.astray_since,
+            orphans=self._orphans(now, {ref.name for ref in refs}),
             copy=max(copies, key=lambda copy: copy.epoch, default=None),
             slots=self.api.slots,
         )
         for wanted in missing_leases(observed):
             self._write(partial(self.api.create_lease, wanted.name, LeaseState(floor=wanted.floor)))
+        for name in leftover_leases(observed):
+            version = self.observers[name].resource_version
+            assert version is not None
+            self._write(partial(self.api.remove_lease, name, version))
         todo = plan(observed, max_in_flight)
         self.overweight_since = todo.new_overweight_since
         self.astray_since = todo.new_astray_since
@@ -193,6 +200,15 @@ class Operator:
             assert not todo.fences
             assert sum(len(move.slots) for move in todo.next_map.moves) <= max_in_flight
             self._write(partial(self.api.put_map, seen, todo.next_map))
+
+    def _orphans(self, now: float, known: set[str]) -> tuple[OrphanLease, ...]:
+        return tuple(
+            OrphanLease(
+                name, lease, observer.state(now, PodRef(name, lease.holder.uid if lease.holder else ""), exists=False)
+            )
+            for name, observer in sorted(self.observers.items())
+            if name not in known and (lease := observer.lease) is not None
+        )
 
     def _write(self, write: Write) -> None:
         if self.held is None:

@@ -1,4 +1,5 @@
-"""What the shard loop writes to Leases and pods: new Leases (protocol P3), fences (P9), the label of callbacks."""
+"""What the shard loop writes to Leases and pods: new Leases (protocol P3), fences (P9), Leases
+that nobody needs any more, the label of callbacks."""
 
 from collections.abc import Callable
 from typing import Final
@@ -81,6 +82,33 @@ class LeaseWriter:
         metrics.FENCES.labels("fenced").inc()
         self._pods.saw(self.key.namespace, fence.lease_name, written)
         log.info("lease_fenced", config=str(self.key), lease=fence.lease_name, floor=fence.floor)
+        return True
+
+    async def delete(self, name: str, judged: str | None) -> bool:
+        """Deletes a Lease that nobody needs, by the resourceVersion that it was `judged` by. Gives whether it is gone.
+
+        Asks for the Pod first: the watch may not have shown yet that there is one of this name again.
+        """
+        namespace = self.key.namespace
+        body = self._sighting(name).body
+        if body is None or judged is None or body["metadata"]["resourceVersion"] != judged:
+            return False
+        if await self._kube.find(resources.POD, namespace, name, answer_seconds=DEADLINE) is not None:
+            return False
+        try:
+            await self._kube.delete(
+                resources.LEASE,
+                namespace,
+                name,
+                uid=body["metadata"].get("uid"),
+                resource_version=judged,
+                answer_seconds=DEADLINE,
+            )
+        except (ConflictError, NotFoundError):
+            await self._pods.look(namespace, name)
+            return False
+        self._pods.saw(namespace, name, None)
+        log.info("lease_deleted", config=str(self.key), lease=name)
         return True
 
     async def keep_callbacks(self, pods: tuple[Pod, ...]) -> None:

@@ -24,6 +24,7 @@ from mailpush.controller.status.pod import PodView
 from mailpush.kube.client import Kube
 from mailpush.kube.errors import KubeError
 from mailpush.sharding.copies import newest_copy
+from mailpush.sharding.planning.leftovers import leftover_leases
 from mailpush.sharding.planning.observed import Fence, Observed
 from mailpush.sharding.planning.planner import missing_leases, plan
 from mailpush.sharding.shardmap import ShardMap, ShardMapError
@@ -85,6 +86,7 @@ class ShardLoop:
         self._planned: Outlook | None = None
         self._plan_again = 0.0
         self._losses = Losses()
+        self._leftovers: tuple[tuple[str, str | None], ...] = ()
         self._aside: asyncio.Task[None] | None = None
         self._aside_failures = 0
         self._writers = asyncio.Semaphore(WRITERS)
@@ -140,7 +142,7 @@ class ShardLoop:
         return acted
 
     def _write_aside(self, state: ConfigState, pods: tuple[Pod, ...]) -> None:
-        """Labels and statuses, beside the steps: one that hangs holds up no fence and no map."""
+        """Labels, statuses and what is left over, beside the steps: one that hangs holds up no fence and no map."""
         if self._aside is None or self._aside.done():
             self._aside = asyncio.create_task(self._aside_of(state, pods), name=f"labels and statuses of {self.key}")
 
@@ -148,6 +150,8 @@ class ShardLoop:
         try:
             await self._writer.keep_callbacks(pods)
             await self._report_on(state, pods)
+            leftovers, self._leftovers = self._leftovers, ()
+            await self._each(self._writer.delete(name, judged) for name, judged in leftovers)
             self._aside_failures = 0
         except KubeError as error:
             self._aside_failures += 1
@@ -175,6 +179,7 @@ class ShardLoop:
             astray_since=self._astray_since,
             remembered_epoch=0 if self.maps.map else self._users.owner_epoch(self.key),
         )
+        self._leftovers = tuple((name, outlook.lease_versions.get(name)) for name in leftover_leases(observed))
         written = await self._each(self._writer.create(lease) for lease in missing_leases(observed))
         planned = plan(observed)
         self._overweight_since = planned.new_overweight_since

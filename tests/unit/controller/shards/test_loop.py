@@ -76,7 +76,10 @@ class Api(Finds):
 
     async def delete(self, resource: Resource, _namespace: str, name: str, **options: Any) -> None:
         await self.asked("delete", resource, name, options)
-        self.objects.pop((resource.kind, name), None)
+        found = self.objects[resource.kind, name]
+        if options.get("resource_version") not in (None, found["metadata"]["resourceVersion"]):
+            raise ConflictError(409, "Conflict", "another wrote first")
+        del self.objects[resource.kind, name]
 
 
 class Users:
@@ -340,3 +343,34 @@ async def test_nothing_is_said_of_a_mailpushconfig_that_was_not_looked_at_yet() 
     config.looked = True
     await site.step()
     assert ("apply", "MailPushConfig") in {(method, kind) for method, kind, _ in site.api.deadlines}
+
+
+@pytest.mark.parametrize("pod_is_back", [False, True])
+async def test_a_lease_of_a_pod_beyond_the_replicas_is_deleted_unless_there_is_a_pod(pod_is_back: bool) -> None:
+    site = Site(3)
+    gone = REFS[3]
+    site.state.configs[OWNER.key].evaluation = evaluation(listeners={"replicas": 3})
+    site.lease(gone, holder=None)
+    site.wait(20, *site.pods)
+    if pod_is_back:  # which the watch has not shown yet
+        site.api.put("Pod", {"metadata": {"name": gone.name, "uid": "uid-9"}})
+    for _ in range(3):
+        await site.step()
+    left = {name for kind, name in site.api.objects if kind == "Lease"}
+    assert left == {ref.name for ref in REFS[: 4 if pod_is_back else 3]}
+
+
+async def test_a_lease_that_somebody_takes_after_it_was_judged_stays() -> None:
+    site = Site(3)
+    gone = REFS[3]
+    site.state.configs[OWNER.key].evaluation = evaluation(listeners={"replicas": 3})
+    site.lease(gone, holder=None)
+    site.wait(20, *site.pods)
+
+    async def taken() -> None:
+        site.lease(gone)
+
+    site.api.faults["get", gone.name] = taken
+    for _ in range(3):
+        await site.step()
+    assert ("Lease", gone.name) in site.api.objects
