@@ -1,6 +1,7 @@
 """What README, docs/ and examples/ name is there, and what is there is named."""
 
 import re
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import yaml
 from click.testing import CliRunner
 
 from mailpush.api.mailpushconfig import MailPushConfigSpec
+from mailpush.api.pushuser import PushUserSpec
 from mailpush.cli.kubectl.main import main as kubectl
 from mailpush.cli.main import main as mail_push
 
@@ -125,3 +127,17 @@ def test_both_examples_of_a_mailpushconfig_are_the_same() -> None:
     by_chart = {"packages": values["core-mw"]["packages"], **values["mailPushConfig"]["spec"]}
     by_hand = yaml.safe_load((ROOT / "examples" / "mailpushconfig.yaml").read_text())["spec"]
     assert MailPushConfigSpec.model_validate(by_hand) == MailPushConfigSpec.model_validate(by_chart)
+
+
+def test_the_list_of_an_ox_becomes_push_users_whatever_the_client_ids_look_like(tmp_path: Path) -> None:
+    rows = [(1, 3, "open-xchange-appsuite"), (1, 3, "1234"), (10, 249, "0x1F"), (10, 4, "true"), (10, 4, "it's")]
+    rows.append((2, 2, "a:{[#&*!|>%@`b\\n"))
+    listed = "".join(f"{context:7} {user:<4} {client:<21}\n" for context, user, client in rows)
+    (tmp_path / "pushusers").write_text(f"#!/bin/sh\ncat <<'EOF'\nContext User Client               \n{listed}EOF\n")
+    (tmp_path / "pushusers").chmod(0o755)
+    (command,) = re.findall(r"^ *(pushusers -l -A [^`]*?)^ *```", DOCS, flags=re.MULTILINE | re.DOTALL)
+    environment = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
+    done = subprocess.run(["/bin/sh", "-c", command], capture_output=True, text=True, check=True, env=environment)
+    users = [PushUserSpec.model_validate(one["spec"]) for one in yaml.safe_load_all(done.stdout) if one]
+    assert sorted((one.context_id, one.user_id, client) for one in users for client in one.clients) == sorted(rows)
+    assert {one.login for one in users} == {"LOGIN"}

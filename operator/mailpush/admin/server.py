@@ -105,10 +105,10 @@ class AdminServer:
         app = web.Application(client_max_size=MAX_BODY, middlewares=[self._guard])
         app.router.add_get(LISTENERS, self._listeners)
         app.router.add_get(REGISTRATIONS, self._registrations)
-        # Without a client nothing can fit, as in OX; so it is no error either.
+        # Without a client, or with an empty one, nothing can fit, as in OX; so it is no error either.
         app.router.add_delete(REGISTRATIONS + "/{context:-?[0-9]{1,10}}/{user:-?[0-9]{1,10}}", self._unregister)
         app.router.add_delete(
-            REGISTRATIONS + "/{context:-?[0-9]{1,10}}/{user:-?[0-9]{1,10}}/{client:[^/]+}", self._unregister
+            REGISTRATIONS + "/{context:-?[0-9]{1,10}}/{user:-?[0-9]{1,10}}/{client:[^/]*}", self._unregister
         )
         self._server = WebServer(app, most=MOST_CONNECTIONS)
         self._host: str | None = None
@@ -205,7 +205,7 @@ class AdminServer:
     async def _unregister(self, request: web.Request) -> web.Response:
         context, user = int(request.match_info["context"]), int(request.match_info["user"])
         client = request.match_info.get("client")
-        if client is None:
+        if not client:
             return web.json_response({"deleted": False})
         deleted = await self._backend.unregister(context, user, client)
         log.info("admin_unregister", context=context, user=user, client=client[:64], deleted=deleted)

@@ -147,6 +147,19 @@ async def test_every_client_id_can_be_unregistered(client: str) -> None:
     assert (code, err, people.asked) == (0, "", [client])
 
 
+@pytest.mark.parametrize(("given", "shown"), [(("-i", ""), ""), (("--client=",), ""), ((), "null")])
+async def test_a_client_that_nobody_can_have_is_not_found_as_in_ox(given: tuple[str, ...], shown: str) -> None:
+    people = Nobody()
+    admin = AdminServer(people, AdminAccess("oxadmin", "secret"), "set a login")
+    port = await admin.start("127.0.0.1", 0)
+    try:
+        code, out, err = await ask(port, "-r", "-c", "1", "-u", "2", *given)
+    finally:
+        await admin.close()
+    assert (code, err, people.asked) == (0, "", [])
+    assert out == f"No such push registration for user 2 in context 1 for client '{shown}'\n"
+
+
 async def test_plain_http_and_tls_that_do_not_fit_are_told_with_the_option_to_change() -> None:
     pair = Authority.new("tests").issue("pushusers", names=("127.0.0.1",))
     access = AdminAccess("oxadmin", "secret", pair.certificate.decode(), pair.key.decode())
