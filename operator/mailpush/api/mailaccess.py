@@ -138,7 +138,7 @@ class MailAccess(Model):
     (PUSH-0007). Here a login name is always needed. Default: unset."""
     mail_server_source: Literal["user", "global"] = "user"
     """com.openexchange.mail.mailServerSource. user: a PushUser's server field names the IMAP server. global: the first
-    of servers is everybody's, which is rendered as com.openexchange.mail.mailServer."""
+    of servers is everybody's, which is rendered as com.openexchange.mail.mailServer, and mailStartTls beside it."""
     master_password_secret_ref: SecretKeyReference | None = None
     """com.openexchange.mail.masterPassword. For passwordSource global."""
     master_user: MasterUser | None = None

@@ -94,6 +94,7 @@ SETTINGS: Final = (
     Setting("mailAccess.authProxyDelimiter", keys.AUTH_PROXY_DELIMITER, Reload.LIVE, "unset"),
     Setting("mailAccess.mailServerSource", keys.MAIL_SERVER_SOURCE, Reload.LIVE),
     Setting("mailAccess.mailServerSource", keys.MAIL_SERVER, Reload.NO_EFFECT, "URL of the first server"),
+    Setting("mailAccess.mailServerSource", keys.MAIL_STARTTLS, Reload.NO_EFFECT, "security of the first server"),
     Setting("mailAccess.masterPasswordSecretRef", keys.MASTER_PASSWORD, Reload.LIVE, secret=True),
     Setting("mailAccess.masterUser.name", keys.MASTER_USER, Reload.LIVE),
     Setting("mailAccess.userSecrets.enabled", keys.USER_SECRETS, Reload.LIVE),

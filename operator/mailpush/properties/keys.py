@@ -42,6 +42,7 @@ MASTER_PASSWORD: Final = "com.openexchange.mail.masterPassword"  # noqa: S105 - 
 AUTH_PROXY_DELIMITER: Final = "com.openexchange.mail.authProxyDelimiter"
 MAIL_SERVER_SOURCE: Final = "com.openexchange.mail.mailServerSource"
 MAIL_SERVER: Final = "com.openexchange.mail.mailServer"
+MAIL_STARTTLS: Final = "com.openexchange.mail.mailStartTls"
 
 # dovecot-push.properties
 DOVECOT_ENABLED: Final = "com.openexchange.push.dovecot.enabled"

@@ -53,11 +53,12 @@ def _mail(access: MailAccess) -> Properties:
         properties[keys.AUTH_PROXY_DELIMITER] = access.auth_proxy_delimiter
     if access.mail_server_source == "global" and access.servers:
         properties[keys.MAIL_SERVER] = _url(access.servers[0])
+        properties[keys.MAIL_STARTTLS] = boolean(access.servers[0].security == "starttls")
     return properties
 
 
 def _url(server: MailServer) -> str:
-    """As OX takes a mail server: a URL; STARTTLS is another property's business there."""
+    """As OX takes a mail server: a URL, which has no word for STARTTLS."""
     scheme = "imaps" if server.security == "tls" else "imap"
     host = f"[{server.host}]" if ":" in server.host else server.host
     return f"{scheme}://{host}:{server.port or DEFAULT_PORTS[server.security]}"

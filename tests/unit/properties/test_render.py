@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from mailpush.api.mailpushconfig import MailPushConfigSpec
+from mailpush.properties import keys
 from mailpush.properties.format import load
 from mailpush.properties.read import read
 from mailpush.properties.render import RenderedConfig, render
@@ -146,3 +147,19 @@ def test_neither_the_secrets_nor_what_is_rendered_show_a_secret() -> None:
     secrets = ResolvedSecrets(b"hunter2-key", {MASTER: "hunter2"})
     config = render(MailPushConfigSpec.model_validate(SPEC), secrets, "main")
     assert "hunter2" not in f"{secrets!r}{config!r}"
+
+
+@pytest.mark.parametrize(
+    ("security", "url", "starttls"),
+    [
+        ("tls", "imaps://dovecot:993", "false"),
+        ("starttls", "imap://dovecot:143", "true"),
+        ("none", "imap://dovecot:143", "false"),
+    ],
+)
+def test_ox_is_told_how_everybodys_server_is_spoken_to(security: str, url: str, starttls: str) -> None:
+    servers = [{"name": "first", "host": "dovecot", "security": security}, {"name": "second", "host": "other"}]
+    for source, told in (("global", [url, starttls]), ("user", [None, None])):
+        access = SPEC["mailAccess"] | {"mailServerSource": source, "servers": servers}
+        mail = load(rendered(mailAccess=access).files[keys.MAIL_FILE])
+        assert [mail.get(keys.MAIL_SERVER), mail.get(keys.MAIL_STARTTLS)] == told
