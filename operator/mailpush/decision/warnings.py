@@ -60,14 +60,19 @@ def _allowed_clients(spec: MailPushConfigSpec) -> Iterator[Problem]:
         spec.properties[key] for key in (keys.ALLOWED_CLIENTS, keys.ALLOWED_CLIENT) if key in spec.properties
     ]
     if by_property:
-        where, everybody = (
-            "com.openexchange.push.allowedClients in properties",
-            not ClientPatterns.parse(by_property[0]).patterns,
-        )
+        where, patterns = f"{keys.ALLOWED_CLIENTS} in properties", ClientPatterns.parse(by_property[0]).patterns
+        everybody = not patterns
     else:
-        where, everybody = "allowedClients", [] in (spec.allowed_clients, spec.allowed_client)
+        where, patterns = "allowedClients", ()
+        everybody = [] in (spec.allowed_clients, spec.allowed_client)
     if everybody:
         yield Problem("EveryClientAllowed", f"{where} is empty, which allows every client, as in OX")
+    elif patterns and not any(patterns):
+        yield Problem(
+            "NoClientAllowed",
+            f'{where} has only "", a pattern that no client matches, as in OX: name the clients, or leave it empty to '
+            "allow all",
+        )
 
 
 def _properties(spec: MailPushConfigSpec) -> Iterator[Problem]:

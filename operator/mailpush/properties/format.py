@@ -19,8 +19,16 @@ _WRITTEN: Final = {"\t": r"\t", "\n": r"\n", "\r": r"\r", "\f": r"\f", "\\": r"\
 _KEY_SPECIALS: Final = frozenset(" =:#!")
 
 
+_UP_TO_BLANK: Final = "".join(map(chr, range(0x21)))
+
+
 class PropertiesError(ValueError):
     """A property file that Java would not read. The text names the line, never its content, which may be a secret."""
+
+
+def trimmed(text: str) -> str:
+    """Without what Java's `String.trim` takes off at both ends: U+0000 to U+0020. A no-break space stays."""
+    return text.strip(_UP_TO_BLANK)
 
 
 def load(text: str) -> dict[str, str]:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Final, TypeVar
 
-from mailpush.properties.format import PropertiesError, load
+from mailpush.properties.format import PropertiesError, load, trimmed
 from mailpush.properties.keys import SECRETS_FILE, file_of
 
 T = TypeVar("T")
@@ -51,9 +51,9 @@ class Lookup:
         return value
 
     def text(self, key: str) -> str | None:
-        """The value without blanks around it."""
+        """The value without blanks around it, as Java trims."""
         value = self.secret(key)
-        return None if value is None else value.strip()
+        return None if value is None else trimmed(value)
 
     def required(self, key: str) -> str:
         """The value, which must be there and not empty."""

@@ -91,7 +91,7 @@ def _pod_overrides(lookup: Lookup) -> Mapping[int, bool]:
 
 
 def _passcrypt(lookup: Lookup, enabled: bool) -> str | None:
-    passcrypt = (lookup.secret(keys.CREDSTORAGE_PASSCRYPT) or "").strip() or None  # OX trims it too
+    passcrypt = lookup.text(keys.CREDSTORAGE_PASSCRYPT) or None  # OX trims it too
     if enabled and passcrypt is None:
         # As in OX, whose bundle refuses to start and names both properties.
         lookup.problem(

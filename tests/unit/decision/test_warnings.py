@@ -97,11 +97,16 @@ def test_a_property_whose_field_is_not_set_or_says_the_same_is_no_conflict(spec:
 
 def test_that_everybody_is_allowed_is_told_of_what_counts() -> None:
     assert reasons(allowedClients=[]) == ["EveryClientAllowed"]
-    assert reasons(properties={ALLOWED: ' "" , '}) == ["EveryClientAllowed"]
+    assert reasons(properties={ALLOWED: " , "}) == ["EveryClientAllowed"]
     assert reasons(properties={ALLOWED.removesuffix("s"): ""}) == ["AllowedClientSpelling", "EveryClientAllowed"]
     # Properties win: what the field allows does not count.
     assert reasons(allowedClients=[], properties={ALLOWED: "a"}) == ["PropertyOverridesField"]
     assert reasons(allowedClients=["a"], properties={ALLOWED: ""}) == ["EveryClientAllowed", "PropertyOverridesField"]
+
+
+def test_that_quotes_with_nothing_between_allow_nobody_is_told() -> None:
+    assert reasons(properties={ALLOWED: ' "" , '}) == ["NoClientAllowed"]
+    assert reasons(properties={ALLOWED: '"", a'}) == []
 
 
 def test_only_the_letters_that_java_folds_are_the_same_in_both_cases() -> None:

@@ -6,7 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mailpush.properties.format import dump
 from mailpush.properties.patterns import ClientPatterns
+from mailpush.properties.read import read
 
 FACADE = "open-xchange-mobile-api-facade"
 
@@ -49,13 +51,30 @@ FACADE = "open-xchange-mobile-api-facade"
         (f'"USM-EAS*", "USM-JSON*" ,{FACADE}', "usm-json", True),
         (f'"USM-EAS*", "USM-JSON*" ,{FACADE}', FACADE, True),
         ('""a""', '"a"', True),
-        ('"a', '"a', True),
+        # as OX: a quote at the beginning goes even where none closes it, one at the end alone stays
+        ('"a', "a", True),
+        ('"a', '"a', False),
+        ('a"', 'a"', True),
+        ('a"', "a", False),
+        ('"a, b"', "a", True),
+        ('"a, b"', 'b"', True),
+        ('"', '"', True),
+        ('"', "anything", False),
         (",a, ,", "a", True),
         (",a, ,", "", False),
         # an empty list allows all
         ("", "anything", True),
         (" , ", "anything", True),
-        ('""', "anything", True),
+        # an empty pattern is one that nobody matches, so the list is not empty
+        ('""', "anything", False),
+        ('"",', "anything", False),
+        ('"" , a', "a", True),
+        (('""',), "anything", False),
+        ('" "', "anything", False),
+        # a no-break space is no blank to Java
+        ("\u00a0", "anything", False),
+        ("a\u00a0", "a\u00a0", True),
+        ("a\u00a0", "a", False),
         ((), "anything", True),
         (("a*", "b"), "ab", True),
         (("a*", "b, c"), "c", True),
@@ -70,6 +89,20 @@ def test_the_source_is_the_comma_list_and_reads_back_the_same() -> None:
     patterns = ClientPatterns.parse(' "USM-EAS*",open-xchange-mobile-api-facade* ')
     assert patterns.source == "USM-EAS*, open-xchange-mobile-api-facade*"
     assert ClientPatterns.parse(patterns.source) == patterns
+
+
+@given(st.text('ab*?", \t\v\u00a0'))
+def test_every_list_of_patterns_is_written_so_that_it_reads_back_the_same(text: str) -> None:
+    patterns = ClientPatterns.parse(text)
+    assert ClientPatterns.parse(patterns.source) == patterns
+
+
+@given(st.lists(st.text(st.characters(exclude_characters=',"', exclude_categories=["Cs"]), min_size=1)))
+def test_no_pattern_of_a_list_is_lost_in_the_property_file(items: list[str]) -> None:
+    """Or a list that allows somebody would come to one that allows everybody."""
+    patterns = ClientPatterns.parse(items)
+    text = dump({"com.openexchange.push.allowedClients": patterns.source})
+    assert read({"mail-push.properties": text}).allowed_clients == patterns
 
 
 @given(st.text("ab?*", max_size=8), st.text("ab", max_size=8))
