@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
-from mailpush.api.meta import DnsLabel, Milliseconds, Model, Port, SecretKeyReference, list_map, rules
+from mailpush.api.meta import BLANKS, DnsLabel, Milliseconds, Model, Port, SecretKeyReference, list_map, rules
 
 
 class CredentialStorage(Model):
@@ -66,7 +66,7 @@ class Doveadm(Model):
     enabled: bool = False
     """com.openexchange.dovecot.doveadm.enabled. True: use doveadm."""
     endpoints: Annotated[
-        list[Annotated[str, Field(pattern=r"^https?://[^@,\s]+$", max_length=512)]], Field(max_length=32)
+        list[Annotated[str, Field(pattern=rf"^https?://[^@,{BLANKS}]+$", max_length=512)]], Field(max_length=32)
     ] = []
     """com.openexchange.dovecot.doveadm.endpoints. Such as http://dovecot:8080/doveadm/v1; asked in turn."""
     api_secret_ref: SecretKeyReference | None = None

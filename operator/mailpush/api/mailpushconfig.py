@@ -9,6 +9,7 @@ from pydantic import ConfigDict, Field
 from mailpush.api.mailaccess import CredentialStorage, MailAccess
 from mailpush.api.mechanisms import Mechanisms
 from mailpush.api.meta import (
+    BLANKS,
     LIST_SET,
     ClientPattern,
     DnsLabel,
@@ -22,9 +23,9 @@ from mailpush.api.meta import (
 )
 from mailpush.names import MAX_CONFIG_NAME
 
-Quantity = Annotated[int | str, Field(json_schema_extra={"maxLength": 64})]
+Quantity = Annotated[int | Annotated[str, Field(max_length=64)], Field(json_schema_extra={"maxLength": 64})]
 ClientPatternList = Annotated[list[ClientPattern], Field(max_length=64)]
-Toggles = Annotated[dict[Annotated[str, Field(max_length=253)], Toggle], Field(max_length=256)]
+Toggles = Annotated[dict[str, Toggle], Field(max_length=256)]
 
 
 class Statuses(Model):
@@ -79,7 +80,7 @@ class Callback(Model):
 class Redis(Model):
     """The cluster memory."""
 
-    url: Annotated[str, Field(pattern=r"^(redis|rediss)://[^@\s]+$", max_length=512)]
+    url: Annotated[str, Field(pattern=rf"^(redis|rediss)://[^@{BLANKS}]+$", max_length=512)]
     """redis://host:6379/0, without a password. Its maxmemory-policy must be noeviction, or mails may notify twice."""
     password_secret_ref: SecretKeyReference | None = None
     """The password, where Redis asks for one."""
@@ -90,7 +91,7 @@ class Webhook(Model):
 
     name: DnsLabel
     """Name of the target in metrics and conditions; part of the notification id."""
-    url: Annotated[str, Field(pattern=r"^https?://[^@\s]+$", max_length=2048)]
+    url: Annotated[str, Field(pattern=rf"^https?://[^@{BLANKS}]+$", max_length=2048)]
     """Where to POST to. Redirects are not followed."""
     secret_ref: SecretKeyReference | None = None
     """Key of the signature (Standard Webhooks): whsec_<base64> or any text. Without it nothing is signed."""
@@ -253,7 +254,5 @@ class MailPushConfigSpec(Model):
     """What a notification contains."""
     listeners: Listeners = Listeners()
     """The listener pods."""
-    properties: Annotated[
-        dict[Annotated[str, Field(max_length=253)], Annotated[str, Field(max_length=4096)]], Field(max_length=256)
-    ] = {}
+    properties: Annotated[dict[str, Annotated[str, Field(max_length=4096)]], Field(max_length=256)] = {}
     """Any further OX property, verbatim; these win over what the fields say. Never put secrets here."""

@@ -17,8 +17,11 @@ DataKey = Annotated[str, Field(pattern=r"^\.?[-_a-zA-Z0-9][-._a-zA-Z0-9]*$", max
 """Key in a ConfigMap's or Secret's data, as Kubernetes takes it."""
 DnsLabel = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=63)]
 ConfigName = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=MAX_CONFIG_NAME)]
-ClientId = Annotated[str, Field(pattern=r'^[^,"\s]+$', max_length=64)]
-ClientPattern = Annotated[str, Field(pattern=r'^[^,"\s]+$', max_length=128)]
+BLANKS: Final = r"\t-\r "
+"""ASCII's blanks, for a class of a pattern. `\\s` is another thing to each: to the API server (Go) five of these, to
+pydantic (Rust) all of Unicode's. What one takes and the other does not, nobody could read."""
+ClientId = Annotated[str, Field(pattern=rf'^[^,"{BLANKS}]+$', max_length=64)]
+ClientPattern = Annotated[str, Field(pattern=rf'^[^,"{BLANKS}]+$', max_length=128)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Milliseconds = Annotated[int, Field(ge=0, le=86_400_000)]
 Text = Annotated[str, Field(max_length=1024)]

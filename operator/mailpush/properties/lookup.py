@@ -86,7 +86,7 @@ class Lookup:
         value = self.text(key)
         if value is None:
             return tuple(default)
-        names = tuple(dict.fromkeys(name for part in value.split(",") if (name := part.strip())))
+        names = tuple(dict.fromkeys(name for part in value.split(",") if (name := trimmed(part))))
         if allowed is not None and not set(names) <= set(allowed):
             self._refuse(key, f"a comma list of {', '.join(allowed)}")
             return tuple(default)
@@ -100,8 +100,9 @@ class Lookup:
         if "@" in value:
             # Not shown: what stands before the @ is a password.
             self._refuse(key, "a URL without user and password", show=False)
-        elif not re.fullmatch(rf"(?:{'|'.join(schemes)})://\S+", value):
-            self._refuse(key, f"a URL that begins with {' or '.join(f'{scheme}://' for scheme in schemes)}")
+        elif not re.fullmatch(rf"(?:{'|'.join(schemes)})://[^\s\x00-\x1f\x7f]+", value):
+            begin = " or ".join(f"{scheme}://" for scheme in schemes)
+            self._refuse(key, f"a URL that begins with {begin}, without blanks and control characters")
         return value
 
     def certificates(self, key: str) -> str | None:

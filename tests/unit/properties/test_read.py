@@ -90,7 +90,7 @@ def test_every_fault_is_named_with_file_property_value_and_what_is_allowed() -> 
         "allowed is a number from 0 to 86400000",
         'push-imapidle.properties: com.openexchange.push.imapidle.pushMode is "often"; allowed is always or newmail',
         'mail-push-listener.properties: mailpush.webhook.a.url is "ftp://x"; '
-        "allowed is a URL that begins with http:// or https://",
+        "allowed is a URL that begins with http:// or https://, without blanks and control characters",
         "mail-push-listener.properties: mailpush.webhook.b.url cannot be taken; "
         "allowed is a URL without user and password",
         "mail-push-listener.properties: mailpush.webhook.c.url is missing",

@@ -135,6 +135,7 @@ class UserReconciler:
             self._deleting_since.pop(name, None)
             self._forget_secret(name)
             self._duplicates.gone(name)
+            await self._tell_unreadable(name)
             return
         if name.namespace in self._state.ending:
             return  # nothing is of use to it any more, and a finalizer would keep it: see ending.py
@@ -157,6 +158,16 @@ class UserReconciler:
                 await self._resync(wanted.elder, name)
         except NotFoundError:
             return  # deleted meanwhile; the watch reports it
+
+    async def _tell_unreadable(self, name: UserName) -> None:
+        unreadable = self._store.unreadable(name)
+        if unreadable is None or unreadable.told or name.namespace in self._state.ending:
+            return
+        await self._write("status")
+        try:
+            await unreadable.tell(self._kube, *name)
+        except NotFoundError:
+            return  # deleted meanwhile
 
     async def _wanted(self, name: UserName, record: UserRecord) -> Wanted:
         state = self._state.configs.get(record.config)

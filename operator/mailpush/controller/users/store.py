@@ -17,6 +17,7 @@ from mailpush import names
 from mailpush.api.conditions import find
 from mailpush.api.pushuser import PushUserSpec
 from mailpush.controller.owner import ConfigKey
+from mailpush.controller.users.unreadable import Unreadable
 from mailpush.controller.wakes import Wakes
 from mailpush.kube import resources
 from mailpush.kube.client import Kube, Object
@@ -129,6 +130,7 @@ class UserStore:
         wakes: Wakes,
     ) -> None:
         self._records: dict[UserName, UserRecord] = {}
+        self._unreadable: dict[UserName, Unreadable] = {}
         self._by_config: dict[ConfigKey, set[str]] = {}
         self._weights: dict[ConfigKey, array[int]] = {}
         self._versions: dict[ConfigKey, int] = {}
@@ -153,6 +155,10 @@ class UserStore:
 
     def get(self, name: UserName) -> UserRecord | None:
         return self._records.get(name)
+
+    def unreadable(self, name: UserName) -> Unreadable | None:
+        """What is known of an object that has no record because it cannot be read."""
+        return self._unreadable.get(name)
 
     def all(self) -> Iterator[tuple[UserName, UserRecord]]:
         """Every user; what comes or goes meanwhile may be left out."""
@@ -198,6 +204,7 @@ class UserStore:
     def _changed(self, change: Change, body: Object) -> None:
         metadata = body["metadata"]
         name = UserName(metadata.get("namespace", ""), metadata["name"])
+        self._unreadable.pop(name, None)
         if change in ("DELETED", "ABSENT"):
             if change == "DELETED" and self._observer is not None:
                 self._observer.gone(name, body)
@@ -211,6 +218,7 @@ class UserStore:
         try:
             record = UserRecord.of(body)
         except ValidationError as error:
+            self._unreadable[name] = Unreadable.of(body, error)
             log.warning("push_user_not_understood", user=str(name), fields=error.error_count())
             self._drop(name)
         else:
