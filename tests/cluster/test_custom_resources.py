@@ -196,6 +196,60 @@ def test_what_breaks_no_rule_is_taken(namespace: Namespace, manifest: str) -> No
     namespace.apply(manifest)
 
 
+HEAD = "apiVersion: mailpush.dev/v1alpha1\nkind: MailPushConfig\nmetadata: {name: main}\n"
+BARE = HEAD.replace("main}", "main, %s}") + "spec: {}\n"
+FILES_REFUSED = {
+    "no spec": HEAD,
+    "spec is null": f"{HEAD}spec:\n",
+    "an unknown field at the top": f"{HEAD}spec: {{}}\nspce: {{}}\n",
+    "another version": f"{HEAD}spec: {{}}\n".replace("v1alpha1", "v1"),
+    "another group": f"{HEAD}spec: {{}}\n".replace("mailpush.dev", "mail.example"),
+    "no apiVersion": f"{HEAD}spec: {{}}\n".removeprefix("apiVersion: mailpush.dev/v1alpha1\n"),
+    "a property y": f"{HEAD}spec: {{properties: {{a: y}}}}\n",
+    "a property 4.0": f"{HEAD}spec: {{properties: {{a: 4.0}}}}\n",
+    "a property 08": f"{HEAD}spec: {{properties: {{a: 08}}}}\n",
+    "a surrogate pair in YAML": f'{HEAD}spec: {{properties: {{a: "\\ud83d\\udcec"}}}}\n',
+    "half of one": f'{HEAD}spec: {{properties: {{a: "\\ud83d"}}}}\n',
+    "replicas 4.5": f"{HEAD}spec: {{listeners: {{replicas: 4.5}}}}\n",
+    "replicas in quotes": f'{HEAD}spec: {{listeners: {{replicas: "4"}}}}\n',
+    "a switch y in quotes": f'{HEAD}spec: {{allowPermanentPush: "y"}}\n',
+    "an unknown field of metadata": BARE % "lables: {}",
+    "a label that is a number": BARE % "labels: {a: 1}",
+    "an annotation that is a switch": BARE % "annotations: {a: y}",
+    "a list for metadata's labels": BARE % "labels: [a]",
+}
+FILES_TAKEN = {
+    "replicas 4.0": f"{HEAD}spec: {{listeners: {{replicas: 4.0}}}}\n",
+    "replicas 4e0": f"{HEAD}spec: {{listeners: {{replicas: 4e0}}}}\n",
+    "replicas 017": f"{HEAD}spec: {{listeners: {{replicas: 017}}}}\n",
+    "a switch y": f"{HEAD}spec: {{allowPermanentPush: y}}\n",
+    "a date as a property": f"{HEAD}spec: {{properties: {{a: 2026-01-01}}}}\n",
+    "a time as a property": f"{HEAD}spec: {{properties: {{a: 12:30}}}}\n",
+    "an equals sign as a property": f"{HEAD}spec: {{properties: {{a: =}}}}\n",
+    "keys that are no texts": f"{HEAD}spec: {{properties: {{1: a, y: b, 2026-01-01: c}}}}\n",
+    "a key of 300 characters": f"{HEAD}spec: {{properties: {{{'k' * 300}: a}}}}\n",
+    "a no-break space": f'{HEAD}spec: {{allowedClients: ["a\\u00a0"]}}\n',
+    "a surrogate pair in JSON": json.dumps({**CONFIG, "spec": {"properties": {"a": "\U0001f4ec"}}}),
+    "a field that is null": f"{HEAD}spec: {{allowedClients: , listeners: }}\n",
+    "a package that is null": f"{HEAD}spec: {{packages: {{status: {{a: }}}}}}\n",
+    "a property that is null": f"{HEAD}spec: {{properties: {{a: }}}}\n",
+    "a label and an annotation": BARE % 'labels: {a: b}, annotations: {a: "1"}',
+    "labels that are null": BARE % "labels: , annotations: ",
+    "a status": f"{HEAD}spec: {{}}\nstatus: {{}}\n",
+}
+"""As kubectl and the API server see them; tests/unit/cli/test_manifests.py has `kubectl mailpush render` agree."""
+
+
+@pytest.mark.parametrize("text", FILES_REFUSED.values(), ids=FILES_REFUSED.keys())
+def test_a_file_that_render_refuses_is_refused(namespace: Namespace, text: str) -> None:
+    assert namespace.refusal(text)
+
+
+@pytest.mark.parametrize("text", FILES_TAKEN.values(), ids=FILES_TAKEN.keys())
+def test_a_file_that_render_takes_is_taken(namespace: Namespace, text: str) -> None:
+    namespace.apply(text)
+
+
 def test_what_makes_a_push_user_is_required(namespace: Namespace) -> None:
     for field in ("configRef", "contextId", "userId"):
         spec = {key: value for key, value in USER["spec"].items() if key != field}

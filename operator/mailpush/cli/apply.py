@@ -11,6 +11,7 @@ import yaml
 from kubernetes.aio.config import ConfigException
 
 from mailpush import names
+from mailpush.cli.yamlfiles import load_all
 from mailpush.kube import resources
 from mailpush.kube.client import Kube
 from mailpush.kube.errors import ConflictError, KubeError, NotFoundError, UnreachableError
@@ -56,7 +57,7 @@ def read(path: Path) -> list[dict[str, Any]]:
     Raises:
         ValueError: another kind of object, or none at all.
     """
-    documents = [document for document in yaml.safe_load_all(path.read_text()) if document is not None]
+    documents = [document for document in load_all(path.read_text()) if document is not None]
     if not documents:
         raise ValueError("there is no document in it")
     expected = resources.MAIL_PUSH_CONFIG

@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 
 from mailpush.api import rules
 from mailpush.cli.kubectl.main import main
-from tests.cluster.test_custom_resources import RULES, TAKEN, Case
+from tests.cluster.test_custom_resources import FILES_REFUSED, FILES_TAKEN, RULES, TAKEN, Case
 
 DOVECOT = "open-xchange-push-dovecot"
 CONFIG: dict[str, Any] = {
@@ -85,9 +85,14 @@ def test_every_rule_but_those_on_changes_is_known_without_a_server() -> None:
     assert len(known) == len(FILE_OF_RULES)
 
 
-@pytest.mark.parametrize("manifest", TAKEN.values(), ids=TAKEN.keys())
+@pytest.mark.parametrize("manifest", (TAKEN | FILES_TAKEN).values(), ids=(TAKEN | FILES_TAKEN).keys())
 def test_a_file_that_the_api_server_takes_is_rendered(tmp_path: Path, manifest: str) -> None:
     assert run(tmp_path, manifest, "render").exit_code == 0
+
+
+@pytest.mark.parametrize("text", FILES_REFUSED.values(), ids=FILES_REFUSED.keys())
+def test_a_file_that_the_api_server_refuses_is_refused(tmp_path: Path, text: str) -> None:
+    assert refused(tmp_path, text, "render")
 
 
 def test_a_property_that_is_a_secret_is_not_printed(tmp_path: Path) -> None:
@@ -97,7 +102,7 @@ def test_a_property_that_is_a_secret_is_not_printed(tmp_path: Path) -> None:
     assert "hunter2" not in done.output
 
 
-HEAD = "kind: MailPushConfig\nmetadata: {name: main}\nspec: "
+HEAD = "apiVersion: mailpush.dev/v1alpha1\nkind: MailPushConfig\nmetadata: {name: main}\nspec: "
 
 
 @pytest.mark.parametrize(
@@ -116,18 +121,45 @@ HEAD = "kind: MailPushConfig\nmetadata: {name: main}\nspec: "
             "begin and end with a letter or digit",
         ),
         (
-            "kind: MailPushConfig\nmetadata: {name: main, annotations: on}\n",
+            "apiVersion: mailpush.dev/v1alpha1\nkind: MailPushConfig\nmetadata: {name: main, annotations: on}\n",
             "MailPushConfig main: metadata: annotations must be a map",
         ),
-        ("kind: MailPushConfig\nmetadata: {name: main}\nspec: []\n", "MailPushConfig main: spec must be a map"),
-        ("kind: MailPushConfig\nmetadata: {name: main}\nspec: none\n", "MailPushConfig main: spec must be a map"),
+        (
+            f"{HEAD}[]\n",
+            "MailPushConfig main: spec must be a map",
+        ),
+        (
+            f"{HEAD}none\n",
+            "MailPushConfig main: spec must be a map",
+        ),
+        (f"{HEAD}", "MailPushConfig main: spec is missing"),
+        (
+            f"{HEAD}{{}}\nspce: {{}}\n",
+            "MailPushConfig main: spce: there is no such field; near it: spec",
+        ),
+        (
+            f"{HEAD}{{}}\n".replace("name: main", "name: main, lables: {a: b}"),
+            "MailPushConfig main: metadata.lables: there is no such field; near it: labels",
+        ),
+        (
+            f"{HEAD}{{}}\n".replace("name: main", "name: main, labels: {a: y}"),
+            "MailPushConfig main: metadata.labels.a: is no text: put it in quotes",
+        ),
+        (
+            f"{HEAD}{{}}\n".replace("v1alpha1", "v1"),
+            'MailPushConfig main: apiVersion is "mailpush.dev/v1"; allowed is mailpush.dev/v1alpha1',
+        ),
+        (
+            "kind: MailPushConfig\nmetadata: {name: main}\nspec: {}\n",
+            "MailPushConfig main: apiVersion is missing; it is mailpush.dev/v1alpha1",
+        ),
         ("kind: List\nitems: 5\n", "has a List whose items are no list"),
         ("kind: List\nitems:\n", "has no MailPushConfig"),
         ("- a\n- b\n", "has no MailPushConfig"),
         ("", "has no MailPushConfig"),
         ("kind: [MailPushConfig]\n", "has no MailPushConfig"),
         ("a: b: c\n", "is no YAML in line 1"),
-        ("a: 2026-13-45\n", "is no YAML"),
+        ("a: 2026-13-45\n", "has no MailPushConfig"),
         ("[" * 1500, "is nested too deeply"),
         (
             f"{HEAD}{{packages: {{status: {{{DOVECOT}: on}}}}}}",
@@ -181,8 +213,10 @@ def test_what_is_wrong_with_a_manifest_is_said_with_what_to_change(tmp_path: Pat
 def test_a_field_that_is_empty_counts_as_left_out(tmp_path: Path) -> None:
     text = f"{HEAD}\n  allowedClients:\n  listeners:\n  packages:\n    status:\n      {DOVECOT}: enabled\n"
     assert run(tmp_path, text, "render").exit_code == 0
-    said = refused(tmp_path, f"{HEAD}\n  packages:\n    status:\n      {DOVECOT}:\n", "render")
-    assert f"spec.packages.status.{DOVECOT}" in said
+    done = run(tmp_path, f"{HEAD}\n  packages:\n    status:\n      {DOVECOT}:\n", "render")
+    assert "NoPushPackage" in done.stderr
+    said = refused(tmp_path, f"{HEAD}{{packages: {{whitelist: [ ~ ]}}}}", "render")
+    assert said == "MailPushConfig main: spec.packages.whitelist[0]: is no text: put it in quotes"
 
 
 @pytest.mark.parametrize("content", [b"\xff\xfe", b"a\x00b"])
@@ -205,6 +239,9 @@ def test_a_folder_or_a_missing_file_is_told(tmp_path: Path) -> None:
     ("change", "sentence"),
     [
         ({"spec": []}, "PushUser main-1-3: spec must be a map"),
+        ({"spec": None}, "PushUser main-1-3: spec is missing"),
+        ({"stats": {}}, "PushUser main-1-3: stats: there is no such field; near it: status"),
+        ({"apiVersion": "v1"}, 'PushUser main-1-3: apiVersion is "v1"; allowed is mailpush.dev/v1alpha1'),
         ({"spec": {**USER["spec"], "userId": "3"}}, "PushUser main-1-3: spec.userId: must be a number without quotes"),
         ({"spec": {**USER["spec"], "clients": "all"}}, "PushUser main-1-3: spec.clients: must be a list"),
         (
@@ -233,6 +270,8 @@ def test_what_is_wrong_with_a_push_user_is_said(tmp_path: Path, change: dict[str
             "Secret anton: data.password is no base64; plain text goes into stringData",
         ),
         ({"data": "hunter2"}, "Secret anton: data must be a map"),
+        ({"apiVersion": "v2"}, 'Secret anton: apiVersion is "v2"; allowed is v1'),
+        ({"strData": {"a": "hunter2"}}, "Secret anton: strData: there is no such field; near it: stringData"),
         ({"stringData": ["hunter2"]}, "Secret anton: stringData must be a map"),
         ({"stringData": {"password": 1234}}, "Secret anton: stringData.password is no text: put it in quotes"),
         ({"metadata": {"name": "anton", "labels": 1}}, "Secret anton: metadata: labels must be a map"),

@@ -12,6 +12,7 @@ from mailpush.cli.kubectl.main import main
 from mailpush.properties.format import load
 
 ROOT = Path(__file__).resolve().parents[3]
+HEAD = "apiVersion: mailpush.dev/v1alpha1\nkind: MailPushConfig\n"
 EXAMPLE = ROOT / "examples" / "mailpushconfig.yaml"
 GOLDEN = ROOT / "tests" / "golden"
 SECRETS = "mail-push-secrets.properties"
@@ -72,14 +73,14 @@ def test_what_properties_switches_on_is_noted_as_well(tmp_path: Path) -> None:
 
 def test_a_fault_is_named_with_its_field(tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
-    path.write_text("kind: MailPushConfig\nmetadata: {name: main}\nspec: {allowPermanentPsh: true}\n")
+    path.write_text(f"{HEAD}metadata: {{name: main}}\nspec: {{allowPermanentPsh: true}}\n")
     _, said = render("-f", path, code=2)
     assert "MailPushConfig main: spec.allowPermanentPsh" in said
 
 
 def test_one_of_several_is_chosen_by_its_name(tmp_path: Path) -> None:
     path = tmp_path / "configs.yaml"
-    text = "kind: MailPushConfig\nmetadata: {name: NAME}\nspec: {allowedClients: [NAME]}\n"
+    text = f"{HEAD}metadata: {{name: NAME}}\nspec: {{allowedClients: [NAME]}}\n"
     path.write_text("---\n".join(text.replace("NAME", name) for name in ("a", "b")) + "---\nkind: ConfigMap\n")
     printed, _ = render("b", "-f", path)
     assert "allowedClients=b\n" in printed

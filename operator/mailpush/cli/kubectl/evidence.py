@@ -105,6 +105,9 @@ def from_files(
             kind = document.get("kind")
             if kind in ("MailPushConfig", "PushUser", "Secret"):
                 mapping(document, "spec", f"{kind} {name_of(document)}")
+                if kind == "PushUser" and document.get("spec") is None:
+                    # Its ids stand there: without them it is nobody, and would not be missed.
+                    raise Trouble(f"{kind} {name_of(document)}: spec is missing")
                 objects[kind, namespace_of(document), name_of(document)] = document
 
     def all_of(wanted: str, where: str | None) -> list[Object]:

@@ -12,16 +12,17 @@ from typing import Any, Final, TypeVar
 import yaml
 from pydantic import ValidationError
 
+from mailpush import names
 from mailpush.api.mailpushconfig import MailPushConfigSpec
 from mailpush.api.meta import Model
 from mailpush.api.pushuser import PushUserSpec
 from mailpush.api.rules import broken
+from mailpush.cli.yamlfiles import load_all
 
 Object = dict[str, Any]
 M = TypeVar("M", bound=Model)
 
 _NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
-_MAPS_OF_NAMES: Final = frozenset({"status", "properties", "nodeSelector", "limits", "requests"})
 _QUOTED: Final = "is no text: put it in quotes"
 _SENTENCES: Final = {
     "string_type": _QUOTED,
@@ -36,6 +37,27 @@ _SENTENCES: Final = {
 }
 
 
+_FIELDS: Final = ("apiVersion", "kind", "metadata", "spec", "status")
+_FIELDS_OF_SECRETS: Final = ("apiVersion", "kind", "metadata", "data", "stringData", "type", "immutable")
+_METADATA: Final = (
+    "annotations",
+    "creationTimestamp",
+    "deletionGracePeriodSeconds",
+    "deletionTimestamp",
+    "finalizers",
+    "generateName",
+    "generation",
+    "labels",
+    "managedFields",
+    "name",
+    "namespace",
+    "ownerReferences",
+    "resourceVersion",
+    "selfLink",
+    "uid",
+)
+
+
 class Trouble(Exception):  # noqa: N818 - it reads as what it is
     """The question cannot be answered; the text says why and what to do."""
 
@@ -48,7 +70,7 @@ def documents(file: Path) -> list[Object]:
     """
     try:
         text = sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8")
-        loaded = list(yaml.safe_load_all(text))
+        loaded = load_all(text)
     except OSError as error:
         raise Trouble(f"{file} cannot be read: {error.strerror or type(error).__name__}") from None
     except UnicodeDecodeError:
@@ -130,6 +152,10 @@ def user_spec(document: Mapping[str, Any], *, of_file: bool) -> PushUserSpec:
 def _spec(model: type[M], kind: str, document: Mapping[str, Any], of_file: bool) -> M:
     name = name_of(document)
     whose = f"{kind} {name}"
+    if of_file:
+        _look_around(document, whose, names.API_VERSION, _FIELDS)
+        if document.get("spec") is None:
+            raise Trouble(f"{whose}: spec is missing")
     given = _without_nulls(document.get("spec"))
     try:
         # Strict and by the names of Kubernetes alone: "true" in quotes is no boolean there either.
@@ -143,13 +169,36 @@ def _spec(model: type[M], kind: str, document: Mapping[str, Any], of_file: bool)
     return spec
 
 
+def _look_around(document: Mapping[str, Any], whose: str, api_version: str, fields: Sequence[str]) -> None:
+    """Raises Trouble for what kubectl or the API server refuses beside the spec."""
+    given = document.get("apiVersion")
+    if given is None:
+        raise Trouble(f"{whose}: apiVersion is missing; it is {api_version}")
+    if given != api_version:
+        raise Trouble(f'{whose}: apiVersion is "{given}"; allowed is {api_version}')
+    metadata = mapping(document, "metadata", whose)
+    for path, known, there in (("", fields, document), ("metadata.", _METADATA, metadata)):
+        for field in there:
+            if field not in known:
+                raise Trouble(f"{whose}: {path}{field}: {_unknown(field, known)}")
+    for field in ("annotations", "labels"):
+        for key, value in mapping(metadata, field, f"{whose}: metadata").items():
+            if value is not None and not isinstance(value, str):
+                raise Trouble(f"{whose}: metadata.{field}.{key}: {_QUOTED}")
+
+
+def _unknown(field: str, known: Sequence[str]) -> str:
+    near = difflib.get_close_matches(field, known, n=1)
+    return "there is no such field" + (f"; near it: {near[0]}" if near else "")
+
+
 def _without_nulls(value: Any) -> Any:
-    """The API server takes a field that is null for one that is not there; not so a name in a map of names."""
+    """The API server takes what is null in a map for what is not there; not so in a list."""
     if isinstance(value, list):
         return [_without_nulls(item) for item in value]
     if not isinstance(value, Mapping):
         return value
-    return {key: one if key in _MAPS_OF_NAMES else _without_nulls(one) for key, one in value.items() if one is not None}
+    return {key: _without_nulls(one) for key, one in value.items() if one is not None}
 
 
 def _faults(error: ValidationError, model: type[Model]) -> Iterator[str]:
@@ -165,8 +214,7 @@ def _sentence(fault: Any, model: type[Model]) -> str:
     """What is wrong with one field. Its value only where that cannot be a secret: a word out of a list, a number."""
     kind, value = fault["type"], fault["input"]
     if kind == "extra_forbidden":
-        near = difflib.get_close_matches(str(fault["loc"][-1]), _fields_at(model, fault["loc"][:-1]), n=1)
-        return "there is no such field" + (f"; near it: {near[0]}" if near else "")
+        return _unknown(str(fault["loc"][-1]), _fields_at(model, fault["loc"][:-1]))
     if kind == "literal_error":
         words = " (on, off, yes and no without quotes mean true and false in YAML)" if isinstance(value, bool) else ""
         shown = str(value).lower() if isinstance(value, bool) else value
@@ -207,7 +255,7 @@ def decoded(secret: Mapping[str, Any]) -> Object:
         Trouble: data that the API server would refuse; the text names the key.
     """
     whose = f"Secret {name_of(secret)}"
-    mapping(mapping(secret, "metadata", whose), "labels", f"{whose}: metadata")
+    _look_around(secret, whose, "v1", _FIELDS_OF_SECRETS)
     data: Object = {}
     for key, value in mapping(secret, "data", whose).items():
         if not _is_base64(value):
