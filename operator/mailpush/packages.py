@@ -4,6 +4,7 @@ The rules of OX's chart (`features.status` first, then `packages.status`, which 
 with one stated difference: a push package that is not listed is disabled, where OX's chart would start it.
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -32,6 +33,7 @@ NOT_YET_SUPPORTED: Final = frozenset({MAILNOTIFY})
 SUPPORTED: Final = tuple(package for package in PUSH_PACKAGES if package not in NOT_YET_SUPPORTED)
 """The push packages that can be recommended."""
 
+_NAME: Final = re.compile(r"[^,\s\x00-\x1f\x7f]{1,253}")
 _ENABLED: Final = {"enabled": True, "disabled": False}
 
 
@@ -59,7 +61,8 @@ def effective(
     *,
     whitelist: Sequence[str] = (),
 ) -> tuple[PackageState, ...]:
-    """The push packages, then every other package that is listed or needed, sorted by name.
+    """The push packages, then every other package that is listed or needed, sorted by name. What is no name of a
+    package is passed over.
 
     Args:
         features: `features.status`: feature to `enabled` or `disabled`.
@@ -82,7 +85,7 @@ def effective(
 
     if whitelist:
         wanted = _whitelisted(wanted, whitelist)
-    states = {name: PackageState(name, *decision) for name, decision in wanted.items()}
+    states = {name: PackageState(name, *decision) for name, decision in wanted.items() if is_name(name)}
     for name in PUSH_PACKAGES:
         states.setdefault(name, PackageState(name, False, f"packages.status.{name} is not set; push packages are off"))
     for name, needed in REQUIREMENTS.items():
@@ -95,6 +98,11 @@ def effective(
             states[name] = PackageState(name, False, reason, conflict=True)
     others = sorted(states.keys() - set(PUSH_PACKAGES))
     return tuple(states[name] for name in (*PUSH_PACKAGES, *others))
+
+
+def is_name(text: str) -> bool:
+    """Whether a package can have this name: packages stand in comma lists and in the status."""
+    return _NAME.fullmatch(text) is not None
 
 
 def in_effect(states: Iterable[PackageState]) -> frozenset[str]:

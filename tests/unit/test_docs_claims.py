@@ -1,5 +1,6 @@
 """What README, docs/ and examples/ name is there, and what is there is named."""
 
+import base64
 import re
 import subprocess
 from collections.abc import Iterator
@@ -14,6 +15,8 @@ from mailpush.api.mailpushconfig import MailPushConfigSpec
 from mailpush.api.pushuser import PushUserSpec
 from mailpush.cli.kubectl.main import main as kubectl
 from mailpush.cli.main import main as mail_push
+from mailpush.credentials.user_secret import user_secret
+from mailpush.properties.secrets import PURPOSES, ResolvedSecrets, server_ca, webhook_secret
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "dev" / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -141,3 +144,16 @@ def test_the_list_of_an_ox_becomes_push_users_whatever_the_client_ids_look_like(
     users = [PushUserSpec.model_validate(one["spec"]) for one in yaml.safe_load_all(done.stdout) if one]
     assert sorted((one.context_id, one.user_id, client) for one in users for client in one.clients) == sorted(rows)
     assert {one.login for one in users} == {"LOGIN"}
+
+
+def test_line_breaks_at_the_end_of_a_file_are_no_part_of_a_secret_as_the_docs_say() -> None:
+    """Each kind of Secret that install.md and dovecot.md make from a file."""
+    assert "Line breaks at the end of a file do not count." in TEXT[ROOT / "docs" / "install.md"]
+    every = ResolvedSecrets(b"key", dict.fromkeys((*PURPOSES, server_ca("a"), webhook_secret("a")), " a \r\n\n"))
+    assert {every.get(path) for path in every.values} == {" a "}
+    secret = {
+        "type": "mailpush.dev/credentials",
+        "metadata": {"name": "anton", "annotations": {"mailpush.dev/push-users": "main-1-3"}},
+        "data": {"password": base64.b64encode(b" a \r\n\n").decode()},
+    }
+    assert user_secret(secret, "main-1-3").password == " a "

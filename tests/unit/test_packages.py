@@ -1,7 +1,11 @@
 """Push packages by the rules of OX's chart and our two stated differences."""
 
+from typing import Any
+
 import pytest
 
+from mailpush.api.mailpushconfig import MailPushConfigSpec
+from mailpush.decision.evaluation import evaluate
 from mailpush.packages import (
     DOVECOT,
     IMAPIDLE,
@@ -14,6 +18,7 @@ from mailpush.packages import (
     mechanisms_of,
     package_of,
 )
+from mailpush.properties.secrets import ResolvedSecrets
 
 ON, OFF = "enabled", "disabled"
 
@@ -106,6 +111,27 @@ def test_any_other_value_is_refused_with_its_key(value: str) -> None:
         effective({}, {"x": value})
     with pytest.raises(PackageError, match=rf'^features\.status\.y is "{value}"'):
         effective({"y": value}, {})
+
+
+NO_NAMES = ("a,open-xchange-push-dovecot", "open-xchange-push-dovecot ", "", " ", "a\u00a0b", "a\n", "a" * 254)
+
+
+@pytest.mark.parametrize("name", NO_NAMES)
+def test_what_no_package_can_be_called_is_passed_over_and_does_not_become_another(name: str) -> None:
+    """It would come to another package in a comma list, or to a status that the API server refuses."""
+    specs: list[dict[str, Any]] = [
+        {"packages": {"status": {name: "enabled"}}},
+        {"features": {"status": {name: "enabled"}}},
+    ]
+    if 0 < len(name) < 254:
+        specs.append({"packages": {"whitelist": [name]}})
+    for spec in specs:
+        found = evaluate("main", MailPushConfigSpec.model_validate(spec), ResolvedSecrets(b"key"))
+        assert {package.name for package in found.packages if package.enabled} == set()
+        assert found.settings is not None
+        assert found.settings.packages == frozenset()
+        (warning,) = [one for one in found.warnings if one.reason == "PackageNameInvalid"]
+        assert f'"{name[:80]}"' in warning.message
 
 
 def test_mechanisms_follow_the_packages() -> None:

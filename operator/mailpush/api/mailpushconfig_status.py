@@ -2,11 +2,14 @@
 
 # ruff: noqa: RUF012 - pydantic copies a default that can change
 
-from typing import Annotated
+from typing import Annotated, Final
 
 from pydantic import Field
 
 from mailpush.api.meta import Condition, Name, StatusModel, Text, Toggle, list_map
+
+MOST_PACKAGES: Final = 256
+"""In a status; the push packages stand first."""
 
 
 class PackageStatus(StatusModel):
@@ -75,7 +78,7 @@ class MailPushConfigStatus(StatusModel):
     """Hash of what takes a restart to change; a change of it rolls the pods."""
     config_pods: Annotated[list[ConfigHashPods], Field(max_length=64)] = []
     """Which pods run which configuration."""
-    packages: Annotated[list[PackageStatus], Field(max_length=256)] = []
+    packages: Annotated[list[PackageStatus], Field(max_length=MOST_PACKAGES)] = []
     """Packages in effect, with the reason."""
     listeners: ListenersStatus | None = None
     """Pods and users."""

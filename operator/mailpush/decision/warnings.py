@@ -1,7 +1,7 @@
 """What works in a MailPushConfig, but perhaps not as meant: for its condition `Warning`."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from mailpush import packages
@@ -25,7 +25,13 @@ UNTOLD: Final = frozenset({"NobodyNotified", "RedisMissing"})
 
 def config_warnings(spec: MailPushConfigSpec, settings: Settings | None) -> tuple[Problem, ...]:
     """What works, but perhaps not as meant. `settings`: what listeners would run by; None where unreadable."""
-    return (*_notifications(spec, settings), *_allowed_clients(spec), *_properties(spec), *_servers(spec))
+    return (
+        *_notifications(spec, settings),
+        *_allowed_clients(spec),
+        *_package_names(spec),
+        *_properties(spec),
+        *_servers(spec),
+    )
 
 
 def _notifications(spec: MailPushConfigSpec, settings: Settings | None) -> Iterator[Problem]:
@@ -73,6 +79,22 @@ def _allowed_clients(spec: MailPushConfigSpec) -> Iterator[Problem]:
             f'{where} has only "", a pattern that no client matches, as in OX: name the clients, or leave it empty to '
             "allow all",
         )
+
+
+def _package_names(spec: MailPushConfigSpec) -> Iterator[Problem]:
+    fields: Mapping[str, Iterable[str]] = {
+        "features.status": spec.features.status,
+        "packages.status": spec.packages.status,
+        "packages.whitelist": spec.packages.whitelist,
+    }
+    for field, names in fields.items():
+        for name in names:
+            if not packages.is_name(name):
+                yield Problem(
+                    "PackageNameInvalid",
+                    f'{field} has "{name[:80]}", which no package can be called, and is passed over: a name has 1 to '
+                    "253 characters, and neither commas nor blanks; list each package by itself",
+                )
 
 
 def _properties(spec: MailPushConfigSpec) -> Iterator[Problem]:

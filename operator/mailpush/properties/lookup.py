@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final, TypeVar
 
 from mailpush.properties.format import PropertiesError, load, trimmed
-from mailpush.properties.keys import SECRETS_FILE, file_of
+from mailpush.properties.keys import BY_PROPERTY, SECRETS_FILE, file_of
 
 T = TypeVar("T")
 
@@ -49,6 +49,10 @@ class Lookup:
         """The value as it is, blanks included."""
         value, _ = self._values.get(key, (None, ""))
         return value
+
+    def as_given(self, key: str) -> str | None:
+        """What a field says, blanks included; of what stands in `properties` they are taken off, as OX does."""
+        return self.text(key) if key in self.names(BY_PROPERTY) else self.secret(key)
 
     def text(self, key: str) -> str | None:
         """The value without blanks around it, as Java trims."""

@@ -110,11 +110,11 @@ def _mail(lookup: Lookup) -> MailSettings | None:
         login_source=lookup.choice(keys.LOGIN_SOURCE, ours, OX_LOGIN_SOURCES),
         sane_login=lookup.boolean(keys.SANE_LOGIN, True),
         master_password=lookup.secret(keys.MASTER_PASSWORD) or None,
-        master_user=lookup.text(keys.MASTER_USER) or None,
+        master_user=lookup.as_given(keys.MASTER_USER) or None,
         user_secrets=lookup.boolean(keys.USER_SECRETS, False),
         servers=tuple(_server(lookup, name) for name in lookup.names(keys.SERVERS)),
         server_source=lookup.choice(keys.MAIL_SERVER_SOURCE, "user", ("user", "global")),
-        auth_proxy_delimiter=lookup.text(keys.AUTH_PROXY_DELIMITER) or None,
+        auth_proxy_delimiter=lookup.as_given(keys.AUTH_PROXY_DELIMITER) or None,
     )
 
 

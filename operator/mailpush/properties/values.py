@@ -5,7 +5,7 @@
 | `bool` | `true` or `false` |
 | `int`, bounded by `ge` and `le` | a decimal number |
 | `Literal` of words | one of the words |
-| `str` | as it is; empty counts as unset |
+| `str` | as it is, blanks included, unless it stands in `properties`; empty counts as unset |
 | `list[str]` | joined by commas |
 
 A field that is None is not written; one that is not there is read as the model's default.
@@ -93,7 +93,7 @@ def read_value(lookup: Lookup, key: str, field: FieldInfo, *, default: Any, leni
         return lookup.integer(key, default, value.least, value.most)
     if value.base is list:
         return list(lookup.names(key, default))
-    return lookup.text(key) or default
+    return lookup.as_given(key) or default
 
 
 def attribute_of(model: type[BaseModel], alias: str) -> str:

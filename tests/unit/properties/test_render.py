@@ -54,6 +54,20 @@ def test_the_callbacks_credentials_may_come_from_the_operator_itself() -> None:
     assert (settings.callback.login, settings.callback.password) == ("dovecot", "made")
 
 
+def test_blanks_around_what_a_field_says_are_part_of_it() -> None:
+    """Those around a property that stands in `properties` are not, to OX."""
+    blanks = " \u00a0x\u00a0 "
+    access = {**SPEC["mailAccess"], "masterUser": {"name": blanks}, "authProxyDelimiter": " "}
+    idle = {"imapidle": {"folder": blanks}}
+    settings = read(rendered(mailAccess=access, mechanisms=idle).directory)
+    assert settings.mail is not None
+    assert (settings.mail.master_user, settings.mail.auth_proxy_delimiter) == (blanks, " ")
+    assert settings.imapidle.folder == blanks
+    key = "com.openexchange.push.imapidle.folder"
+    settings = read(rendered(mechanisms=idle, properties={key: " Sent "}).directory)
+    assert settings.imapidle.folder == "Sent"
+
+
 def test_a_line_end_behind_a_secret_is_no_part_of_it() -> None:
     settings = read(rendered({MASTER: " hunter2 \r\n"}).directory)
     assert settings.mail is not None

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from mailpush import names
 from mailpush.api.conditions import Verdict, conditions
+from mailpush.api.mailpushconfig_status import MOST_PACKAGES
 from mailpush.controller.state import ConfigState
 from mailpush.controller.status.callbacks import callbacks
 from mailpush.controller.status.delivery import transports
@@ -35,7 +36,7 @@ def config_status(
     }
     if state.evaluation is not None:
         status["configHash"] = state.evaluation.rendered.config_hash
-        status["packages"] = [_package(package) for package in state.evaluation.packages]
+        status["packages"] = [_package(package) for package in state.evaluation.packages[:MOST_PACKAGES]]
         status["bootHash"] = state.evaluation.rendered.boot_hash
     status["configPods"] = config_pods(state.owner.name, pods)
     return status

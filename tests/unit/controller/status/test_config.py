@@ -5,12 +5,12 @@ from typing import Any
 import pytest
 
 from mailpush.api.conditions import find
-from mailpush.api.mailpushconfig_status import MailPushConfigStatus
+from mailpush.api.mailpushconfig_status import MOST_PACKAGES, MailPushConfigStatus
 from mailpush.controller.state import ConfigState
 from mailpush.controller.status.config import config_status, same_status
 from mailpush.controller.status.pod import PodView
 from mailpush.controller.status.shard_map import MapView
-from mailpush.packages import IMAPIDLE
+from mailpush.packages import DOVECOT, IMAPIDLE
 from mailpush.properties.keys import ALLOW_PERMANENT_PUSH, DOVECOT_ENABLED
 from mailpush.properties.secrets import MASTER_PASSWORD, ResolvedSecrets
 from mailpush.sharding.planning.death import PodLife
@@ -65,6 +65,18 @@ def test_a_pod_that_is_to_take_no_users_is_not_missed() -> None:
     status, reason, message = condition(state(evaluated), "ListenersAvailable", excluded)
     assert (status, reason) == ("False", "NoneCapable")
     assert "mail-push-main-1" not in message
+
+
+def test_packages_of_any_number_and_name_make_a_status_that_the_api_server_takes() -> None:
+    names = [f"{number}{'n' * 250}" for number in range(254)] + ["", " ", "n" * 300, "a,b"]
+    evaluated = evaluation(
+        features={"status": dict.fromkeys(names[2:], "enabled")},
+        packages={"status": dict.fromkeys([f"p{name}"[:253] for name in names[:254]], "disabled")},
+    )
+    status = config_status(state(evaluated), (), SETTLED, {}, NOW)
+    found = MailPushConfigStatus.model_validate(status)
+    assert len(found.packages) == MOST_PACKAGES
+    assert found.packages[0].name == DOVECOT
 
 
 VALID: tuple[tuple[dict[str, Any], str, str], ...] = (
