@@ -119,6 +119,8 @@ def start(name: str, namespace: str | None, *argv: run.Argument) -> None:
 
 
 _children: dict[str, int] = {}
+_ended: dict[str, str] = {}
+"""How those have ended that this very process started."""
 
 
 def log(name: str) -> Path:
@@ -142,15 +144,19 @@ def check(*names: str) -> None:
     for name in names:
         if name not in running and (FOLDER / "processes" / f"{name}.json").exists():
             tail = "\n".join(log(name).read_text(errors="replace").splitlines()[-25:])
-            raise DevError(f"{name} ended; its log ({log(name)}) says at the end:\n{tail}")
+            how = _ended.get(name, "ended")
+            raise DevError(f"{name} {how}; its log ({log(name)}) says at the end:\n{tail or '(nothing)'}")
 
 
 def reap() -> None:
     """Takes the exit codes of ended processes that this very process started, or they would stay as zombies."""
     for name, pid in list(_children.items()):
         try:
-            if os.waitpid(pid, os.WNOHANG)[0]:
+            ended, status = os.waitpid(pid, os.WNOHANG)
+            if ended:
                 del _children[name]
+                code = os.waitstatus_to_exitcode(status)
+                _ended[name] = f"ended with exit code {code}" if code >= 0 else f"was killed by signal {-code}"
         except ChildProcessError:
             del _children[name]
 

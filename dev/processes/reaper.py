@@ -5,6 +5,9 @@ a line on standard output. When its input closes or its parent is gone (`kill -9
 started, with what those started, and removes the folders it was given. Its children carry the parent-death signal, so
 that not even killing the keeper leaves them behind: the signal is bound to the thread that forks, and here that is
 the only one.
+
+A process that has ended stays unreaped until its session has been killed: while it is a zombie, nobody else gets its
+pid, by which its session is found. Threads count as well, so the 32,768 pids of a machine are through in minutes.
 """
 
 import ctypes
@@ -57,21 +60,17 @@ class Keeper:
         process = self.running.pop(name, None)
         if process is None:
             return {"code": None}
-        if grace and process.poll() is None:
+        if grace and exit_code(process) is None:
             process.terminate()
-            try:
-                process.wait(grace)
-            except subprocess.TimeoutExpired:
-                pass
+            wait_for_end(process, grace)
         kill_session(process.pid)
-        code = process.wait()
         wait_for_session(process.pid)  # what is to come back finds the ports free
-        return {"code": code}
+        return {"code": process.wait()}
 
     def poll(self, name: str) -> dict[str, Any]:
         """Its exit code, or None while it runs."""
         process = self.running.get(name)
-        return {"code": process.poll() if process else None, "known": process is not None}
+        return {"code": exit_code(process) if process else None, "known": process is not None}
 
     def remove_at_end(self, folder: str) -> dict[str, Any]:
         self.folders.append(folder)
@@ -84,6 +83,25 @@ class Keeper:
             process.wait()
         for folder in self.folders:
             remove(folder)
+
+
+def exit_code(process: "subprocess.Popen[bytes]") -> int | None:
+    """Its exit code (negative: the signal), without reaping it; None while it runs."""
+    if process.returncode is not None:
+        return process.returncode
+    found = os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    if found is None:
+        return None
+    return found.si_status if found.si_code == os.CLD_EXITED else -found.si_status
+
+
+def wait_for_end(process: "subprocess.Popen[bytes]", seconds: float) -> None:
+    """Until it has ended, unreaped, or the seconds are over."""
+    ended = os.pidfd_open(process.pid)
+    try:
+        select.select([ended], [], [], seconds)
+    finally:
+        os.close(ended)
 
 
 def kill_session(leader: int) -> None:

@@ -36,6 +36,17 @@ def test_waiting_gives_up_when_the_process_has_ended_and_shows_its_log() -> None
             group.wait(lambda: False, "never", "broken")
 
 
+def test_nobody_else_gets_the_pid_of_one_that_has_ended_before_its_session_is_killed() -> None:
+    with Group("test") as group:
+        pid = group.start("short", sys.executable, "-c", "raise SystemExit(3)")
+        for _ in range(2):
+            with pytest.raises(CommandError, match="3"):
+                group.wait(lambda: False, "never", "short")
+        assert Path(f"/proc/{pid}").exists()
+        assert group.stop("short") == 3
+        assert not Path(f"/proc/{pid}").exists()
+
+
 def test_a_program_that_does_not_exist_is_an_error_and_no_end_of_the_group() -> None:
     with Group("test") as group:
         with pytest.raises(DevError, match="cannot start"):
