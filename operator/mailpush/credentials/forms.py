@@ -16,6 +16,8 @@ COLUMNS: Final = (64, 512)
 """Characters of OX's column before and after its AdjustCredentialsTableTask. Without strict mode MariaDB cuts there."""
 BLOCK: Final = 16
 IV: Final = 12
+IV_TEXT: Final = 16
+"""Characters of its base64."""
 SALT: Final = 16
 TAG: Final = 16
 
@@ -60,7 +62,7 @@ class Limits:
     iterations: int = 64
     lanes: int = 64
     work: int = 4 * 1024 * 1024
-    """KiB times iterations: some two seconds of a core."""
+    """KiB times iterations: some seconds of a core."""
 
     def allow(self, asked: Parameters) -> bool:
         return (
@@ -90,9 +92,14 @@ class ArgonRow(NamedTuple):
     data: bytes
     at_width: bool
 
-    def __str__(self) -> str:
+    @property
+    def common(self) -> str:
+        """What stands between IV and data."""
         salt, memory, iterations, lanes = self.parameters
-        return f"{base64(self.iv)}${base64(salt)}${memory}${iterations}${lanes}${base64(self.data)}"
+        return f"${base64(salt)}${memory}${iterations}${lanes}$"
+
+    def __str__(self) -> str:
+        return f"{base64(self.iv)}{self.common}{base64(self.data)}"
 
 
 def classify(stored: str, limits: Limits = LIMITS) -> LegacyRow | ArgonRow | Kind:

@@ -34,10 +34,8 @@ class Passcrypt:
         text = java_trim(self.text)
         if not text:
             raise ValueError("the passcrypt is empty: put one into the Secret that passcryptSecretRef names")
-        try:
-            text.encode()
-        except UnicodeEncodeError:
-            raise ValueError("the passcrypt is not Unicode: put it into the Secret as UTF-8") from None
+        if any("\ud800" <= character <= "\udfff" for character in text):
+            raise ValueError("the passcrypt is not Unicode: put it into the Secret as UTF-8")
         object.__setattr__(self, "text", text)
 
     @property
