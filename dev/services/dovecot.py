@@ -44,6 +44,7 @@ class Dovecot(OfGroup):
         hibernate: bool,
         patience: float,
         push: str | None,
+        failure_delay: float,
     ) -> None:
         super().__init__(group)
         self.version = version
@@ -53,6 +54,8 @@ class Dovecot(OfGroup):
         self._hibernate = hibernate
         self._patience = patience
         self._push = push
+        self._failure_delay = failure_delay
+        self._changed: tuple[str, str] | None = None
         self.password = "secret"
         self.master_password = "masterpw"
         self.api_key = secrets.token_hex(16)
@@ -69,11 +72,12 @@ class Dovecot(OfGroup):
         hibernate: bool = False,
         patience: float = 2,
         push: str | None = None,
+        failure_delay: float = 0,
     ) -> Self:
         """Starts one that reports new mail to each of the URLs `callbacks` (`http://user:password@host:port/path`).
 
         It waits for each `patience` seconds, and once more as long. `push` replaces all of its settings that have to do
-        with METADATA and callbacks.
+        with METADATA and callbacks. A refused login is answered after `failure_delay` seconds; Dovecot's default is 2.
 
         Raises:
             DevError: no Debian to be had, not root, or with Dovecot's own log where it does not start.
@@ -83,7 +87,15 @@ class Dovecot(OfGroup):
         # Its services run as several users: the folder and what is above it must be searchable for all of them.
         group = Group("mail-push-dovecot", below=debian.SHARED, mode=0o755)
         try:
-            dovecot = cls(group, callbacks, version=version, hibernate=hibernate, patience=patience, push=push)
+            dovecot = cls(
+                group,
+                callbacks,
+                version=version,
+                hibernate=hibernate,
+                patience=patience,
+                push=push,
+                failure_delay=failure_delay,
+            )
             dovecot._prepare()
             dovecot.start()
         except BaseException:
@@ -108,6 +120,12 @@ class Dovecot(OfGroup):
     def set_callbacks(self, *callbacks: str) -> None:
         """Changes the callback URLs: restarts it, so sessions end."""
         self._callbacks = callbacks
+        self.stop()
+        self.start()
+
+    def change_password(self, logins: str, password: str) -> None:
+        """Gives the users whose login fits `logins` (`*` and `?`) another password: restarts it, so sessions end."""
+        self._changed = (logins, password)
         self.stop()
         self.start()
 
@@ -204,6 +222,8 @@ class Dovecot(OfGroup):
             imap_port=self.imap_port,
             imaps_port=self.imaps_port,
             doveadm_port=self.doveadm_port,
+            failure_delay=f"{self._failure_delay:.0f}",
+            changed=self._release.changed(*self._changed) if self._changed else "",
             hibernate="imap_hibernate_timeout = 2s" if self._hibernate else "",
             push=self._push or self._release.push(self._callbacks, self._patience),
         )

@@ -18,12 +18,13 @@ class Release:
     """A Dovecot of Debian's `suite`.
 
     `push` gives its settings for METADATA and for calling each of the URLs, which Dovecot waits for `patience` seconds:
-    once, and once more.
+    once, and once more. `changed` gives those for the logins of a pattern that have another password.
     """
 
     version: Version
     suite: str
     push: Callable[[Sequence[str], float], str]
+    changed: Callable[[str, str], str]
 
     @property
     def template(self) -> str:
@@ -90,7 +91,29 @@ protocol lmtp {{
 """
 
 
+def _changed_2_3(logins: str, password: str) -> str:
+    return f"""\
+passdb {{
+  driver = static
+  args = password={password}
+  username_filter = {logins}
+  result_failure = return-fail
+}}
+"""
+
+
+def _changed_2_4(logins: str, password: str) -> str:
+    return f"""\
+passdb changed {{
+  driver = static
+  passdb_static_password = {password}
+  username_filter = {logins}
+  result_failure = return-fail
+}}
+"""
+
+
 RELEASES: Final[dict[Version, Release]] = {
-    "2.3": Release("2.3", "bookworm", _push_2_3),
-    "2.4": Release("2.4", "trixie", _push_2_4),
+    "2.3": Release("2.3", "bookworm", _push_2_3, _changed_2_3),
+    "2.4": Release("2.4", "trixie", _push_2_4, _changed_2_4),
 }

@@ -12,6 +12,7 @@ import redis
 
 from dev.processes.errors import DevError
 from dev.services import Dovecot, Redis, WebhookReceiver
+from dev.services.releases import VERSIONS, Version
 
 pytestmark = pytest.mark.cluster
 
@@ -59,6 +60,19 @@ def test_the_master_user_may_log_in_as_anybody_and_a_wrong_password_nobody(dovec
     dovecot.master_password = "wrong"
     with pytest.raises(Exception, match="AUTHENTICATIONFAILED"):
         dovecot.imap("anna", master=True)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_changed_password_counts_for_its_logins_alone(version: Version) -> None:
+    with Dovecot.launch(version=version) as dovecot:
+        dovecot.change_password("left*", "another")
+        with dovecot.imap("anna") as session:
+            assert session.noop()[0] == "OK"
+        with pytest.raises(Exception, match="AUTHENTICATIONFAILED"):
+            dovecot.imap("left1")
+        dovecot.password = "another"
+        with dovecot.imap("left1") as session:
+            assert session.noop()[0] == "OK"
 
 
 def test_its_certificate_is_good_for_its_authority_only(dovecot: Dovecot) -> None:

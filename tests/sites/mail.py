@@ -53,13 +53,22 @@ class PodProcess:
     pid: int
 
 
-USES = {"master": "master-password", **{name: name for name in ("callback", "ca", "webhook", "admin")}}
+SAME = ("callback", "ca", "webhook", "admin", "redis", "passcrypt", "database")
+USES = {"master": "master-password", **{name: name for name in SAME}}
 
 
 class MailSite:
     """The MailPushConfig `main` with Dovecot, Redis and a webhook receiver."""
 
-    def __init__(self, namespace: Namespace, *, replicas: int = 3, dovecot: Version = "2.3") -> None:
+    def __init__(
+        self,
+        namespace: Namespace,
+        *,
+        replicas: int = 3,
+        dovecot: Version = "2.3",
+        failure_delay: float = 0,
+        redis_password: str | None = None,
+    ) -> None:
         self.namespace = namespace
         self.replicas = replicas
         self.spec: dict[str, Any] = {}
@@ -75,8 +84,8 @@ class MailSite:
         self._starts = 0
         self._forwards: dict[tuple[int, int], Forward] = {}
         self.receiver = WebhookReceiver.start()
-        self.redis = Redis.launch()
-        self.dovecot = Dovecot.launch([self.callback_url(0)], version=dovecot)
+        self.redis = Redis.launch(password=redis_password)
+        self.dovecot = Dovecot.launch([self.callback_url(0)], version=dovecot, failure_delay=failure_delay)
 
     # -- places
 
