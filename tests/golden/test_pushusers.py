@@ -11,7 +11,8 @@ import pytest
 import yaml
 from aiohttp import web
 
-from mailpush.admin.server import AdminAccess, AdminError, AdminServer, Registration, Running
+from mailpush.admin.errors import AdminError
+from mailpush.admin.server import AdminAccess, AdminServer, Registration, Running
 from mailpush.cli.pushusers.command import run
 
 FOLDER = Path(__file__).parent / "pushusers"

@@ -13,7 +13,10 @@ import structlog
 from aiohttp import hdrs, web
 from prometheus_client import Counter
 
-from mailpush.admin.routes import LISTENERS, REGISTRATIONS
+from mailpush.admin.bulk import ImportRoute
+from mailpush.admin.credentials import CredentialRoutes, Credentials, is_private
+from mailpush.admin.errors import AdminError
+from mailpush.admin.routes import CREDENTIALS, LISTENERS, REGISTRATIONS
 from mailpush.http.basicauth import authorized
 from mailpush.http.logins import LoginGuard
 from mailpush.http.server import WebServer
@@ -40,15 +43,6 @@ class Registration(NamedTuple):
     context: int
     user: int
     client: str
-
-
-class AdminError(Exception):
-    """It cannot be done. The sentence goes to whoever asked."""
-
-    def __init__(self, status: int, sentence: str) -> None:
-        super().__init__(sentence)
-        self.status = status
-        self.sentence = sentence
 
 
 class Backend(Protocol):
@@ -85,6 +79,8 @@ class AdminServer:
 
     Args:
         missing: the sentence for the log where somebody asks and no login is set: which field to set.
+        credentials: what it puts passwords into; None where another endpoint does.
+        private: whether a password may come over a request's connection.
     """
 
     def __init__(
@@ -92,8 +88,11 @@ class AdminServer:
         backend: Backend,
         access: AdminAccess,
         missing: str,
+        *,
         clock: Callable[[], float] = time.monotonic,
         logins: LoginGuard | None = None,
+        credentials: Credentials | None = None,
+        private: Callable[[web.Request], bool] = is_private,
     ) -> None:
         self._logins = LoginGuard(clock=clock) if logins is None else logins
         self._backend = backend
@@ -110,6 +109,11 @@ class AdminServer:
         app.router.add_delete(
             REGISTRATIONS + "/{context:-?[0-9]{1,10}}/{user:-?[0-9]{1,10}}/{client:[^/]*}", self._unregister
         )
+        if credentials is not None:
+            CredentialRoutes(credentials, private).add_to(app.router)
+            ImportRoute(credentials, private).add_to(app.router)
+        else:
+            app.router.add_route("*", CREDENTIALS + "{rest:.*}", _ask_a_pod)
         self._server = WebServer(app, most=MOST_CONNECTIONS)
         self._host: str | None = None
         self._port = 0
@@ -179,7 +183,11 @@ class AdminServer:
             answer = await handler(request)
         except AdminError as error:
             REQUESTS.labels("refused").inc()
-            return _error(error.status, error.sentence)
+            headers: dict[str, str] = {}
+            if error.retry_after is not None:
+                headers[hdrs.RETRY_AFTER] = str(error.retry_after)
+            answer = _error(error.status, error.sentence, headers)
+            return answer if request.content.at_eof() else _closing(answer)  # a body that nobody reads
         except web.HTTPException as error:
             REQUESTS.labels("refused").inc()
             return _error(error.status, f"{error.reason}: {request.method} {request.path}")
@@ -210,6 +218,10 @@ class AdminServer:
         deleted = await self._backend.unregister(context, user, client)
         log.info("admin_unregister", context=context, user=user, client=client[:64], deleted=deleted)
         return web.json_response({"deleted": deleted})
+
+
+async def _ask_a_pod(request: web.Request) -> web.StreamResponse:
+    raise AdminError(404, "No credentials are put here: ask a listener pod (credentialStorage of the MailPushConfig)")
 
 
 def _context(access: AdminAccess) -> ssl.SSLContext | None:

@@ -7,7 +7,8 @@ from typing import Final
 
 import structlog
 
-from mailpush.admin.server import AdminAccess, AdminError, AdminServer, Registration, Running
+from mailpush.admin.errors import AdminError
+from mailpush.admin.server import AdminAccess, AdminServer, Registration, Running
 from mailpush.controller.environment import OperatorSettings
 from mailpush.controller.users.store import UserName, UserRecord, UserStore
 from mailpush.kube import resources

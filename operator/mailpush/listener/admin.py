@@ -7,7 +7,8 @@ import structlog
 from pydantic import ValidationError
 
 from mailpush import names
-from mailpush.admin.server import AdminAccess, AdminError, AdminServer, Registration, Running
+from mailpush.admin.errors import AdminError
+from mailpush.admin.server import AdminAccess, AdminServer, Registration, Running
 from mailpush.kube.client import Kube
 from mailpush.kube.errors import KubeError
 from mailpush.kube.resources import PUSH_USER

@@ -11,8 +11,8 @@ from structlog.testing import capture_logs
 
 from dev.cluster.pki import Authority
 from mailpush import names
+from mailpush.admin.errors import AdminError
 from mailpush.admin.routes import LISTENERS
-from mailpush.admin.server import AdminError
 from mailpush.cli.pushusers.client import ServerError, Target
 from mailpush.controller import admin
 from mailpush.controller.admin import ClusterUsers, OperatorAdmin

@@ -8,8 +8,8 @@ from typing import Any, cast
 import pytest
 
 from dev.cluster.pki import Authority
+from mailpush.admin.errors import AdminError
 from mailpush.admin.routes import LISTENERS
-from mailpush.admin.server import AdminError
 from mailpush.cli.pushusers.client import ServerError, Target
 from mailpush.kube.client import Kube
 from mailpush.kube.errors import UnreachableError
