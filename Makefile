@@ -57,7 +57,7 @@ image-python: setup ## the unit tests on the image's Python, where this machine 
 		echo "no Python $(IMAGE_PYTHON) here (PYTHON$(subst .,,$(IMAGE_PYTHON))=... names one): the unit tests run on one Python only"; \
 	fi
 
-cluster: setup binaries ## the tests on a real control plane, with Dovecot and Redis
+cluster: setup binaries ## the tests on a real control plane, with Dovecot, Redis and MariaDB
 	@$(BIN)/pytest $(PARALLEL) -m "not nodes" $(PYTEST_ARGS)
 
 nodes: setup binaries ## the tests on real nodes (root)

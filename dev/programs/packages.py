@@ -14,6 +14,7 @@ from dev.programs import cache
 
 DOVECOT: Final = ("dovecot-imapd", "dovecot-lmtpd")
 REDIS: Final = ("redis-server",)
+MARIADB: Final = ("mariadb-server-core", "mariadb-client-core")  # without the unit and its data of mariadb-server
 NODES: Final = (
     "iproute2", "nftables", "iptables", "conntrack", "containerd", "runc", "containernetworking-plugins",
     "procps", "mount", "util-linux",  # sysctl, mount and nsenter: a minimal Debian lacks the first

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import pytest
 import uvloop
 
-from dev.services import Dovecot, Redis, WebhookReceiver
+from dev.services import Dovecot, MariaDB, Redis, WebhookReceiver
 from dev.services.releases import VERSIONS, Version
 
 
@@ -42,6 +42,12 @@ def dovecot(version: Version, callbacks: WebhookReceiver) -> Iterator[Dovecot]:
 def redis() -> Iterator[Redis]:
     with Redis.launch(password="redis-password") as redis:
         yield redis
+
+
+@pytest.fixture(scope="session")
+def mariadb() -> Iterator[MariaDB]:
+    with MariaDB.launch() as mariadb:
+        yield mariadb
 
 
 @pytest.fixture
