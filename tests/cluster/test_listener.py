@@ -1,5 +1,6 @@
 """One or two real listener processes on a real API server, with a real Dovecot, Redis and webhook receiver."""
 
+import json
 import signal
 from collections.abc import Iterator
 
@@ -230,6 +231,12 @@ def test_a_wrong_password_is_told_and_the_right_one_is_taken_without_a_restart(s
     site.secret("of-u3", password=site.dovecot.password)
     site.namespace.kubectl("annotate", "pushuser", names.push_user_name("main", 1, 3), "looked-at=again")
     site.wait_status(3, permanent=True, reason="Registered")
+    site.secret("of-u3", password="wrong again")
+    changed = site.namespace.get("secret", "of-u3") or {}
+    said = json.dumps({"status": {"secretVersion": changed["metadata"]["resourceVersion"]}})  # as the operator says it
+    name = names.push_user_name("main", 1, 3)
+    site.namespace.kubectl("patch", "pushuser", name, "--subresource=status", "--type=merge", "-p", said)
+    site.wait_status(3, permanent=False, reason="AuthenticationFailed")
     site.secret("not-permitted", permitted=False, password=site.dovecot.password)
     site.register(3, credentialsSecretRef={"name": "not-permitted"})
     site.wait_status(3, permanent=False, reason="SecretNotPermitted")

@@ -78,10 +78,22 @@ def test_a_users_secret_decides_where_each_has_its_own_password(site: OperatorSi
     site.namespace.kubectl("label", "secret", "u38", f"{names.USE_LABEL}=user-password", "--overwrite")
     site.namespace.kubectl("annotate", "secret", "u38", f"{names.PUSH_USERS_ANNOTATION}=own-1-37,own-1-38")
     site.wait_condition("pu", "own-1-38", "Accepted", status="True")
+    before = secret_version(site)
+    site.secret("u38", password="changed")
+    wait_for("the operator to announce the change", lambda: secret_version(site) != before)
+    secret = site.namespace.get("secret", "u38") or {}
+    assert secret_version(site) == secret["metadata"]["resourceVersion"]
     site.namespace.kubectl("delete", "secret", "u38")
     site.wait_condition("pu", "own-1-38", "Accepted", status="False", reason="PasswordMissing")
+    assert secret_version(site) == "0"
     site.namespace.kubectl("delete", "pu", "own-1-38")
     site.namespace.kubectl("delete", "mpc", "own")
+
+
+def secret_version(site: OperatorSite) -> str | None:
+    found = site.namespace.get("pu", "own-1-38") or {}
+    version: str | None = found["status"].get("secretVersion")
+    return version
 
 
 def finalizers(site: OperatorSite, number: int) -> list[str] | None:

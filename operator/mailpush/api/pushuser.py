@@ -81,8 +81,18 @@ class Registration(StatusModel):
     """What the server says with each mail: whom it was made for."""
 
 
+class CredentialsStatus(StatusModel):
+    """Where the owning pod has the user's credentials from, and when they last worked. No secret."""
+
+    source: Annotated[str, Field(max_length=64)]
+    """master: the master password. userSecret: the Secret of credentialsSecretRef. storage: the credential storage.
+    oauth: a token."""
+    last_worked: Annotated[str, Field(max_length=64, json_schema_extra={"format": "date-time"})] | None = None
+    """When a mail server took them last, renewed once a day while they work."""
+
+
 class PushUserStatus(StatusModel):
-    """Accepted and duplicateOf are the operator's; everything else is written by the pod that owns the user."""
+    """Accepted, duplicateOf and secretVersion are the operator's; the rest is written by the pod that owns the user."""
 
     conditions: Annotated[list[Condition], Field(max_length=16, json_schema_extra=list_map("type"))] = []
     """Accepted: the user may have a permanent listener. Listening: it learns of new mail. Ready: both.
@@ -99,6 +109,11 @@ class PushUserStatus(StatusModel):
     """Epoch of the shard map under which the pod owns the user."""
     duplicate_of: Annotated[str, Field(max_length=512)] | None = None
     """Namespace and name of an older PushUser that registers the same mailbox."""
+    secret_version: Annotated[str, Field(max_length=64)] | None = None
+    """The resourceVersion of the Secret of credentialsSecretRef as the operator saw it last, 0 where there is none.
+    When it changes, the owning pod reads the Secret again."""
+    credentials: CredentialsStatus | None = None
+    """The credentials with which the owning pod listens."""
     registrations: Annotated[dict[str, Registration], Field(max_length=8)] = {}
     """Mailboxes with an entry for this user, by a hash of server and login. Written before the entry is made, and taken
     out when it is gone: more than one means that a former mailbox still has one."""

@@ -32,8 +32,8 @@ from mailpush.listener.settings_watch import Loaded, SettingsWatch
 from mailpush.listener.shards.lease import LeaseKeeper
 from mailpush.listener.shards.loop import Shards
 from mailpush.listener.troubles import Troubles
-from mailpush.listener.users.mailbox import UserSecretReader
 from mailpush.listener.users.registration_book import StatusBook
+from mailpush.listener.users.secret_reader import UserSecretReader
 from mailpush.listener.users.siblings import Siblings
 from mailpush.listener.users.status import StatusWriter
 from mailpush.listener.users.supervisor import Supervisor

@@ -26,17 +26,16 @@ from mailpush.controller.users.owner_lost import (
     lost_verdicts,
     unheard_verdicts,
 )
+from mailpush.controller.users.secrets import Seen, UserSecrets
 from mailpush.controller.users.store import Said, UserName, UserRecord, UserStore
 from mailpush.controller.users.wanted import UNREGISTER_SECONDS, Wanted, wanted_finalizer
-from mailpush.credentials.user_secret import MISSING, user_secret
-from mailpush.decision import SecretFacts, decide, user_facts
+from mailpush.decision import decide, user_facts
 from mailpush.kube import resources
 from mailpush.kube.client import Kube, Object
 from mailpush.kube.errors import NotFoundError
 from mailpush.work.pace import Pace
 from mailpush.work.queue import WorkQueue
 
-SECRET_KEPT_SECONDS: Final = 300.0
 WRITES_PER_SECOND: Final = 200.0
 
 log = structlog.get_logger(__name__)
@@ -63,10 +62,7 @@ class UserReconciler:
         self._queue = queue
         self._events = events
         self._clock = clock
-        self._facts: dict[UserName, tuple[float, SecretFacts, str | None]] = {}
-        self._secret_of: dict[UserName, tuple[str, str]] = {}
-        """Namespace and name of the Secret that the facts are of."""
-        self._by_secret: dict[tuple[str, str], set[UserName]] = {}
+        self._secrets = UserSecrets(kube, clock)
         self._deleting_since: dict[UserName, float] = {}
         self._duplicates = Duplicates(store, queue)
         self._leftovers = leftovers or LeftOvers(kube, (), events)
@@ -82,8 +78,7 @@ class UserReconciler:
 
     def secret_changed(self, namespace: str, name: str) -> None:
         """Decisions on the users that name this Secret may come out otherwise."""
-        for user in self._by_secret.pop((namespace, name), ()):
-            self._facts.pop(user, None)
+        for user in self._secrets.changed(namespace, name):
             self._queue.add(user)
 
     def slots_lost(self, key: ConfigKey, slots: frozenset[int]) -> None:
@@ -133,7 +128,7 @@ class UserReconciler:
         record = self._store.get(name)
         if record is None:
             self._deleting_since.pop(name, None)
-            self._forget_secret(name)
+            self._secrets.forget(name)
             self._duplicates.gone(name)
             await self._tell_unreadable(name)
             return
@@ -186,10 +181,17 @@ class UserReconciler:
             # Not readable at the moment: what was decided last stands.
             before = record.accepted
             kept = (Verdict("Accepted", before.status, before.reason, before.message),) if before else ()
-            return Wanted(kept, finalizer, weighs=record.weighs, elder=user_name(record.duplicate_of))
-        secret, login = await self._secret_facts(name, record) if state.site.user_secrets else (None, None)
-        elder = self._duplicates.elder(name, record, state, user_facts(record.spec, secret), login)
-        facts = user_facts(record.spec, secret, elder=None if elder is None else f"{elder.namespace}/{elder.name}")
+            return Wanted(
+                kept,
+                finalizer,
+                weighs=record.weighs,
+                elder=user_name(record.duplicate_of),
+                secret_version=record.secret_version,
+            )
+        secret = await self._secrets.get(name, record) if state.site.user_secrets else Seen()
+        elder = self._duplicates.elder(name, record, state, user_facts(record.spec, secret.facts), secret.login)
+        older = None if elder is None else f"{elder.namespace}/{elder.name}"
+        facts = user_facts(record.spec, secret.facts, elder=older)
         decision = decide(facts, state.site)
         code = f" ({decision.code})" if decision.code else ""
         accepted = Verdict("Accepted", truth(decision.spawn), decision.reason, f"{decision.message}{code}")
@@ -199,6 +201,7 @@ class UserReconciler:
             finalizer,
             weighs=decision.spawn and not record.deleting,
             elder=None if decision.spawn else elder,
+            secret_version=secret.version,
         )
 
     def _waited(self, name: UserName, record: UserRecord) -> float:
@@ -211,35 +214,6 @@ class UserReconciler:
         if names.FINALIZER in record.finalizers and waited < UNREGISTER_SECONDS:
             self._queue.add_after(name, UNREGISTER_SECONDS - waited + 0.1)
         return waited
-
-    async def _secret_facts(self, name: UserName, record: UserRecord) -> tuple[SecretFacts | None, str | None]:
-        """What is known of the user's Secret, and the login that stands in it."""
-        reference = record.spec.credentials_secret_ref
-        if reference is None:
-            self._forget_secret(name)
-            return None, None
-        place = (name.namespace, reference.name)
-        if self._secret_of.get(name) != place:
-            self._forget_secret(name)
-            self._secret_of[name] = place
-        self._by_secret.setdefault(place, set()).add(name)
-        kept = self._facts.get(name)
-        if kept is not None and self._clock() < kept[0]:
-            return kept[1], kept[2]
-        secret = await self._kube.find(resources.SECRET, *place)
-        found = MISSING if secret is None else user_secret(secret, name.name)
-        if name in self._by_secret.get(place, ()):
-            # Else it has changed while it was read, and this may be what it was: the user is in the queue again.
-            self._facts[name] = (self._clock() + SECRET_KEPT_SECONDS, found.facts, found.login)
-        return found.facts, found.login
-
-    def _forget_secret(self, name: UserName) -> None:
-        """The user is gone, or names another Secret or none."""
-        self._facts.pop(name, None)
-        if (place := self._secret_of.pop(name, None)) is not None and (users := self._by_secret.get(place)) is not None:
-            users.discard(name)
-            if not users:
-                del self._by_secret[place]
 
     # -- writing
 
@@ -264,7 +238,8 @@ class UserReconciler:
         }
         duplicate_of = None if wanted.elder is None else f"{wanted.elder.namespace}/{wanted.elder.name}"
         same = all(_same(said.get(verdict.type), verdict, record.generation) for verdict in verdicts)
-        if not verdicts or (same and duplicate_of == record.duplicate_of):
+        same = same and (duplicate_of, wanted.secret_version) == (record.duplicate_of, record.secret_version)
+        if not verdicts or same:
             return
         now = timestamp()
         status: dict[str, Any] = {
@@ -274,6 +249,8 @@ class UserReconciler:
         }
         if duplicate_of is not None:
             status["duplicateOf"] = duplicate_of
+        if wanted.secret_version is not None:
+            status["secretVersion"] = wanted.secret_version
         metadata = {"name": name.name, "uid": record.uid}
         if any(verdict.reason == OWNER_LOST for verdict in verdicts):
             status |= {"reason": OWNER_LOST, "permanent": False}

@@ -68,6 +68,8 @@ class UserRecord:
     created: str
     """RFC 3339."""
     duplicate_of: str | None
+    secret_version: str | None
+    """Of the user's Secret, as the status says."""
     mechanism: str | None
     deleting: bool
     finalizers: tuple[str, ...]
@@ -102,6 +104,7 @@ class UserRecord:
             registered=len(status.get("registrations") or ()),
             created=metadata.get("creationTimestamp", ""),
             duplicate_of=status.get("duplicateOf"),
+            secret_version=status.get("secretVersion"),
             mechanism=status.get("mechanism"),
             deleting="deletionTimestamp" in metadata,
             finalizers=tuple(metadata.get("finalizers") or ()),

@@ -21,6 +21,8 @@ class Wanted:
     weighs: bool
     elder: UserName | None = None
     """An older PushUser of the same mailbox."""
+    secret_version: str | None = None
+    """The resourceVersion of the user's Secret; None where none is used."""
 
 
 def wanted_finalizer(record: UserRecord, *, config_exists: bool, waited: float) -> bool | None:

@@ -10,9 +10,9 @@ from mailpush.listener.mails.offer import TakeResult
 from mailpush.listener.mechanisms.base import Health
 from mailpush.listener.mechanisms.dovecot import DovecotMechanism
 from mailpush.listener.users.listeners import Listeners
-from mailpush.listener.users.mailbox import UserSecretReader
 from mailpush.listener.users.metrics import ListenerCount
 from mailpush.listener.users.registration_book import NoBook, RegistrationBook
+from mailpush.listener.users.secret_reader import UserSecretReader
 from mailpush.listener.users.servers import ServerUser, server_reports
 from mailpush.listener.users.siblings import NoSiblings, OtherPushUsers
 from mailpush.listener.users.site import Site

@@ -12,10 +12,11 @@ from mailpush.kube.errors import KubeError
 from mailpush.listener.mails.offer import TakeResult
 from mailpush.listener.mechanisms.base import Health, Listener, Mailbox, Mechanism, State
 from mailpush.listener.users.farewell import Attempt
-from mailpush.listener.users.mailbox import UserSecretReader, mailbox_of, place_of, secret_name
+from mailpush.listener.users.mailbox import mailbox_of, place_of, secret_name
 from mailpush.listener.users.metrics import STRANGE
 from mailpush.listener.users.registration_book import NoBook, RegistrationBook
 from mailpush.listener.users.registrations import DOVECOT, Registrations
+from mailpush.listener.users.secret_reader import UserSecretReader
 from mailpush.listener.users.siblings import OtherPushUsers
 from mailpush.listener.users.site import ListenerOwner, Site
 from mailpush.listener.users.status import FailureText, UserOutcome
@@ -116,7 +117,7 @@ class UserListener:
         """
         name, self.push_user = secret_name(user, site.settings), user.name
         try:
-            secret = await self._secret(name, user.name, secrets)
+            secret = await self._secret(name, user, secrets)
         except (KubeError, TimeoutError) as error:
             # What runs goes on: an API that is down for an hour silences nobody.
             log.warning("secret_not_read", secret=name, error=str(error) or type(error).__name__)
@@ -163,7 +164,7 @@ class UserListener:
 
     # -- steps
 
-    async def _secret(self, name: str | None, push_user: str, secrets: UserSecretReader) -> UserSecret | None:
+    async def _secret(self, name: str | None, user: User, secrets: UserSecretReader) -> UserSecret | None:
         if name is None:
             return None
         if (
@@ -171,8 +172,8 @@ class UserListener:
             or self._refused
             or (self.outcome is not None and self.outcome.reason in SECRET_MAY_HELP)
         ):
-            secrets.forget(push_user)
-        return await secrets.get(name, push_user)
+            secrets.forget(user.name)
+        return await secrets.get(name, user.name, user.status.secret_version)
 
     def _auth_failed(self) -> bool:
         return self.outcome is not None and self.outcome.reason == AUTHENTICATION_FAILED

@@ -193,7 +193,7 @@ async def test_what_is_known_of_secrets_goes_with_their_users() -> None:
         return secret
 
     site.api.find = find  # type: ignore[attr-defined]
-    keeper = site.keeper
+    secrets = site.keeper._secrets
     for number in (1, 2, 3):
         body = site.api.bodies[f"main-1-{number}"]
         for name in ("s", "t", "s"):  # it names another one meanwhile
@@ -201,12 +201,12 @@ async def test_what_is_known_of_secrets_goes_with_their_users() -> None:
             site.api.written(body)
             record = site.store.get(UserName("mail", f"main-1-{number}"))
             assert record is not None
-            await keeper._secret_facts(UserName("mail", f"main-1-{number}"), record)
-    assert (len(keeper._facts), set(keeper._by_secret)) == (3, {("mail", "s")})
+            await secrets.get(UserName("mail", f"main-1-{number}"), record)
+    assert (len(secrets._seen), set(secrets._by_secret)) == (3, {("mail", "s")})
     for number in (1, 2, 3):
         site.store._changed("DELETED", site.api.bodies[f"main-1-{number}"])
     await site.work()
-    assert (keeper._facts, keeper._by_secret, keeper._secret_of) == ({}, {}, {})
+    assert (secrets._seen, secrets._by_secret, secrets._secret_of) == ({}, {}, {})
 
 
 async def test_who_is_deleted_meanwhile_can_go_at_once() -> None:

@@ -11,7 +11,7 @@ from mailpush.listener.mails.journal import Journal
 from mailpush.listener.mails.open_entries import OpenEntries
 from mailpush.listener.mails.peers import Peers
 from mailpush.listener.mails.router import Router
-from mailpush.listener.users.mailbox import UserSecretReader
+from mailpush.listener.users.secret_reader import UserSecretReader
 from mailpush.listener.users.status import StatusWriter, UserOutcome
 from mailpush.listener.users.supervisor import Supervisor
 from mailpush.listener.users.user import UserKey

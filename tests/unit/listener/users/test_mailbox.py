@@ -10,7 +10,8 @@ from mailpush.credentials.user_secret import MISSING, UserSecret, user_secret
 from mailpush.imap.server import ImapLogin
 from mailpush.kube.client import Kube
 from mailpush.kube.resources import SECRET
-from mailpush.listener.users.mailbox import UserSecretReader, mailbox_of
+from mailpush.listener.users.mailbox import mailbox_of
+from mailpush.listener.users.secret_reader import UserSecretReader
 from tests.sites.fakekube import FakeKube
 from tests.unit.listener.people import BY_SECRET, FILES, settings, user
 
@@ -113,6 +114,21 @@ async def test_a_secret_is_asked_for_once_in_a_while_and_after_it_was_forgotten(
     now = 1000.0
     assert (await secrets.get("s", "main-1-3")).password == "q"
     assert len(kube.gets) == 3
+
+
+async def test_a_secret_that_the_operator_has_seen_changed_is_read_at_once() -> None:
+    kube = FakeKube()
+    secrets = UserSecretReader(cast("Kube", kube), "ns", lambda: 0.0)
+    assert await secrets.get("s", "main-1-3", "0") is MISSING
+    versions = [kube.put(SECRET, secret(password=password))["metadata"]["resourceVersion"] for password in "pq"]
+    assert (await secrets.get("s", "main-1-3", versions[0])).password == "q"
+    for announced in (*versions, None):
+        await secrets.get("s", "main-1-3", announced)
+    assert len(kube.gets) == 2, "what is as new as the operator's is not read again"
+    newer = kube.put(SECRET, secret(password="r"))["metadata"]["resourceVersion"]
+    assert (await secrets.get("s", "main-1-3", newer)).password == "r"
+    kube.remove(SECRET, "s")
+    assert await secrets.get("s", "main-1-3", "0") is MISSING
 
 
 async def test_a_secret_is_judged_for_each_push_user_and_passwords_of_others_do_not_stay() -> None:

@@ -16,9 +16,9 @@ from mailpush.imap.errors import ImapAuthError, ImapConnectionError
 from mailpush.kube.client import Kube
 from mailpush.kube.errors import UnreachableError
 from mailpush.listener.mechanisms.base import Health, State
-from mailpush.listener.users.mailbox import UserSecretReader
 from mailpush.listener.users.registration_book import Changes, NoBook
 from mailpush.listener.users.registrations import Registrations
+from mailpush.listener.users.secret_reader import UserSecretReader
 from mailpush.listener.users.siblings import NoSiblings
 from mailpush.listener.users.user import User
 from mailpush.listener.users.user_listener import UserListener

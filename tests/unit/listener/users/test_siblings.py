@@ -8,7 +8,7 @@ import pytest
 from mailpush.kube.client import Kube
 from mailpush.kube.errors import KubeError, NotFoundError, UnreachableError
 from mailpush.kube.resources import PUSH_USER, SHARD_MAP, Resource
-from mailpush.listener.users.mailbox import UserSecretReader
+from mailpush.listener.users.secret_reader import UserSecretReader
 from mailpush.listener.users.siblings import Siblings
 from mailpush.listener.users.user import User
 from mailpush.listener.users.user_listener import UserListener

@@ -11,7 +11,7 @@ from mailpush.listener.mails.offer import TakeResult
 from mailpush.listener.mechanisms.base import Health, State
 from mailpush.listener.users import listeners as listeners_module
 from mailpush.listener.users import supervisor as supervisor_module
-from mailpush.listener.users.mailbox import UserSecretReader
+from mailpush.listener.users.secret_reader import UserSecretReader
 from mailpush.listener.users.status import StatusWriter, UserOutcome
 from mailpush.listener.users.supervisor import Supervisor
 from mailpush.listener.users.user import UserKey

@@ -13,7 +13,7 @@ from mailpush.kube.client import Kube
 from mailpush.kube.errors import UnreachableError
 from mailpush.kube.resources import SECRET
 from mailpush.listener.mechanisms.base import Health, State
-from mailpush.listener.users.mailbox import UserSecretReader
+from mailpush.listener.users.secret_reader import UserSecretReader
 from mailpush.listener.users.siblings import NoSiblings
 from mailpush.listener.users.site import Site
 from mailpush.listener.users.status import UserOutcome
