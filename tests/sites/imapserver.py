@@ -15,6 +15,8 @@ class Message:
     uid: int
     subject: str = "hello"
     flags: str = ""
+    arrived: str = ""
+    """Its INTERNALDATE, where it has one."""
 
 
 @dataclass
@@ -200,6 +202,8 @@ def _range(part: str, last: int) -> range:
 
 def _fetched(number: int, message: Message, *, header: bool, nil: bool) -> str:
     items = f"UID {message.uid} FLAGS ({message.flags})"
+    if message.arrived:
+        items += f' INTERNALDATE "{message.arrived}"'
     if header:
         fields = f"From: Bob <bob@example.org>\r\nSubject: {message.subject}\r\n\r\n"
         items += " BODY[HEADER.FIELDS (FROM SUBJECT)]<0> " + ("NIL" if nil else f"{{{len(fields)}}}\r\n{fields}")

@@ -107,13 +107,13 @@ def set_metadata(entry: str, value: bytes | None) -> Command:
 
 
 def fetch_headers(uids: Collection[int]) -> Command:
-    """Flags, From and Subject of these UIDs, without marking them seen."""
-    items = b"(UID FLAGS BODY.PEEK[HEADER.FIELDS (FROM SUBJECT)]<0.%d>)" % HEADER_BYTES
+    """Flags, date of arrival, From and Subject of these UIDs, without marking them seen."""
+    items = b"(UID FLAGS INTERNALDATE BODY.PEEK[HEADER.FIELDS (FROM SUBJECT)]<0.%d>)" % HEADER_BYTES
     return _fetch(_uid_set(uids), items, frozenset(uids))
 
 
 def fetch_flags(uids: Collection[int]) -> Command:
-    return _fetch(_uid_set(uids), b"(UID FLAGS)", frozenset(uids))
+    return _fetch(_uid_set(uids), b"(UID FLAGS INTERNALDATE)", frozenset(uids))
 
 
 def fetch_last_uid() -> Command:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from email.utils import mktime_tz, parsedate_tz
 from typing import Final, TypeAlias
 
 from mailpush.imap.errors import ImapProtocolError
@@ -59,11 +60,13 @@ class Fetch:
     """A message's data; what did not come is None.
 
     `header` holds the raw header fields that were asked for; it is empty where the server has none to give (NIL).
+    `arrived`: seconds since 1970, by the server's clock (INTERNALDATE).
     """
 
     uid: int
     flags: frozenset[str] | None
     header: bytes | None
+    arrived: float | None = None
 
     def updated(self, later: Fetch) -> Fetch:
         """A server may tell of one message in several responses."""
@@ -71,6 +74,7 @@ class Fetch:
             self.uid,
             self.flags if later.flags is None else later.flags,
             self.header if later.header is None else later.header,
+            self.arrived if later.arrived is None else later.arrived,
         )
 
 
@@ -165,6 +169,7 @@ def _fetch(values: list[Value]) -> Response:
     uid: int | None = None
     flags: frozenset[str] | None = None
     header: bytes | None = None
+    arrived: float | None = None
     for name, value in _pairs(values[3]):
         if name == "UID":
             uid = parse_number(value)
@@ -172,7 +177,18 @@ def _fetch(values: list[Value]) -> Response:
             flags = frozenset(flag.decode("utf-8", "replace") for flag in value if isinstance(flag, bytes))
         elif name.startswith("BODY[HEADER") and not isinstance(value, list):
             header = bytes(value or b"")
-    return Other() if uid is None else Fetch(uid, flags, header)
+        elif name == "INTERNALDATE" and isinstance(value, bytes):
+            arrived = _seconds(value)
+    return Other() if uid is None else Fetch(uid, flags, header, arrived)
+
+
+def _seconds(date: bytes) -> float | None:
+    """Of ` 1-Nov-2026 18:42:25 +0100`; None for what is no date."""
+    parts = parsedate_tz(date[:64].decode("latin-1"))
+    try:
+        return None if parts is None else float(mktime_tz(parts))
+    except (ValueError, OverflowError):
+        return None
 
 
 def _metadata(values: list[Value]) -> Response:

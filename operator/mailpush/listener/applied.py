@@ -5,6 +5,7 @@ from typing import Final
 
 from mailpush.decision import POD_EXCLUDED, site_facts
 from mailpush.listener.admin import PodAdmin
+from mailpush.listener.catchup.current import CurrentCheckpoints
 from mailpush.listener.environment import ordinal
 from mailpush.listener.mails.inbox import Inbox
 from mailpush.listener.mechanisms.registry import MechanismRegistry
@@ -38,6 +39,7 @@ class AppliedSettings:
         dispatcher: Dispatcher,
         inbox: Inbox,
         claims: CurrentClaims,
+        checkpoints: CurrentCheckpoints,
         admin: PodAdmin,
     ) -> None:
         self._loaded = loaded
@@ -49,8 +51,9 @@ class AppliedSettings:
         self._dispatcher = dispatcher
         self._inbox = inbox
         self._claims = claims
+        self._checkpoints = checkpoints
         self._admin = admin
-        self._mechanisms = MechanismRegistry()
+        self._mechanisms = MechanismRegistry(checkpoints.checkpoints)
         self._trouble = ""
         self._targets = asyncio.Lock()
         self._background: set[asyncio.Task[None]] = set()
@@ -113,6 +116,7 @@ class AppliedSettings:
     async def _replace_targets(self) -> None:
         async with self._targets:
             await self._claims.use(self._loaded.settings)
+            await self._checkpoints.use(self._loaded.settings)
             await self._dispatcher.replace_targets(webhook_targets(self._loaded.settings), self._inbox.give_back)
 
     def _site(self) -> Site:

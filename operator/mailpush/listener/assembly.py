@@ -17,6 +17,9 @@ from mailpush.kube.client import Kube
 from mailpush.kube.reflector import Reflector
 from mailpush.listener.admin import PodAdmin, PodUsers
 from mailpush.listener.applied import AppliedSettings
+from mailpush.listener.catchup.checkpoints import Checkpoints
+from mailpush.listener.catchup.current import CurrentCheckpoints
+from mailpush.listener.catchup.store import checkpoint_store
 from mailpush.listener.environment import Environment
 from mailpush.listener.mails.callback import Ingress
 from mailpush.listener.mails.calls import CallRecord
@@ -52,6 +55,7 @@ class Parts:
     permission: Permission
     keeper: LeaseKeeper
     claims: CurrentClaims
+    checkpoints: Checkpoints
     dispatcher: Dispatcher
     journal: Journal
     inbox: Inbox
@@ -92,7 +96,8 @@ def assemble(env: Environment, kube: Kube, loaded: Loaded, boot: Mapping[str, st
         holder=str(keeper.holder),
     )
     journal = Journal(env.journal_dir)
-    open_entries = OpenEntries(journal, dispatcher)
+    checkpoints = Checkpoints(checkpoint_store(settings, env.config_uid))
+    open_entries = OpenEntries(journal, dispatcher, checkpoints.over)
     calls = CallRecord()
     inbox = Inbox(journal, open_entries)
     users = Users(env.config)
@@ -106,6 +111,7 @@ def assemble(env: Environment, kube: Kube, loaded: Loaded, boot: Mapping[str, st
         permission=permission,
         siblings=Siblings(kube, env.namespace, env.config),
         book=StatusBook(kube, env.namespace),
+        checkpoints=checkpoints,
     )
     users.notify(supervisor)
     shards = Shards(
@@ -138,12 +144,14 @@ def assemble(env: Environment, kube: Kube, loaded: Loaded, boot: Mapping[str, st
         dispatcher=dispatcher,
         inbox=inbox,
         claims=claims,
+        checkpoints=CurrentCheckpoints(checkpoints, settings, env.config_uid),
         admin=admin,
     )
     return Parts(
         permission=permission,
         keeper=keeper,
         claims=claims,
+        checkpoints=checkpoints,
         dispatcher=dispatcher,
         journal=journal,
         inbox=inbox,

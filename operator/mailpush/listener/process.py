@@ -77,6 +77,7 @@ class ListenerProcess:
             "leases": leases.run(),
             "troubles": parts.troubles.run(),
             "claims": parts.claims.watch(),
+            "checkpoints": parts.checkpoints.run(),
         }
         tasks = {name: asyncio.create_task(loop, name=name) for name, loop in loops.items()}
         stopping = asyncio.create_task(stop.wait(), name="stop")
@@ -163,4 +164,5 @@ class ListenerProcess:
             async with asyncio.timeout(UNDER_WAY_SECONDS):
                 await parts.dispatcher.close()
         await parts.claims.close()
+        await parts.checkpoints.close()
         parts.journal.close()

@@ -60,6 +60,11 @@ class NewMail:
         return (self.context_id, self.user_id, self.folder, self.uidvalidity, which)
 
 
+def folder_name(name: str) -> str:
+    """As a NewMail has it. RFC 3501: INBOX in any case."""
+    return "INBOX" if name.upper() == "INBOX" else without_surrogates(name)
+
+
 def new_mail(
     *,
     context_id: int,
@@ -79,7 +84,7 @@ def new_mail(
     return NewMail(
         context_id=context_id,
         user_id=user_id,
-        folder="INBOX" if folder.upper() == "INBOX" else without_surrogates(folder),  # RFC 3501: INBOX in any case
+        folder=folder_name(folder),
         uid=uid,
         uidvalidity=uidvalidity,
         email=email,

@@ -131,7 +131,9 @@ def test_a_number_that_cannot_be_one_is_as_if_it_had_not_been_said(core: ImapPro
 
 def test_data_of_one_message_may_come_in_several_responses(core: ImapProtocol) -> None:
     selected(core)
-    assert send(core, commands.fetch_headers([9, 11, 10, 13])).startswith(b"M2 UID FETCH 9:11,13 (UID FLAGS BODY")
+    assert send(core, commands.fetch_headers([9, 11, 10, 13])).startswith(
+        b"M2 UID FETCH 9:11,13 (UID FLAGS INTERNALDATE BODY"
+    )
     core.receive(b"* 4 FETCH (UID 9 FLAGS ())\r\n* 1 FETCH (UID 3 FLAGS (\\Seen))\r\n")
     core.receive(
         b"* 4 FETCH (UID 9 BODY[HEADER.FIELDS (FROM SUBJECT)]<0> {3}\r\na:b)\r\n* 4 FETCH (UID 9 FLAGS (x))\r\n"
@@ -354,3 +356,23 @@ def test_whatever_a_server_says_to_one_command_is_bounded_in_bytes(
     taken, held = flood(core, said)
     assert taken <= MAX_REPLY
     assert held <= 1024 * 1024
+
+
+@pytest.mark.parametrize(
+    ("date", "arrived"),
+    [
+        ('"17-Jul-1996 02:44:25 -0700"', 837596665.0),
+        ('" 1-Nov-2026 18:42:25 +0100"', 1793554945.0),
+        ('"yesterday"', None),
+        ('"99-Xyz-9999999999999 99:99:99 +9999"', None),
+        ("NIL", None),
+        ("(1 2)", None),
+        ('""', None),
+    ],
+)
+def test_the_date_of_arrival_is_read_where_it_is_one(core: ImapProtocol, date: str, arrived: float | None) -> None:
+    selected(core)
+    send(core, commands.fetch_flags([9]))
+    core.receive(f"* 4 FETCH (UID 9 FLAGS () INTERNALDATE {date})\r\nM2 OK done\r\n".encode())
+    assert core.reply is not None
+    assert core.reply.messages[9].arrived == arrived

@@ -189,6 +189,8 @@ class Inbox:
             self._open_entries.add(item.entry)
         else:
             self._journal.done(item.entry)
+            if outcome != "handed_over":
+                self._open_entries.ended(item.mail)
         self._pending -= 1
         metrics.PENDING.set(self._pending)
         metrics.HANDOVERS.labels(outcome).inc()

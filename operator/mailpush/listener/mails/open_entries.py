@@ -7,7 +7,7 @@ The next process dispatches them again under the same ids, so a target that has 
 
 import asyncio
 from collections import deque
-from collections.abc import Set
+from collections.abc import Callable, Set
 from itertools import islice
 from typing import Final, Protocol
 
@@ -37,11 +37,18 @@ class OpenNotifications(Protocol):
 
 
 class OpenEntries:
-    """Journal entries of mails whose notifications are open. `sweep` closes those of users with nothing open."""
+    """Journal entries of mails whose notifications are open. `sweep` closes those of users with nothing open.
 
-    def __init__(self, journal: Journal, notifications: OpenNotifications) -> None:
+    Args:
+        ended: hears of each mail that is told, or never will be.
+    """
+
+    def __init__(
+        self, journal: Journal, notifications: OpenNotifications, ended: Callable[[NewMail], None] | None = None
+    ) -> None:
         self._journal = journal
         self._notifications = notifications
+        self._ended = ended
         self._entries: dict[tuple[int, int], dict[MailId, Entry]] = {}
         self._over: deque[Entry] = deque()
         """Nothing of these is open; they are to be closed."""
@@ -67,6 +74,11 @@ class OpenEntries:
         if entry is not None and not mails:
             del self._entries[user]
         return entry
+
+    def ended(self, mail: NewMail) -> None:
+        """Nobody will be told of the mail any more."""
+        if self._ended is not None:
+            self._ended(mail)
 
     def sweep(self) -> None:
         """Closes what is over, all at once."""
@@ -113,5 +125,8 @@ class OpenEntries:
 
     def _close_some(self) -> bool:
         """Whether there is more."""
-        self._journal.done(*(self._over.popleft() for _ in range(min(SWEEP_SLICE, len(self._over)))))
+        entries = [self._over.popleft() for _ in range(min(SWEEP_SLICE, len(self._over)))]
+        self._journal.done(*entries)
+        for entry in entries:
+            self.ended(entry.mail)
         return bool(self._over)

@@ -13,14 +13,16 @@ import structlog
 from mailpush.api.mechanisms import ImapIdleSettings
 from mailpush.imap.client import Fetch, Idled, ImapClient
 from mailpush.imap.errors import ImapProtocolError, ImapRefused
+from mailpush.listener.catchup.store import Folder
 from mailpush.listener.mechanisms.base import Health, HealthChanged, Listener, MailArrived, Mailbox, State
+from mailpush.listener.mechanisms.catching_up import CatchingUp
 from mailpush.listener.mechanisms.failures import MechanismError
 from mailpush.listener.mechanisms.metrics import NOT_READ
 from mailpush.listener.mechanisms.place import Place
 from mailpush.listener.mechanisms.reading import read_owed
 from mailpush.listener.mechanisms.repeating import RepeatingListener, Surroundings
 from mailpush.listener.mechanisms.rounds import LONGEST_WAIT, Rounds
-from mailpush.notifications.notification import new_mail_from_header
+from mailpush.notifications.notification import folder_name, new_mail_from_header
 
 log = structlog.get_logger(__name__)
 
@@ -30,6 +32,8 @@ NO_ROOM_SECONDS: Final = 5.0
 """The longest IDLE while this pod has no room for mails that it has seen."""
 OWED_SECONDS: Final = 60.0
 """The longest IDLE while the server owes mails that it has refused."""
+UNREAD_SECONDS: Final = 15.0
+"""The longest IDLE while the store of checkpoints does not answer."""
 
 
 class ImapIdleMechanism:
@@ -77,6 +81,8 @@ class ImapIdleListener(RepeatingListener):
         self._idle_seconds = idle_seconds
         self._place = place
         self._rounds = Rounds(around.clock, around.sleep)
+        folder = Folder(mailbox.context_id, mailbox.user_id, folder_name(settings.folder))
+        self._catching_up = CatchingUp(around.progress, folder, place, around.now)
 
     def place_in(self, mailbox: Mailbox, folder: str) -> Place | None:
         """Where the successor of this listener, which has stopped, goes on; None where it watches something else."""
@@ -129,6 +135,8 @@ class ImapIdleListener(RepeatingListener):
         longest = self._idle_seconds
         if self._place.owed:
             longest = min(longest, NO_ROOM_SECONDS if self._place.postponed else OWED_SECONDS)
+        if self._catching_up.waits:
+            longest = min(longest, UNREAD_SECONDS)
         try:
             return await imap.idle(longest * random.uniform(0.85, 1.0))  # noqa: S311
         except ImapRefused as error:
@@ -147,32 +155,40 @@ class ImapIdleListener(RepeatingListener):
                 f"{imap.server} does not say UIDVALIDITY of {folder}, so its mails have no identity"
             )
         before = place.uidvalidity, place.next
-        passed = place.advance(uidvalidity, state.uidnext or await imap.uidnext(folder))
+        uidnext = state.uidnext or await imap.uidnext(folder)
+        passed = await self._catching_up.look(uidvalidity, uidnext, after_a_gap=after_a_gap)
         if passed:
             NOT_READ.labels("burst").inc(passed)
             log.warning("imapidle_burst", context=self._mailbox.context_id, not_told_uids=passed)
 
         def notify(message: Fetch) -> bool:
-            return not self._is_news(message, after_a_gap=after_a_gap) or self._notify(message, uidvalidity)
+            return not self._is_news(message) or self._notify(message, uidvalidity)
 
         for uid in await read_owed(imap, place, notify):
             log.warning("imapidle_mail_skipped", context=self._mailbox.context_id, user=self._mailbox.user_id, uid=uid)
+        self._catching_up.note()
         return before != (place.uidvalidity, place.next)
 
-    def _is_news(self, message: Fetch, *, after_a_gap: bool) -> bool:
+    def _is_news(self, message: Fetch) -> bool:
         flags = {flag.lower() for flag in message.flags or ()}
         if "\\deleted" in flags:
             return False
-        return "\\seen" not in flags or not (after_a_gap or self._settings.push_mode == "newmail")
+        missed = self._catching_up.is_news(message)
+        if missed is not None:
+            return missed
+        return "\\seen" not in flags or self._settings.push_mode != "newmail"
 
     def _notify(self, message: Fetch, uidvalidity: int) -> bool:
-        return self._on_mail(
-            new_mail_from_header(
-                message.header or b"",
-                context_id=self._mailbox.context_id,
-                user_id=self._mailbox.user_id,
-                folder=self._settings.folder,
-                uid=message.uid,
-                uidvalidity=uidvalidity,
-            )
+        mail = new_mail_from_header(
+            message.header or b"",
+            context_id=self._mailbox.context_id,
+            user_id=self._mailbox.user_id,
+            folder=self._settings.folder,
+            uid=message.uid,
+            uidvalidity=uidvalidity,
         )
+        self._catching_up.begins(mail)
+        kept = self._on_mail(mail)
+        if not kept:
+            self._catching_up.not_kept(mail)
+        return kept

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from mailpush.api.mechanisms import ImapIdleSettings
+from mailpush.listener.catchup.checkpoints import NoProgress, Progress
 from mailpush.listener.mechanisms.base import Mechanism
 from mailpush.listener.mechanisms.budget import ConnectBudget
 from mailpush.listener.mechanisms.dovecot import DovecotMechanism
@@ -14,8 +15,8 @@ from mailpush.properties.settings import Settings
 class MechanismRegistry:
     """Every mechanism there is. One whose settings have not changed stays the same object, and so do its listeners."""
 
-    def __init__(self) -> None:
-        self._around = Surroundings(ConnectBudget())
+    def __init__(self, progress: Progress | None = None) -> None:
+        self._around = Surroundings(ConnectBudget(), progress or NoProgress())
         self._dovecot = DovecotMechanism(self._around)
         self._imapidle: ImapIdleMechanism | None = None
         self._imapidle_settings: ImapIdleSettings | None = None

@@ -6,13 +6,14 @@ import traceback
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import structlog
 
 from mailpush.imap.client import ImapClient, connect
 from mailpush.imap.errors import ImapAuthError, ImapError, ImapRefused, ImapUnavailable
+from mailpush.listener.catchup.checkpoints import NoProgress, Progress
 from mailpush.listener.mechanisms.base import Health, HealthChanged, Mailbox, State
 from mailpush.listener.mechanisms.budget import AuthFailuresHighError, ConnectBudget
 from mailpush.listener.mechanisms.failures import (
@@ -32,9 +33,14 @@ STEADY_SECONDS: Final = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What a mechanism needs of its process. `timeout`: seconds for each answer of a mail server."""
+    """What a mechanism needs of its process. `timeout`: seconds for each answer of a mail server.
+
+    `now`: Unix seconds, to be compared with a mail server's.
+    """
 
     budget: ConnectBudget
+    progress: Progress = field(default_factory=NoProgress)
+    now: Callable[[], float] = time.time
     timeout: float = 10.0
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep

@@ -1,11 +1,13 @@
 """All users of the slots that this pod owns: started, kept right, stopped; and the mails that are theirs."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Final, Protocol
 
 import structlog
 
+from mailpush.listener.catchup.checkpoints import Checkpoints
+from mailpush.listener.catchup.store import MemoryCheckpoints
 from mailpush.listener.mails.offer import TakeResult
 from mailpush.listener.mechanisms.base import Health
 from mailpush.listener.mechanisms.dovecot import DovecotMechanism
@@ -53,6 +55,14 @@ class Keeping(Protocol):
     def give_back(self, rest: Undelivered) -> None: ...
 
 
+class Checkpointing(Protocol):
+    """The part of the checkpoints that the supervisor uses."""
+
+    def own(self, slots: Iterable[int], epoch: int) -> None: ...
+
+    async def release(self, slots: Collection[int]) -> None: ...
+
+
 class Supervisor:
     """Owns one UserListener per user of the owned slots.
 
@@ -73,7 +83,9 @@ class Supervisor:
         permission: WritePermission,
         siblings: OtherPushUsers | None = None,
         book: RegistrationBook | None = None,
+        checkpoints: Checkpointing | None = None,
     ) -> None:
+        self._checkpoints = checkpoints or Checkpoints(MemoryCheckpoints())
         self._users = users
         self._secrets = secrets
         self._statuses = statuses
@@ -105,6 +117,8 @@ class Supervisor:
 
     def start_slots(self, slots: Iterable[int], epoch: int) -> None:
         """Takes the slots. Returns at once; the listeners start in the background."""
+        slots = list(slots)
+        self._checkpoints.own(slots, epoch)
         for slot in slots:
             self._epochs.setdefault(slot, epoch)
             self._look_at(slot)
@@ -121,6 +135,7 @@ class Supervisor:
         )
         for rest in await self._dispatcher.settle(ending, SETTLE_SECONDS):
             self._inbox.give_back(rest)
+        await self._checkpoints.release(ending)
 
     async def close(self) -> None:
         """The end of the process: all slots as in `stop_slots`."""
