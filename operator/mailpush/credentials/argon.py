@@ -39,23 +39,15 @@ def secret_of(passcrypt: str) -> bytes:
 
 
 class Key:
-    """An AES-256 key, ready for use."""
+    """An AES-256 key, ready for use: `encrypt` and `decrypt` are AESGCM's, which raises InvalidTag."""
 
-    __slots__ = ("_bytes", "_cipher")
+    __slots__ = ("_bytes", "decrypt", "encrypt")
 
     def __init__(self, key: bytes) -> None:
         self._bytes = key
-        self._cipher = AESGCM(key)
-
-    def encrypt(self, iv: bytes, clear: bytes) -> bytes:
-        return self._cipher.encrypt(iv, clear, None)
-
-    def decrypt(self, iv: bytes, data: bytes) -> bytes:
-        """
-        Raises:
-            InvalidTag: another key, or other data.
-        """
-        return self._cipher.decrypt(iv, data, None)
+        cipher = AESGCM(key)
+        self.encrypt = cipher.encrypt
+        self.decrypt = cipher.decrypt
 
     def begins_a_text(self, iv: bytes, data: bytes) -> bool:
         """Whether it is UTF-8 but for its end: what is left of a longer password, of which the tag is gone.

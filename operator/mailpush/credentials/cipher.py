@@ -72,24 +72,26 @@ class _Attempt:
 
 
 class _Quick:
-    """The way for the rows of the installation, which have all but IV and data in common: a sixth of the time."""
+    """The way for the rows of the installation, which have all but IV and data in common: a third of the time."""
 
-    def __init__(self, row: ArgonRow, key: Key, attempt: _Attempt) -> None:
+    __slots__ = ("_common", "_data", "_decrypt")
+
+    def __init__(self, row: ArgonRow, key: Key) -> None:
         self._common = row.common
         self._data = IV_TEXT + len(row.common)
-        self._key = key
-        self._attempt = attempt
+        self._decrypt = key.decrypt
 
     def decrypt(self, stored: str) -> Decrypted | None:
         """None for any row that is not well formed or does not decrypt: that one is then looked at closely."""
         if stored[IV_TEXT : self._data] != self._common or len(stored) > MAX_ROW:
             return None
         try:
-            iv = a2b_base64(stored[:IV_TEXT], strict_mode=True)
-            data = a2b_base64(stored[self._data :], strict_mode=True)
-            return _found(self._key.decrypt(iv, data).decode(), self._attempt)
+            # Whole groups of four characters, so both may be taken at once; a padding between them is an error.
+            raw = a2b_base64(stored[:IV_TEXT] + stored[self._data :], strict_mode=True)
+            clear = self._decrypt(raw[:IV], raw[IV:], None).decode()
         except (ValueError, InvalidTag):
             return None
+        return Decrypted(Kind.USABLE, clear, False, Reading.UTF_8) if clear[:1] > " " else None
 
 
 class Cipher:
@@ -142,7 +144,7 @@ class Cipher:
         if key is None:
             raise EncryptionError(f"there is no memory to derive the key: it takes {parameters.memory} KiB")
         iv = os.urandom(IV)
-        return _fitting(str(ArgonRow(iv, parameters, key.encrypt(iv, data), False)), width)
+        return _fitting(str(ArgonRow(iv, parameters, key.encrypt(iv, data, None), False)), width)
 
     def encrypt_legacy(self, clear: str, width: int = LEGACY_WIDTH) -> str:
         """OX's form up to 8.15, for a table that such an OX reads. The same password gives the same text.
@@ -209,14 +211,14 @@ class Cipher:
             if key is None:
                 return Decrypted(Kind.REFUSED_PARAMETERS)
             try:
-                found = _found(key.decrypt(row.iv, row.data).decode(), attempt)
+                found = _found(key.decrypt(row.iv, row.data, None).decode(), attempt)
             except InvalidTag:
                 cut = cut or (row.at_width and key.begins_a_text(row.iv, row.data))
             except UnicodeDecodeError:
                 return Decrypted(Kind.DAMAGED)
             else:
                 if row.parameters == self._parameters and attempt is self._attempts[0]:
-                    self._quick = _Quick(row, key, attempt)
+                    self._quick = _Quick(row, key)
                 return found
         return Decrypted(Kind.TOO_LONG if cut else Kind.UNDECRYPTABLE)
 

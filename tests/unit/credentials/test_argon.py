@@ -1,6 +1,7 @@
 """How often keys are derived, for how many at once, and what becomes of them."""
 
 import asyncio
+import os
 import threading
 from pathlib import Path
 
@@ -131,3 +132,17 @@ def test_no_key_takes_more_than_a_quarter_of_the_pod(tmp_path: Path, files: dict
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
     assert pod_limits(tmp_path).memory == kib
+
+
+async def test_keys_are_derived_when_nothing_else_wants_the_core(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+
+    def derive(secret: bytes, parameters: Parameters) -> bytes:
+        seen.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
+        return bytes(32)
+
+    monkeypatch.setattr(argon, "_derived", derive)
+    here = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+    await Keys().get(b"secret", parameters(1))
+    assert seen[0] > here
+    assert os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) == here
