@@ -1,5 +1,6 @@
 """`mail-push`: the processes in the image, one sub-command each. Imports nothing before it is asked to run."""
 
+import resource
 import sys
 
 import click
@@ -12,10 +13,16 @@ SERVICES = frozenset({"operator", "listener"})
 def start() -> None:
     """The script `mail-push`; exits. What runs for long and logs has its streams as they are."""
     if SERVICES & set(sys.argv[1:2]):
+        leave_no_core()
         main()
     from mailpush.cli.clicked import end
 
     end(main, "mail-push")
+
+
+def leave_no_core() -> None:
+    """A process that dies writes no core file: its memory holds passwords, and the passcrypt."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})

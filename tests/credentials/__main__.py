@@ -1,0 +1,91 @@
+"""A run: a control plane, the scenes one after another, a table of what was wrong, and one line of JSON."""
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from dev.cluster.controlplane import ControlPlane
+from dev.demo.show import chapter
+from dev.processes.errors import DevError
+from tests.cluster.conftest import ROOT, described
+from tests.credentials import leaks, mismatch, outage, stale, stores
+from tests.credentials.evidence import Evidence
+from tests.credentials.site import Stage
+from tests.credentials.verdict import Verdict
+from tests.sites.namespace import wait_for
+
+USERS = 4000
+"""Of the scene `stale`: what a cold start of two cores takes in two minutes. The issue's number is 10000."""
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What happens, by the name that the command line uses."""
+
+    name: str
+    what: str
+    play: Callable[[Stage], None]
+
+
+SCENES = (
+    Scene("memory", "passwords in Redis: pods killed, all restarted, Redis flushed", stores.memory),
+    Scene("rdb", "passwords in MariaDB: pods killed, all restarted, both servers restarted", stores.rdb),
+    Scene("mismatch", "a wrong passcrypt on one of three pods, then on all", mismatch.play),
+    Scene("outage", "MariaDB and Redis away for a minute under mail load", outage.play),
+    Scene("stale", "a cold start with 2 % of the passwords stale, at a Dovecot with its penalties", stale.play),
+    Scene("secrets", "no planted password stands in anything that the scenes before have produced", leaks.play),
+)
+
+
+def main() -> int:
+    arguments = parse()
+    verdict = Verdict()
+    started = time.monotonic()
+    chapter("A control plane")
+    with tempfile.TemporaryDirectory(prefix="mail-push-evidence-") as folder, ControlPlane.start() as plane:
+        plane.kubectl("apply", "--server-side", "-f", str(ROOT / "crds"), check=True)
+        wait_for("our kinds are described", lambda: described(plane))
+        evidence = Evidence(Path(folder), plane)
+        with evidence.watching():
+            for scene in SCENES:
+                if not arguments.scenes or scene.name in arguments.scenes:
+                    play(scene, Stage(scene.name, plane, verdict, evidence, arguments.users))
+    for step in verdict.wrong:
+        print(f"WRONG: {step.scene}: {step.what}: {step.detail}", file=sys.stderr)
+    print(json.dumps({"seconds": round(time.monotonic() - started), **verdict.figures()}))
+    return 1 if verdict.wrong else 0
+
+
+def play(scene: Scene, stage: Stage) -> None:
+    chapter(f"{scene.name}: {scene.what}")
+    stage.verdict.scene = scene.name
+    try:
+        scene.play(stage)
+    except (AssertionError, DevError) as error:
+        stage.verdict.step("the scene came to its end", False, str(error)[-4000:])
+
+
+def parse() -> argparse.Namespace:
+    listed = "\n".join(f"  {scene.name:10} {scene.what}" for scene in SCENES)
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.credentials",
+        description="The credential storage under faults: processes on a control plane, real servers (root).",
+        epilog=f"scenes, in this order:\n{listed}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("scenes", nargs="*", metavar="SCENE", help="only these; all of them by default")
+    parser.add_argument("--users", type=int, default=USERS, help=f"of the scene stale; {USERS} by default")
+    arguments = parser.parse_args()
+    unknown = set(arguments.scenes) - {scene.name for scene in SCENES}
+    if unknown:
+        parser.error(f"no such scene: {', '.join(sorted(unknown))}")
+    return arguments
+
+
+if __name__ == "__main__":
+    sys.exit(main())
