@@ -10,6 +10,7 @@ import socket
 import string
 import subprocess
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Self
 
 from dev.cluster import pki
@@ -17,6 +18,7 @@ from dev.images import debian
 from dev.processes import run
 from dev.processes.errors import DevError
 from dev.processes.group import Group, OfGroup, free_port
+from dev.services.oauth import OAuth
 from dev.services.releases import RELEASES, Version
 
 ENTRY = "/private/vendor/vendor.dovecot/http-notify"
@@ -45,6 +47,7 @@ class Dovecot(OfGroup):
         patience: float,
         push: str | None,
         failure_delay: float,
+        oauth: OAuth | None,
     ) -> None:
         super().__init__(group)
         self.version = version
@@ -56,6 +59,7 @@ class Dovecot(OfGroup):
         self._push = push
         self._failure_delay = failure_delay
         self._changed: tuple[str, str] | None = None
+        self._oauth = oauth
         self.password = "secret"
         self.master_password = "masterpw"
         self.api_key = secrets.token_hex(16)
@@ -73,11 +77,13 @@ class Dovecot(OfGroup):
         patience: float = 2,
         push: str | None = None,
         failure_delay: float = 0,
+        oauth: OAuth | None = None,
     ) -> Self:
         """Starts one that reports new mail to each of the URLs `callbacks` (`http://user:password@host:port/path`).
 
         It waits for each `patience` seconds, and once more as long. `push` replaces all of its settings that have to do
         with METADATA and callbacks. A refused login is answered after `failure_delay` seconds; Dovecot's default is 2.
+        with METADATA and callbacks. `oauth`: it takes access tokens beside passwords.
 
         Raises:
             DevError: no Debian to be had, not root, or with Dovecot's own log where it does not start.
@@ -95,6 +101,7 @@ class Dovecot(OfGroup):
                 patience=patience,
                 push=push,
                 failure_delay=failure_delay,
+                oauth=oauth,
             )
             dovecot._prepare()
             dovecot.start()
@@ -226,9 +233,25 @@ class Dovecot(OfGroup):
             changed=self._release.changed(*self._changed) if self._changed else "",
             hibernate="imap_hibernate_timeout = 2s" if self._hibernate else "",
             push=self._push or self._release.push(self._callbacks, self._patience),
+            oauth=self._write_oauth(),
         )
         self.config.touch(mode=0o600)
         self.config.write_text(text)
+
+    def _write_oauth(self) -> str:
+        """The settings of dovecot.conf for it, whose files are written."""
+        if self._oauth is None:
+            return ""
+        base, group = self._group.folder, self._gid("dovecot")
+        main, own = self._oauth.settings(self.version, base)
+        files = {Path("keys", key): text for key, text in self._oauth.keys().items()} | {Path("oauth2.conf"): own}
+        for name, content in files.items():
+            path = base / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch(mode=0o640)
+            path.write_text(content)
+            os.chown(path, 0, group)
+        return main
 
     def _listens(self) -> bool:
         return all(map(_accepts, (self.lmtp_port, self.imap_port, self.imaps_port, self.doveadm_port)))

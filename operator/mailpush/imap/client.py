@@ -17,9 +17,19 @@ from mailpush.imap.errors import (
     ImapError,
     ImapProtocolError,
     ImapRefused,
+    ImapTokenError,
     ImapUnavailable,
 )
-from mailpush.imap.login import WAYS, Way, another_way_may_help, gravest, refusal, ways_to_try
+from mailpush.imap.login import (
+    WAYS,
+    Way,
+    another_way_may_help,
+    gravest,
+    nothing_offered,
+    refusal,
+    too_long,
+    ways_to_try,
+)
 from mailpush.imap.outcomes import Fetched, Idled
 from mailpush.imap.pending import Mailbox, Reply
 from mailpush.imap.protocol import State
@@ -41,6 +51,7 @@ __all__ = [
     "ImapProtocolError",
     "ImapRefused",
     "ImapServer",
+    "ImapTokenError",
     "ImapUnavailable",
     "Mailbox",
     "Way",
@@ -119,9 +130,10 @@ class ImapClient:
         way each time for a login that was `refused_before`, since servers shut out whoever fails too often.
 
         Raises:
-            ImapAuthError: the server holds the credentials for wrong, or they cannot be sent at all.
+            ImapAuthError: the server holds the credentials for wrong, or they cannot be sent at all; of a token it is
+                an ImapTokenError.
             ImapUnavailable: refused for another reason (`code`); says nothing about the credentials.
-            ImapRefused: neither, or the server offers no way to log in.
+            ImapRefused: neither, or the server offers no way to log in (ImapNoMechanism).
             ImapProtocolError: the server has logged somebody in already (PREAUTH).
         """
         if self._transport.core.state is not State.NOT_AUTHENTICATED:
@@ -131,23 +143,19 @@ class ImapClient:
             )
         capabilities = await self.capabilities()
         refused: list[ImapRefused] = []
-        for way in ways_to_try(capabilities, first, refused_before):
+        for way in ways_to_try(capabilities, login, first, refused_before):
             try:
-                status = (await self._exchange(way.command(login, capabilities))).status
-            except ImapConnectionError:
+                reply = await self._exchange(way.command(login, self.server, capabilities))
+            except ImapConnectionError as error:
                 if refused:  # it ends the connection after a refusal, so the other way takes a new one
                     break
-                raise
-            if status.kind == "OK":
+                raise too_long(login, error) from None
+            if reply.status.kind == "OK":
                 return way
-            refused.append(refusal(self.server, status))
-            if not another_way_may_help(refused[-1]):
+            refused.append(refusal(self.server, login, reply))
+            if not another_way_may_help(login, refused[-1]):
                 break
-        if refused:
-            raise gravest(refused)
-        # RFC 3501: LOGINDISABLED stands for a connection without TLS, most often.
-        code = "PRIVACYREQUIRED" if self.server.security == "none" else None
-        raise ImapRefused(f"{self.server} offers neither AUTH=PLAIN nor LOGIN on this connection", code)
+        raise gravest(refused) if refused else nothing_offered(self.server, login, capabilities)
 
     async def get_metadata(self, entry: str) -> bytes | None:
         """The value of a server annotation (RFC 5464), or None where it is not set."""

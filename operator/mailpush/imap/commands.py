@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from base64 import b64encode
 from collections.abc import Collection, Container, Iterable
 from dataclasses import dataclass, field
@@ -11,6 +12,11 @@ from typing import Final
 from mailpush.imap.mailboxes import encode_mailbox
 
 HEADER_BYTES: Final = 16 * 1024  # of From and Subject together: a giant subject must not end the listener
+MAX_TOKEN: Final = 16 * 1024
+"""Characters of an access token. Servers take less (login.LONG_TOKEN)."""
+INITIAL_LINE_MAX: Final = 8000
+"""RFC 9051 section 4: a server takes command lines of 8192 octets; what is longer waits for its `+`."""
+_TOKEN = re.compile(r"[A-Za-z0-9\-._~+/]+=*\Z")  # RFC 6750: b64token
 _QUOTED_MAX: Final = 1000
 _NOTHING: Final[frozenset[int | str]] = frozenset()
 
@@ -20,11 +26,13 @@ class Command:
     """`parts` may hold credentials, so they are not in the repr.
 
     `asked` is what it asks for, and all that is kept of the answer: UIDs (None: any), the entry, or the items.
+    `last_word` answers a challenge to an AUTHENTICATE that has said all; `*` cancels it (RFC 3501).
     """
 
     name: str
     parts: tuple[bytes, ...] = field(repr=False)
     asked: Container[int | str] | None = _NOTHING
+    last_word: bytes = b"*"
 
 
 class _Builder:
@@ -74,10 +82,44 @@ def authenticate_plain(user: str, password: str, authzid: str | None, *, initial
     fields = (authzid or "", user, password)
     if any("\0" in text for text in fields):
         raise ValueError("SASL PLAIN cannot carry a NUL character")
-    message = b64encode("\0".join(fields).encode())
-    if initial_response:
-        return Command("AUTHENTICATE", (b"AUTHENTICATE PLAIN " + message,))
-    return Command("AUTHENTICATE", (b"AUTHENTICATE PLAIN", message))
+    return _authenticate(b"PLAIN", "\0".join(fields), initial_response=initial_response, last_word=b"*")
+
+
+def authenticate_xoauth2(user: str, token: str, *, initial_response: bool) -> Command:
+    """Google's XOAUTH2. The server says what is wrong with a token in a challenge, which an empty line answers.
+
+    Raises:
+        ValueError: more than such a message carries, or too long.
+    """
+    _require_token(user, token)
+    message = f"user={user}\1auth=Bearer {token}\1\1"
+    return _authenticate(b"XOAUTH2", message, initial_response=initial_response, last_word=b"")
+
+
+def authenticate_oauthbearer(user: str, token: str, host: str, port: int, *, initial_response: bool) -> Command:
+    """RFC 7628, for mailbox `user`. The answer to the server's error is a single 0x01 (section 3.2.3).
+
+    Raises:
+        ValueError: as for XOAUTH2.
+    """
+    _require_token(user, token)
+    name = user.replace("=", "=3D").replace(",", "=2C")  # RFC 5801: saslname
+    message = f"n,a={name},\1host={host}\1port={port}\1auth=Bearer {token}\1\1"
+    return _authenticate(b"OAUTHBEARER", message, initial_response=initial_response, last_word=b64encode(b"\1"))
+
+
+def _require_token(user: str, token: str) -> None:
+    """A 0x01 ends a field of such a message, so one in a name or a token would add fields."""
+    if not _TOKEN.match(token) or len(token) > MAX_TOKEN or any(sign in user for sign in "\0\1\r\n"):
+        raise ValueError("this is no bearer token (RFC 6750), or no user name")
+
+
+def _authenticate(mechanism: bytes, message: str, *, initial_response: bool, last_word: bytes) -> Command:
+    """In one line where the server has SASL-IR (RFC 4959) and the line is not too long for it."""
+    command, encoded = b"AUTHENTICATE " + mechanism, b64encode(message.encode())
+    if initial_response and len(command) + len(encoded) < INITIAL_LINE_MAX:
+        return Command("AUTHENTICATE", (command + b" " + encoded,), last_word=last_word)
+    return Command("AUTHENTICATE", (command, encoded), last_word=last_word)
 
 
 def select(mailbox: str) -> Command:

@@ -37,3 +37,15 @@ class ImapUnavailable(ImapRefused):
 
 class ImapAuthError(ImapRefused):
     """NO to a login: the server holds the credentials for wrong. Do not try them again and again."""
+
+
+class ImapTokenError(ImapAuthError):
+    """NO to an OAuth 2.0 access token: it is wrong, has ended, is another user's, or lacks a scope."""
+
+    def __init__(self, text: str, code: str | None = None, *, scope_missing: bool = False) -> None:
+        super().__init__(text, code)
+        self.scope_missing = scope_missing
+
+
+class ImapNoMechanism(ImapRefused):
+    """The server offers no way to log in with what we have; nothing was sent."""

@@ -33,6 +33,8 @@ class Reply:
     """Annotations by name in lower case."""
     items: dict[str, int]
     """Of a STATUS, by name in capitals."""
+    challenge: bytes = field(default=b"", repr=False)
+    """The last one to an AUTHENTICATE that had said all."""
 
 
 @dataclass(slots=True)
@@ -43,6 +45,7 @@ class Pending:
     name: str
     rest: deque[bytes] = field(repr=False)
     asked: Container[int | str] | None = field(repr=False)
+    last_word: bytes = field(default=b"", repr=False)
     messages: dict[int, Fetch] = field(default_factory=dict, repr=False)
     entries: dict[str, bytes | None] = field(default_factory=dict, repr=False)
     items: dict[str, int] = field(default_factory=dict, repr=False)
@@ -50,6 +53,7 @@ class Pending:
     counted: bool = False
     grown: bool = False
     continued: bool = False
+    challenge: bytes = field(default=b"", repr=False)
     untagged: str | None = None
     """The last OK, NO or BAD without a tag: perhaps the answer of a server that leaves tags out."""
 
@@ -83,4 +87,4 @@ class Pending:
             self.mailbox.exists, self.counted = count, True
 
     def reply(self, status: Status) -> Reply:
-        return Reply(status, self.messages, self.entries, self.items)
+        return Reply(status, self.messages, self.entries, self.items, self.challenge)

@@ -111,7 +111,7 @@ class ImapProtocol:
         first, *rest = command.parts
         if command.name in {"LOGIN", "AUTHENTICATE"}:
             self.capabilities = frozenset()  # METADATA, for one, shows only after a login
-        self._pending = Pending(tag, command.name, deque(rest), command.asked)
+        self._pending = Pending(tag, command.name, deque(rest), command.asked, command.last_word)
         if command.name in {"SELECT", "EXAMINE"}:
             self._pending.select()
         self._received = self._responses = 0
@@ -168,7 +168,7 @@ class ImapProtocol:
         if self.greeting is None:
             self._greet(response)
         elif isinstance(response, Continuation):
-            self._continue()
+            self._continue(response)
         elif isinstance(response, Status) and response.tag != "":
             self._finish(response)
         else:
@@ -181,7 +181,7 @@ class ImapProtocol:
         self.state = State.AUTHENTICATED if response.kind == "PREAUTH" else State.NOT_AUTHENTICATED
         self._untagged(response)
 
-    def _continue(self) -> None:
+    def _continue(self, challenge: Continuation) -> None:
         pending = self._pending
         if pending is None:
             raise ImapProtocolError("the server asked to go on with nothing")
@@ -190,8 +190,8 @@ class ImapProtocol:
         elif pending.name == "IDLE":
             pending.continued = True  # some say it again
         elif pending.name == "AUTHENTICATE" and not pending.continued:
-            pending.continued = True
-            self._send(b"*")  # RFC 3501: cancels; SASL PLAIN has nothing more to say
+            pending.continued, pending.challenge = True, challenge.text
+            self._send(pending.last_word)
         else:
             raise ImapProtocolError(f"the server asked to go on with a {pending.name} that was complete")
 

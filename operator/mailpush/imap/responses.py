@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from email.utils import mktime_tz, parsedate_tz
 from typing import Final, TypeAlias
 
@@ -13,6 +13,8 @@ from mailpush.imap.mailboxes import decode_mailbox
 from mailpush.imap.parser import Atom, Value, parse_values
 
 MAX_NUMBER: Final = 2**63 - 1
+MAX_CHALLENGE: Final = 8192
+"""Bytes of a `+` whose text is read: what a server says of a refused token takes some hundred."""
 
 _STATUS = re.compile(rb"(\S+) (OK|NO|BAD|BYE|PREAUTH)(?: (.*))?\Z", re.IGNORECASE | re.DOTALL)
 _STATUS_WITHOUT_TAG = re.compile(rb"(OK|NO|BAD)(?: (.*))?\Z", re.IGNORECASE | re.DOTALL)
@@ -37,7 +39,9 @@ class Status:
 
 @dataclass(frozen=True, slots=True)
 class Continuation:
-    """`+`, whatever stands behind it."""
+    """`+`, and what stands behind it: prose, or a challenge. A server may repeat a credential there."""
+
+    text: bytes = field(default=b"", repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +115,7 @@ def parse_response(pieces: tuple[bytes, ...], asked: str | None = None) -> Respo
     """
     line = pieces[0]
     if line[:1] == b"+":
-        return Continuation()
+        return Continuation(line[1:].strip() if len(line) <= MAX_CHALLENGE else b"")
     if match := _STATUS.match(line):
         return _status(match[1], match[2], match[3] or b"")
     if match := _STATUS_WITHOUT_TAG.match(line):

@@ -8,6 +8,8 @@ from functools import lru_cache
 from typing import Literal, TypeAlias
 
 Security: TypeAlias = Literal["tls", "starttls", "none"]
+LoginKind: TypeAlias = Literal["password", "token"]
+TokenMechanism: TypeAlias = Literal["auto", "XOAUTH2", "OAUTHBEARER"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +45,23 @@ class ImapLogin:
 
     `master_separator` is for servers without AUTH=PLAIN, where the login is `<authzid><separator><master>`
     (Dovecot's `auth_master_user_separator`).
+
+    Of kind `token`, `password` is an OAuth 2.0 access token: it is sent by `mechanism` and never as a password.
+    `origin` stands for what issues it: tokens change by themselves, so refused logins are counted by this.
     """
 
     user: str
     password: str = field(repr=False)
     authzid: str | None = None
     master_separator: str = "*"
+    kind: LoginKind = "password"
+    mechanism: TokenMechanism = "auto"
+    origin: int = field(default=0, repr=False)
+
+    @classmethod
+    def with_token(cls, user: str, token: str, mechanism: TokenMechanism = "auto", origin: int = 0) -> ImapLogin:
+        """For mailbox `user`. `auto` is OAUTHBEARER where the server offers it, else XOAUTH2."""
+        return cls(user, token, kind="token", mechanism=mechanism, origin=origin)
 
     @property
     def combined(self) -> str:

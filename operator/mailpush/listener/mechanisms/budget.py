@@ -122,7 +122,8 @@ class ConnectBudget:
         return delay
 
     def auth_succeeded(self, server: ImapServer, key: UserKey, way: Way) -> None:
-        self._server(server).way = way
+        if way in WAYS:  # a token has ways of its own, of which one is chosen
+            self._server(server).way = way
         self.forget(server, key)
 
     def way_refused(self, server: ImapServer) -> None:
@@ -180,5 +181,10 @@ def _place(server: ImapServer) -> tuple[str, int]:
 
 
 def _fingerprint(login: ImapLogin) -> int:
-    """Tells whether the login changed, without keeping it; Python's hash is salted per process."""
-    return hash((login.user, login.password, login.authzid))
+    """Tells whether the login changed, without keeping it; Python's hash is salted per process.
+
+    A token that was renewed is the same login: else a user whom the server does not let in would be tried as often as
+    tokens are renewed.
+    """
+    secret = login.password if login.kind == "password" else login.origin
+    return hash((login.kind, login.user, secret, login.authzid))

@@ -10,6 +10,7 @@ from mailpush.imap.errors import (
     ImapProtocolError,
     ImapRefused,
     ImapTlsError,
+    ImapTokenError,
     ImapUnavailable,
 )
 
@@ -42,6 +43,10 @@ class MechanismError(Exception):
 
 
 _RIGHT_LOGIN: Final = "; put the right password into the Secret (PUSH-0010)"
+_WRONG_TOKEN: Final = (
+    "; see the mail server's log, and the client at the authorization server: docs/credentials.md, OAuth (PUSH-0010)"  # noqa: S105
+)
+_RIGHT_SCOPE: Final = "; set mailAccess.oauth.tokenEndpoint.scope, or add the scope to the client (PUSH-0010)"
 _RIGHT_SECURITY: Final = (
     "; see port and security of the server: tls is for a port that begins with TLS, such as 993, starttls for one that "
     "begins in clear text, such as 143"
@@ -75,6 +80,12 @@ def failure_of(error: ImapError | MechanismError) -> Failure:
         return Failure(error.reason, str(error), first=300.0, longest=3600.0)
     for kind, reason, advice, first, longest in _ROWS:
         if isinstance(error, kind):
-            code = error.code if isinstance(error, ImapRefused) else None
-            return Failure(reason, f"{error}{_ADVICE.get(code or '', advice)}", first, longest)
+            return Failure(reason, f"{error}{_advice(error, advice)}", first, longest)
     raise AssertionError("ImapError itself is the last row")
+
+
+def _advice(error: ImapError, of_the_row: str) -> str:
+    if isinstance(error, ImapTokenError):
+        return _RIGHT_SCOPE if error.scope_missing else _WRONG_TOKEN
+    code = error.code if isinstance(error, ImapRefused) else None
+    return _ADVICE.get(code or "", of_the_row)

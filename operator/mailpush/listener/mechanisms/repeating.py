@@ -97,7 +97,8 @@ class RepeatingListener(ABC):
             try:
                 way = await client.login(mailbox.login, budget.way(mailbox.server), refused_before)
             except ImapRefused as refused:
-                if not isinstance(refused, (ImapAuthError, ImapUnavailable)):
+                about_a_way = mailbox.login.kind == "password"
+                if about_a_way and not isinstance(refused, (ImapAuthError, ImapUnavailable)):
                     budget.way_refused(mailbox.server)
                 raise
             self._proven = True

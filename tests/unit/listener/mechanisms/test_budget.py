@@ -171,3 +171,20 @@ def test_a_login_that_was_refused_before_is_known_until_it_changes_or_succeeds(t
     assert budget.refused_before(SERVER, USER, ImapLogin("alice", "other")) == 0
     budget.auth_succeeded(SERVER, USER, Way.PLAIN)
     assert budget.refused_before(SERVER, USER, LOGIN) == 0
+
+
+def test_a_token_that_is_renewed_is_the_login_that_was_refused_and_one_of_another_source_is_not(
+    time: Time,
+) -> None:
+    budget = budget_of(time)
+    budget.auth_failed(SERVER, USER, ImapLogin.with_token("alice", "token-one", origin=1))
+    assert budget.auth_wait(SERVER, USER, ImapLogin.with_token("alice", "token-two", origin=1)) > 0
+    assert budget.auth_wait(SERVER, USER, ImapLogin.with_token("alice", "token-two", origin=2)) == 0
+    assert budget.auth_wait(SERVER, USER, ImapLogin("alice", "token-one")) == 0
+
+
+def test_the_way_of_a_token_is_not_the_way_of_passwords(time: Time) -> None:
+    budget = budget_of(time)
+    budget.auth_succeeded(SERVER, USER, Way.LOGIN)
+    budget.auth_succeeded(SERVER, USER, Way.XOAUTH2)
+    assert budget.way(SERVER) is Way.LOGIN

@@ -9,9 +9,11 @@ from mailpush.imap.errors import (
     ImapCertificateError,
     ImapConnectionError,
     ImapError,
+    ImapNoMechanism,
     ImapProtocolError,
     ImapRefused,
     ImapTlsError,
+    ImapTokenError,
     ImapUnavailable,
 )
 from mailpush.imap.server import ImapServer
@@ -23,6 +25,9 @@ ROWS: tuple[tuple[ImapError, str, str], ...] = (
     (ImapAuthError("no"), "AuthenticationFailed", "put the right password into the Secret"),
     (ImapAuthError("no", "AUTHORIZATIONFAILED"), "AuthenticationFailed", "spec.login"),
     (ImapAuthError("no", "EXPIRED"), "AuthenticationFailed", "expired"),
+    (ImapTokenError("no", "EXPIRED"), "AuthenticationFailed", "the client at the authorization server"),
+    (ImapTokenError("no", scope_missing=True), "AuthenticationFailed", "mailAccess.oauth.tokenEndpoint.scope"),
+    (ImapNoMechanism("no"), "ServerRefused", ""),
     (ImapUnavailable("no", "PRIVACYREQUIRED"), "ServerUnreachable", "set security of the server to starttls"),
     (ImapUnavailable("no", "LIMIT"), "ServerUnreachable", ""),
     (ImapRefused("no", "PRIVACYREQUIRED"), "ServerRefused", "set security of the server to starttls"),
