@@ -4,12 +4,16 @@ from mailpush.credentials.storage import Entry, StorageUnavailableError, UserKey
 
 
 class FaultyStorage:
-    """Entries in this process. `down`: each operation fails. `asked`: what was asked of it, in order."""
+    """Entries in this process.
+
+    `down`: each operation fails; `down_after`: those after so many. `asked`: what was asked of it, in order.
+    """
 
     def __init__(self) -> None:
         self.entries: dict[UserKey, Entry] = {}
         self.notes: dict[str, str] = {}
         self.down = False
+        self.down_after: int | None = None
         self.asked: list[str] = []
 
     async def get(self, key: UserKey) -> Entry | None:
@@ -65,6 +69,6 @@ class FaultyStorage:
         return sum(one.split()[0] in operations for one in self.asked)
 
     def _ask(self, operation: str) -> None:
-        if self.down:
+        if self.down or (self.down_after is not None and len(self.asked) >= self.down_after):
             raise StorageUnavailableError("the store does not answer")
         self.asked.append(operation)
