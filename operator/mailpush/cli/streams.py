@@ -76,3 +76,8 @@ def _text(output: _Output, like: TextIO | None) -> io.TextIOWrapper:
     buffer = io.BufferedWriter(output)
     line_buffering = output.isatty() or output.fileno() == 2
     return io.TextIOWrapper(buffer, encoding=encoding, errors="backslashreplace", line_buffering=line_buffering)
+
+
+def printable(text: str) -> str:
+    """What a server says, without what a terminal would act on."""
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode("ascii") for one in text)

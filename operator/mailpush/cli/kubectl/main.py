@@ -6,6 +6,7 @@ import click
 
 from mailpush import __version__
 from mailpush.cli.clicked import end
+from mailpush.cli.kubectl.credentials.commands import credentials
 
 NAME: Final = "kubectl mailpush"
 COMPLETE_VARIABLE: Final = "_KUBECTL_MAILPUSH_COMPLETE"
@@ -173,3 +174,6 @@ def orphans(
             context=context,
         )
     )
+
+
+main.add_command(credentials)

@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from mailpush.admin.routes import LISTENERS, REGISTRATIONS
 from mailpush.cli.pushusers.options import CommandLine, ParseError, help_text, parse
-from mailpush.cli.streams import answering
+from mailpush.cli.streams import answering, printable
 
 if TYPE_CHECKING:
     from mailpush.cli.pushusers.client import Target
@@ -137,7 +137,7 @@ def _ask(line: CommandLine, target: "Target", out: TextIO, err: TextIO) -> int:
         else:
             _list_listeners(target, out)
     except ServerError as error:
-        err.write(f"{_printable(str(error))}\n")
+        err.write(f"{printable(str(error))}\n")
         return EXIT_FAILED
     return EXIT_DONE
 
@@ -156,7 +156,7 @@ def _list_listeners(target: "Target", out: TextIO) -> None:
 
 def _list_registrations(target: "Target", out: TextIO) -> None:
     found = target.rows(REGISTRATIONS, "registrations")
-    rows = sorted({(context, user, _printable(str(client))) for context, user, client in found})
+    rows = sorted({(context, user, printable(str(client))) for context, user, client in found})
     if not rows:
         out.write("No registered push users.\n")
         return
@@ -186,11 +186,6 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[Any]], out: TextIO) -> N
     for first, *others in cells:
         padded = [first.rjust(widths[0]), *(cell.ljust(width) for cell, width in zip(others, widths[1:], strict=True))]
         out.write(" ".join(padded) + "\n")
-
-
-def _printable(text: str) -> str:
-    """What a server says, without what a terminal would act on."""
-    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode("ascii") for one in text)
 
 
 def _where(error: BaseException) -> str:
