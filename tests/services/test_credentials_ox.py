@@ -1,0 +1,292 @@
+"""OX's own table on a real MariaDB: two user schemas, of an older and of a newer OX, are read and stay as they are."""
+
+import json
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from dev.services import MariaDB
+from mailpush.credentials.cipher import Cipher, Passcrypt
+from mailpush.credentials.ox.address import Address
+from mailpush.credentials.ox.engines import Engines, Reach
+from mailpush.credentials.ox.table import OxTable
+from mailpush.credentials.storage import Entry, StorageUnavailableError
+from mailpush.credentials.stored import StoredCredentials, StoredState, StoreState
+from tests.sites.ox_cipher import Costs, write_argon, write_legacy
+
+pytestmark = pytest.mark.cluster
+
+PASSCRYPT: Final = "passcrypt"
+OX_PASSWORD: Final = "öx's pässword"
+VECTORS: Final = Path(__file__).parents[1] / "unit" / "credentials"
+OLD, NEW = "oxdatabase_5", "oxdatabase_6"
+COLUMNS: Final = "cid INT4 UNSIGNED NOT NULL, user INT4 UNSIGNED NOT NULL"
+CHEAP: Final = Costs(8, 1, 1)
+
+
+def vector(file: str, name: str) -> str:
+    rows: list[dict[str, Any]] = json.loads((VECTORS / file).read_text())
+    return str(next(row["stored"] for row in rows if row["name"] == name and row["passcrypt"] == PASSCRYPT))
+
+
+LEGACY: Final = vector("vectors-legacy.json", "plain")
+ARGON: Final = vector("vectors-new.json", "plain")
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[MariaDB]:
+    with MariaDB.launch("general-log = ON", "log-output = TABLE") as server:
+        yield server
+
+
+def quoted(text: str) -> str:
+    return "'" + text.replace("\\", "\\\\").replace("'", "''") + "'"
+
+
+def rows(*values: tuple[int, int, str, str]) -> str:
+    """(context, user, password, login)."""
+    return ", ".join(f"({cid}, {user}, {quoted(text)}, {quoted(login)})" for cid, user, text, login in values)
+
+
+@pytest.fixture
+def site(server: MariaDB) -> MariaDB:
+    """Contexts 1 and 2 in a schema of an older OX, 3 in one of a newer, 4 in a schema without the table."""
+    server.create_user("openexchange", OX_PASSWORD)
+    names = ("configdb", OLD, NEW, "oxdatabase_7")
+    for name in names:
+        server.sql(f"DROP DATABASE IF EXISTS {name}")
+        server.create_database(name)
+        server.sql(f"GRANT ALL ON {name}.* TO openexchange@'%'")
+    server.sql(
+        "CREATE TABLE db_pool (db_pool_id INT4 UNSIGNED PRIMARY KEY, url VARCHAR(255), driver VARCHAR(128),"
+        " login VARCHAR(128), password VARCHAR(128));"
+        "CREATE TABLE context_server2db_pool (server_id INT4 UNSIGNED, cid INT4 UNSIGNED, read_db_pool_id INT4,"
+        " write_db_pool_id INT4 UNSIGNED, db_schema VARCHAR(255), PRIMARY KEY (cid, server_id));"
+        f"INSERT INTO db_pool VALUES (9, 'jdbc:mysql://192.0.2.1:3306', 'd', 'replica', 'nobody reads here'),"
+        f" (5, 'jdbc:mysql://127.0.0.1:{server.port}/?useUnicode=true', 'com.mysql.jdbc.Driver', 'openexchange',"
+        f" {quoted(OX_PASSWORD)});"
+        f"INSERT INTO context_server2db_pool VALUES (2, 1, 9, 5, '{OLD}'), (2, 2, 9, 5, '{OLD}'), (2, 3, 9, 5, '{NEW}')"
+        ", (2, 4, 9, 5, 'oxdatabase_7')",
+        "configdb",
+    )
+    server.sql(
+        f"CREATE TABLE credentials ({COLUMNS}, password VARCHAR(64) NOT NULL, login VARCHAR(64) NOT NULL,"
+        " PRIMARY KEY (cid, user)) DEFAULT CHARSET=utf8 COLLATE=utf8_unicode_ci;"
+        f"INSERT INTO credentials VALUES"
+        + rows(
+            (1, 3, LEGACY, "not-the-imap-login"),
+            (1, 4, write_legacy(PASSCRYPT.encode(), "grüße"), "x"),
+            (1, 5, "hunter2!", "x"),
+            (1, 6, "   ", "x"),
+            (2, 3, write_legacy(b"another passcrypt", "secret"), "x"),
+        ),
+        OLD,
+    )
+    server.sql(
+        f"CREATE TABLE credentials ({COLUMNS}, password VARCHAR(512) NOT NULL, login VARCHAR(64) NOT NULL,"
+        " PRIMARY KEY (cid, user)) DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_unicode_ci;"
+        f"INSERT INTO credentials VALUES"
+        + rows(
+            (3, 7, ARGON, "x"),
+            (3, 8, write_argon(PASSCRYPT.encode(), "p", b"i" * 12, b"s" * 16, CHEAP), "x"),
+            (3, 9, write_legacy(PASSCRYPT.encode(), "old row in a new schema"), "x"),
+        ),
+        NEW,
+    )
+    server.sql("TRUNCATE mysql.general_log")
+    return server
+
+
+def contents(server: MariaDB) -> list[list[tuple[str, ...]]]:
+    return [
+        server.sql("SELECT cid, user, HEX(password), login FROM credentials ORDER BY cid, user", name)
+        for name in (OLD, NEW)
+    ]
+
+
+def sent(server: MariaDB) -> list[str]:
+    """What came by TCP: statements, in capitals at their first word."""
+    found = server.sql(
+        "SELECT argument FROM mysql.general_log WHERE command_type IN ('Query', 'Execute', 'Prepare')"
+        " AND user_host LIKE '%openexchange%'"
+    )
+    return [row[0] for row in found]
+
+
+@asynccontextmanager
+async def table(server: MariaDB, clock: Callable[[], float] = lambda: 0.0) -> AsyncIterator[OxTable]:
+    configdb = Address(server.host, server.port, "openexchange", OX_PASSWORD, "configdb")
+    store = OxTable(configdb, Reach(timeout=20), clock)
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+def credentials(store: OxTable, passcrypt: str = PASSCRYPT) -> StoredCredentials:
+    return StoredCredentials(store, Cipher(Passcrypt(passcrypt)), foreign=True)
+
+
+EXPECTED: Final = {
+    (1, 3): (StoredState.USABLE, "secret"),
+    (1, 4): (StoredState.USABLE, "grüße"),
+    (1, 5): (StoredState.CLEAR_TEXT, None),
+    (1, 6): (StoredState.MISSING, None),
+    (1, 99): (StoredState.MISSING, None),
+    (2, 3): (StoredState.UNDECRYPTABLE, None),
+    (3, 7): (StoredState.USABLE, "secret"),
+    (3, 8): (StoredState.USABLE, "p"),
+    (3, 9): (StoredState.USABLE, "old row in a new schema"),
+    (4, 1): (StoredState.MISSING, None),
+    (77, 1): (StoredState.MISSING, None),
+}
+
+
+async def test_rows_of_both_schemas_are_read_right_and_stay_as_they_are(site: MariaDB) -> None:
+    before = contents(site)
+    async with table(site) as store:
+        stored = credentials(store)
+        assert await stored.open() is StoreState.READY
+        entries = await stored.entries(list(EXPECTED))
+        assert set(entries) == {(1, 3), (1, 4), (1, 5), (1, 6), (2, 3), (3, 7), (3, 8), (3, 9)}
+        for key, (state, password) in EXPECTED.items():
+            found = await stored.get(key)
+            assert (found.state, found.password) == (state, password), key
+        await stored.mark_worked(entries[1, 3])
+        await stored.mark_refused(entries[1, 4])
+        assert await store.count() == 8
+    assert contents(site) == before
+
+
+async def test_a_server_is_sent_nothing_but_selects(site: MariaDB) -> None:
+    async with table(site) as store:
+        stored = credentials(store)
+        await stored.open()
+        await stored.entries(list(EXPECTED))
+        await stored.page(None, 100)
+        await store.count()
+        with pytest.raises(StorageUnavailableError, match="OX's own table of credentials, which is only read") as error:
+            await stored.delete((1, 3))
+        assert error.value.reason == "ReadOnly"
+        for write in (store.put(Entry(1, 3, "x")), store.replace(Entry(1, 3, LEGACY), Entry(1, 3, "x"))):
+            with pytest.raises(StorageUnavailableError, match="only read"):
+                await write
+    statements = sent(site)
+    assert any("credentials" in one for one in statements)
+    assert "SET SESSION TRANSACTION READ ONLY" in statements
+    allowed = ("SELECT", "SET ", "ROLLBACK", "COMMIT", "START TRANSACTION", "BEGIN")
+    assert [one for one in statements if not one.startswith(allowed)] == []
+    assert not [
+        one
+        for one in statements
+        if one.startswith("SET ") and not one.startswith(("SET SESSION ", "SET NAMES", "SET AUTOCOMMIT"))
+    ]
+
+
+async def test_the_session_itself_refuses_to_write(site: MariaDB) -> None:
+    before = contents(site)
+    engines = Engines(Reach(timeout=20))
+    try:
+        with pytest.raises(StorageUnavailableError, match="error 1792"):
+            async with engines.reading(Address(site.host, site.port, "openexchange", OX_PASSWORD, OLD)) as connection:
+                await connection.exec_driver_sql("DELETE FROM credentials")
+    finally:
+        await engines.close()
+    assert contents(site) == before
+
+
+async def test_a_wrong_passcrypt_is_found_by_three_rows_and_nothing_is_deleted(site: MariaDB) -> None:
+    before = contents(site)
+    async with table(site) as store:
+        stored = credentials(store, "wrong")
+        assert await stored.open() is StoreState.MISMATCH
+        assert (await stored.get((1, 3))).state is StoredState.MISMATCH
+    assert contents(site) == before
+
+
+async def test_a_row_that_ox_deletes_or_changes_is_so_at_the_next_look(site: MariaDB) -> None:
+    async with table(site) as store:
+        stored = credentials(store)
+        assert (await stored.get((1, 3))).password == "secret"
+        site.sql("DELETE FROM credentials WHERE cid = 1 AND user = 3", OLD)
+        site.sql(f"UPDATE credentials SET password = {quoted(LEGACY)} WHERE cid = 1 AND user = 4", OLD)
+        assert (await stored.get((1, 3))).state is StoredState.MISSING
+        assert (await stored.get((1, 4))).password == "secret"
+
+
+async def test_a_context_that_moves_to_another_schema_is_found_there(site: MariaDB) -> None:
+    async with table(site) as store:
+        stored = credentials(store)
+        assert (await stored.get((2, 3))).state is StoredState.UNDECRYPTABLE
+        site.sql(
+            f"DELETE FROM credentials WHERE cid = 2; INSERT INTO {NEW}.credentials VALUES {rows((2, 3, ARGON, 'x'))}",
+            OLD,
+        )
+        site.sql(f"UPDATE context_server2db_pool SET db_schema = '{NEW}' WHERE cid = 2", "configdb")
+        assert (await stored.get((2, 3))).password == "secret"
+
+
+async def test_all_entries_come_page_by_page_in_order_across_schemas(site: MariaDB) -> None:
+    site.sql(
+        f"INSERT INTO context_server2db_pool VALUES (2, 5, 9, 5, '{OLD}')",
+        "configdb",
+    )
+    site.sql(f"INSERT INTO credentials VALUES {rows((5, 1, LEGACY, 'x'))}, (6, 1, 'of no context', 'x')", OLD)
+    async with table(site) as store:
+        for limit in (1, 2, 3, 100):
+            keys: list[tuple[int, int]] = []
+            while part := await store.page(keys[-1] if keys else None, limit):
+                keys += [entry.key for entry in part]
+            assert keys == [(1, 3), (1, 4), (1, 5), (1, 6), (2, 3), (3, 7), (3, 8), (3, 9), (5, 1)]
+
+
+async def test_a_changed_login_of_a_pool_is_taken_over(site: MariaDB) -> None:
+    now = 0.0
+    async with table(site, lambda: now) as store:
+        assert await store.get((3, 7)) is not None
+        site.create_user("other", "other-password")
+        site.sql(f"GRANT SELECT ON {NEW}.* TO other@'%'")
+        site.sql("UPDATE db_pool SET login = 'other', password = 'other-password' WHERE db_pool_id = 5", "configdb")
+        now = 1000.0
+        assert await store.get((3, 7)) is not None
+        with pytest.raises(StorageUnavailableError, match="the login may not read it"):
+            await store.get((1, 3))
+
+
+async def test_what_keeps_it_from_reading_is_said_without_a_secret(site: MariaDB) -> None:
+    site.sql("UPDATE db_pool SET password = 'planted-secret' WHERE db_pool_id = 5", "configdb")
+    async with table(site) as store:
+        with pytest.raises(StorageUnavailableError, match=r"127\.0\.0\.1 does not answer \(login refused\)") as error:
+            await store.get((1, 3))
+        assert error.value.__cause__ is None
+        assert error.value.__suppress_context__
+        site.sql("UPDATE db_pool SET url = 'planted-secret' WHERE db_pool_id = 5", "configdb")
+        with pytest.raises(StorageUnavailableError, match="configdb cannot be read") as other:
+            await store.get((3, 7))
+        assert "planted" not in str(error.value) + str(other.value)
+        site.sql("DROP TABLE db_pool", "configdb")
+        with pytest.raises(StorageUnavailableError, match="is no configdb of OX"):
+            await store.get((4, 1))
+
+
+async def test_a_server_that_is_away_delays_and_comes_back(site: MariaDB) -> None:
+    configdb = Address(site.host, site.port, "openexchange", OX_PASSWORD, "configdb")
+    store = OxTable(configdb, Reach(timeout=3))
+    try:
+        assert await store.get((1, 3)) is not None
+        site.freeze()
+        try:
+            with pytest.raises(StorageUnavailableError):
+                await store.get((1, 3))
+        finally:
+            site.resume()
+        site.stop()
+        with pytest.raises(StorageUnavailableError):
+            await store.get((1, 3))
+        site.start()
+        assert await store.get((1, 3)) is not None
+    finally:
+        await store.close()
