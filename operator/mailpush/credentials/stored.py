@@ -6,7 +6,7 @@ store's note, or by some of its rows where others write it. As long as it is not
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Final, TypeVar
@@ -33,6 +33,8 @@ ANSWER_SECONDS: Final = 10.0
 """For each operation; the stores have shorter bounds of their own."""
 CHECK_SECONDS: Final = 30.0
 """How often the note is looked at while all is well: a memory may have been emptied."""
+PUT_AT_ONCE: Final = 16
+"""Of many that are put, so many are on their way to the store."""
 RETRY: Final = Backoff(1.0, 30.0)
 
 Result = TypeVar("Result")
@@ -191,10 +193,41 @@ class StoredCredentials:
             PasswordRefusedError: it is blank or too long, or no mail server could take it.
             StorageUnavailableError: also PasscryptMismatchError.
         """
+        became = (await self.put_many({key: password}))[key]
+        if isinstance(became, PasswordRefusedError):
+            raise became
+        return became
+
+    async def put_many(self, passwords: Mapping[UserKey, str]) -> dict[UserKey, bool | PasswordRefusedError]:
+        """As `put`, of each: some hundred at a time. Where it raises, some may be stored; all may be put again.
+
+        Raises:
+            StorageUnavailableError: also PasscryptMismatchError.
+        """
+        before = await self.entries(list(passwords))
+        turns = asyncio.Semaphore(PUT_AT_ONCE)
+
+        async def one(key: UserKey, password: str) -> bool | PasswordRefusedError:
+            async with turns:
+                try:
+                    return await self._put(key, password, before.get(key))
+                except PasswordRefusedError as error:
+                    return error
+
+        done = await asyncio.gather(*(one(*each) for each in passwords.items()), return_exceptions=True)
+        became: dict[UserKey, bool | PasswordRefusedError] = {}
+        for key, outcome in zip(passwords, done, strict=True):
+            if isinstance(outcome, BaseException) and not isinstance(outcome, PasswordRefusedError):
+                raise outcome
+            became[key] = outcome
+        return became
+
+    async def _put(self, key: UserKey, password: str, before: Entry | None) -> bool:
         check_password(password)
-        await self._usable()
-        before = await self.get(key)
-        if before.password == password and before.entry is not None and not before.entry.refused:
+        if self.trouble is not None:  # one of those that were asked together has found it
+            raise self.trouble.with_traceback(None)
+        known = await self.read(before)
+        if known.password == password and before is not None and not before.refused:
             return False
         try:
             encrypted = await self._cipher.encrypt(password)

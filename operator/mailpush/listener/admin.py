@@ -7,6 +7,7 @@ import structlog
 from pydantic import ValidationError
 
 from mailpush import names
+from mailpush.admin.credentials import Credentials
 from mailpush.admin.errors import AdminError
 from mailpush.admin.server import AdminAccess, AdminServer, Registration, Running
 from mailpush.kube.client import Kube
@@ -58,11 +59,19 @@ class PodUsers:
         raise AdminError(403, ASK_THE_OPERATOR)
 
 
+class SettledCredentials(Credentials, Protocol):
+    """The credentials, which go by the settings."""
+
+    def use(self, settings: Settings) -> None:
+        """Those that count from now on."""
+
+
 class PodAdmin:
     """The endpoint. Notifications do not need it, so what is wrong with it is logged and stops nothing."""
 
-    def __init__(self, users: PodUsers, settings: Settings) -> None:
-        self._server = AdminServer(users, _access(settings), MISSING)
+    def __init__(self, users: PodUsers, settings: Settings, credentials: SettledCredentials | None = None) -> None:
+        self._credentials = credentials
+        self._server = AdminServer(users, _access(settings), MISSING, credentials=credentials)
 
     @property
     def port(self) -> int:
@@ -75,7 +84,9 @@ class PodAdmin:
             log.warning("admin_cannot_serve", port=port, why=str(error))
 
     async def use(self, settings: Settings) -> None:
-        """Login and certificate that count from now on."""
+        """Login, certificate and mail servers that count from now on."""
+        if self._credentials is not None:
+            self._credentials.use(settings)
         try:
             await self._server.use(_access(settings))
         except OSError as error:

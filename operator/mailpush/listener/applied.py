@@ -8,6 +8,7 @@ from mailpush.listener.admin import PodAdmin
 from mailpush.listener.catchup.current import CurrentCheckpoints
 from mailpush.listener.environment import ordinal
 from mailpush.listener.mails.inbox import Inbox
+from mailpush.listener.mechanisms.budget import ConnectBudget
 from mailpush.listener.mechanisms.registry import MechanismRegistry
 from mailpush.listener.settings_watch import Loaded
 from mailpush.listener.shards.lease import LeaseKeeper
@@ -41,6 +42,7 @@ class AppliedSettings:
         claims: CurrentClaims,
         checkpoints: CurrentCheckpoints,
         admin: PodAdmin,
+        budget: ConnectBudget,
     ) -> None:
         self._loaded = loaded
         self._pod = pod
@@ -53,7 +55,7 @@ class AppliedSettings:
         self._claims = claims
         self._checkpoints = checkpoints
         self._admin = admin
-        self._mechanisms = MechanismRegistry(checkpoints.checkpoints)
+        self._mechanisms = MechanismRegistry(checkpoints.checkpoints, budget)
         self._trouble = ""
         self._targets = asyncio.Lock()
         self._background: set[asyncio.Task[None]] = set()

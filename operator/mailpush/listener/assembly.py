@@ -30,16 +30,19 @@ from mailpush.listener.mails.open_entries import OpenEntries
 from mailpush.listener.mails.peers import Peers
 from mailpush.listener.mails.router import Router
 from mailpush.listener.mails.signing import HandoverKeys
+from mailpush.listener.mechanisms.budget import ConnectBudget
 from mailpush.listener.permission import Permission
 from mailpush.listener.settings_watch import Loaded, SettingsWatch
 from mailpush.listener.shards.lease import LeaseKeeper
 from mailpush.listener.shards.loop import Shards
 from mailpush.listener.troubles import Troubles
+from mailpush.listener.users.pod_credentials import PodCredentials, no_storage
 from mailpush.listener.users.registration_book import StatusBook
 from mailpush.listener.users.secret_reader import UserSecretReader
 from mailpush.listener.users.siblings import Siblings
 from mailpush.listener.users.status import StatusWriter
 from mailpush.listener.users.supervisor import Supervisor
+from mailpush.listener.users.trials import Trials
 from mailpush.listener.users.watch import Users
 from mailpush.notifications.claims.current import CurrentClaims
 from mailpush.notifications.dispatcher import Dispatcher
@@ -133,7 +136,11 @@ def assemble(env: Environment, kube: Kube, loaded: Loaded, boot: Mapping[str, st
         owners=shards,
         peers=peers,
     )
-    admin = PodAdmin(PodUsers(kube, env.namespace, env.config, supervisor), settings)
+    budget = ConnectBudget()
+    credentials = PodCredentials(
+        kube, env.namespace, env.config, settings, Trials(budget), stored=no_storage, changed=supervisor.user_changed
+    )
+    admin = PodAdmin(PodUsers(kube, env.namespace, env.config, supervisor), settings, credentials)
     applied = AppliedSettings(
         loaded,
         pod=env.me.name,
@@ -146,6 +153,7 @@ def assemble(env: Environment, kube: Kube, loaded: Loaded, boot: Mapping[str, st
         claims=claims,
         checkpoints=CurrentCheckpoints(checkpoints, settings, env.config_uid),
         admin=admin,
+        budget=budget,
     )
     return Parts(
         permission=permission,

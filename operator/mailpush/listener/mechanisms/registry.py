@@ -15,8 +15,8 @@ from mailpush.properties.settings import Settings
 class MechanismRegistry:
     """Every mechanism there is. One whose settings have not changed stays the same object, and so do its listeners."""
 
-    def __init__(self, progress: Progress | None = None) -> None:
-        self._around = Surroundings(ConnectBudget(), progress or NoProgress())
+    def __init__(self, progress: Progress | None = None, budget: ConnectBudget | None = None) -> None:
+        self._around = Surroundings(budget or ConnectBudget(), progress or NoProgress())
         self._dovecot = DovecotMechanism(self._around)
         self._imapidle: ImapIdleMechanism | None = None
         self._imapidle_settings: ImapIdleSettings | None = None

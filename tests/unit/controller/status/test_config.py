@@ -43,7 +43,8 @@ READY: tuple[tuple[dict[str, Any], tuple[PodView, ...], MapView, str, str], ...]
     ({"properties": {DOVECOT_ENABLED: "false"}}, (view(0), view(1)), SETTLED, "False", "MechanismDisabled"),
     ({"allowPermanentPush": False, "properties": {ALLOW_PERMANENT_PUSH: "true"}}, (view(0), view(1)), SETTLED, "True",
      "Listening"),
-    ({"mechanisms": {"imapidle": {"accountId": 1}}}, (), SETTLED, "False", "NotYetSupported"),
+    ({"credentialStorage": {"enabled": True, "passcryptSecretRef": {"name": "a", "key": "b"}}}, (), SETTLED,
+     "False", "NotYetSupported"),
 )  # fmt: skip
 
 
