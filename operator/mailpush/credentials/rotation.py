@@ -135,8 +135,8 @@ class Rotation:
                 return _Outcome.WELL
             try:
                 renewed = replace(stands, password=await self._cipher.encrypt(found.clear))
-            except EncryptionError:
-                return _Outcome.LEFT
+            except EncryptionError:  # 383 bytes fit OX's older form, 329 the newer one
+                return _Outcome.LEFT if found.previous else _Outcome.WELL
             if await self._storage.replace(stands, renewed):
                 self.progress.renewed += 1
                 return _Outcome.WELL

@@ -10,6 +10,7 @@ from mailpush.credentials.cipher import Cipher, Passcrypt
 from mailpush.credentials.rotation import Progress, Rotation
 from mailpush.credentials.storage import Entry, StorageUnavailableError
 from mailpush.credentials.stored import KEY_CHECK
+from tests.sites.waiting import until
 from tests.unit.credentials.memory import FaultyStorage
 
 OLD, NEW = Passcrypt("old"), Passcrypt("new")
@@ -30,6 +31,8 @@ class Scene:
         self.cipher = Cipher(NEW, OLD)
         self.alone = Cipher(NEW)
         self.waits: list[float] = []
+        self.next_round = asyncio.Event()
+        self.next_round.set()
         self.reports: list[Progress] = []
         self.rotation = self.again()
 
@@ -40,6 +43,7 @@ class Scene:
 
     async def sleep(self, seconds: float) -> None:
         self.waits.append(seconds)
+        await self.next_round.wait()
 
     async def filled(self) -> "Scene":
         note = await self.before.key_check()
@@ -169,6 +173,20 @@ async def test_what_neither_passcrypt_reads_stays_as_it_is_and_ends_no_rotation(
     progress = await scene.rotation.run()
     assert (progress.finished, progress.unreadable, progress.renewed) == (True, 1, COUNT)
     assert {number: scene.storage.entries[1, number].password for number in odd} == odd
+
+
+async def test_the_previous_passcrypt_does_not_go_while_an_entry_that_cannot_be_written_needs_it(scene: Scene) -> None:
+    scene.put(60, scene.alone.encrypt_legacy("p" * 383, width=512))
+    scene.put(61, scene.before.encrypt_legacy("p" * 383, width=512))
+    scene.next_round.clear()
+    running = asyncio.create_task(scene.rotation.run())
+    await until(lambda: scene.waits)
+    assert (scene.rotation.progress.left, scene.rotation.progress.finished) == (1, False)
+    assert await scene.before.agrees(scene.storage.notes[KEY_CHECK])
+    del scene.storage.entries[1, 61]
+    scene.next_round.set()
+    assert (await running).finished
+    assert (await scene.clear())[-1] == "p" * 383
 
 
 async def test_rows_of_ox_under_the_current_passcrypt_get_the_installation_s_salt(scene: Scene) -> None:
