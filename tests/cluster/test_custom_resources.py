@@ -139,6 +139,19 @@ RULES: dict[str, Case] = {
     "credentialStorage.enabled is true, so credentialStorage.passcryptSecretRef is needed": Case(
         config(credentialStorage={"enabled": True})
     ),
+    'caSecretRef is set, so tls must be "verify", or nothing is checked by it': Case(
+        config(credentialStorage={"database": {"url": "mysql://db/push", "caSecretRef": {"name": "ca", "key": "ca"}}})
+    ),
+    "credentialStorage.ox.credentials is set, so credentialStorage.ox.database (the configdb) is needed": Case(
+        config(credentialStorage={"ox": {"credentials": "read"}})
+    ),
+    'credentialStorage.ox.credentials is "readWrite", so credentialStorage.ox.form is needed': Case(
+        config(credentialStorage={"ox": {"credentials": "readWrite", "database": {"url": "mysql://db/configdb"}}})
+    ),
+    "mailAccess.oauth.enabled is true, so exactly one of mailAccess.oauth.tokenSecretRef and "
+    "mailAccess.oauth.tokenEndpoint is needed": Case(
+        config(mailAccess={"oauth": {"enabled": True}, "servers": SERVERS})
+    ),
     'mailAccess.passwordSource is "global", so mailAccess.masterPasswordSecretRef is needed': Case(
         config(mailAccess={"passwordSource": "global", "servers": SERVERS})
     ),

@@ -330,8 +330,9 @@ def render(site: OperatorSite, *arguments: str, code: int = 0) -> subprocess.Com
 
 CONDITIONS: tuple[tuple[dict[str, Any], str, str], ...] = (
     ({"mailAccess": None}, "MailAccessMissing", "mailAccess.servers"),
-    ({"credentialStorage": {"enabled": True, "passcryptSecretRef": {"name": "master", "key": "password"}}},
-     "NotYetSupported", "credentialStorage.enabled"),
+    ({"credentialStorage": {"enabled": True, "passcryptSecretRef": {"name": "nowhere", "key": "password"}}},
+     "SecretNotFound", "credentialStorage.passcryptSecretRef"),
+    ({"mechanisms": {"imapidle": {"accountId": 1}}}, "NotYetSupported", "mechanisms.imapidle.accountId"),
     ({"redis": {"url": "redis://redis/0", "passwordSecretRef": {"name": "nowhere", "key": "password"}}},
      "SecretNotFound", "redis.passwordSecretRef"),
     ({"redis": {"url": "redis://redis/0", "passwordSecretRef": {"name": "foreign", "key": "password"}}},

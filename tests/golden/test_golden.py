@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from mailpush.api.mailaccess import CredentialStorage, Doveadm
+from mailpush.api.credentialstorage import CredentialStorage
+from mailpush.api.mailaccess import Doveadm
 from mailpush.api.mailpushconfig import MailPushConfigSpec, Notification, Reschedule
 from mailpush.api.mechanisms import DovecotSettings, ImapIdleSettings, MailNotifySettings
 from mailpush.properties.admin import AdminSettings
@@ -16,10 +17,14 @@ from mailpush.properties.read import read
 from mailpush.properties.render import RenderedConfig
 from mailpush.properties.settings import (
     CallbackSettings,
+    DatabaseSettings,
     MailSettings,
+    OAuthSettings,
+    OxCredentialSettings,
     RedisSettings,
     ServerSettings,
     Settings,
+    TokenEndpointSettings,
     WebhookSettings,
 )
 from tests.golden import javaproperties, jvm
@@ -62,6 +67,7 @@ MEANINGS = {
             password_source="session",
             login_source="mail",
             user_secrets=True,
+            oauth=OAuthSettings(token=PASSWORD.format(path="mailAccess.oauth.tokenSecretRef")),
             servers=(
                 ServerSettings("default", "imap.example.org", 993, "tls"),
                 ServerSettings(
@@ -173,9 +179,48 @@ MEANINGS = {
             master_password=MASTER_PASSWORD,
             master_user="mailpush",
             servers=(ServerSettings("default", "dovecot", 143, "starttls", verify=False),),
+            oauth=OAuthSettings(
+                mechanism="XOAUTH2",
+                endpoint=TokenEndpointSettings(
+                    url="https://id.example.org/realms/mail/protocol/openid-connect/token",
+                    client_id="mail-push",
+                    client_secret=PASSWORD.format(path="mailAccess.oauth.tokenEndpoint.clientSecretRef"),
+                    scope="openid email",
+                    audience="dovecot",
+                    ca_pem=CERTIFICATE.rstrip(),
+                ),
+            ),
         ),
         callback=CALLBACK,
-        redis=RedisSettings("rediss://redis:6380/1", PASSWORD.format(path="redis.passwordSecretRef")),
+        credential_storage=CredentialStorage.model_construct(enabled=True, rdb=True),
+        passcrypt=PASSWORD.format(path="credentialStorage.passcryptSecretRef").strip(),
+        passcrypt_previous=PASSWORD.format(path="credentialStorage.passcryptPreviousSecretRef").strip(),
+        database=DatabaseSettings(
+            "mariadb://mariadb:3306/mailpush",
+            username="mailpush",
+            password=PASSWORD.format(path="credentialStorage.database.passwordSecretRef"),
+            tls="verify",
+            ca_pem=CERTIFICATE.rstrip(),
+            pool_size=8,
+            timeout_ms=1500,
+        ),
+        ox=OxCredentialSettings(
+            "read",
+            "legacy",
+            DatabaseSettings(
+                "mysql://configdb:3306/configdb",
+                username="readonly",
+                password=PASSWORD.format(path="credentialStorage.ox.database.passwordSecretRef"),
+                tls="verify",
+                ca_pem=CERTIFICATE.rstrip(),
+            ),
+        ),
+        redis=RedisSettings(
+            "rediss://redis:6380/1",
+            PASSWORD.format(path="redis.passwordSecretRef"),
+            username="mailpush",
+            ca_pem=CERTIFICATE.rstrip(),
+        ),
         webhooks=(
             WebhookSettings(
                 "receiver",

@@ -7,26 +7,7 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field
 
 from mailpush.api.meta import BLANKS, DnsLabel, Milliseconds, Model, Port, SecretKeyReference, list_map, rules
-
-
-class CredentialStorage(Model):
-    """OX's credential storage: passwords of push users, encrypted. com.openexchange.push.credstorage.*"""
-
-    model_config = ConfigDict(
-        json_schema_extra=rules(
-            (
-                "!self.enabled || has(self.passcryptSecretRef)",
-                "credentialStorage.enabled is true, so credentialStorage.passcryptSecretRef is needed",
-            )
-        )
-    )
-
-    enabled: bool = False
-    """com.openexchange.push.credstorage.enabled. True: passwords are kept for push users (not supported yet)."""
-    passcrypt_secret_ref: SecretKeyReference | None = None
-    """com.openexchange.push.credstorage.passcrypt. The passphrase. Needed where enabled is true."""
-    rdb: bool = False
-    """com.openexchange.push.credstorage.rdb. True keeps credentials in the database, false in cluster memory."""
+from mailpush.api.oauth import OAuth
 
 
 class MasterUser(Model):
@@ -41,13 +22,6 @@ class UserSecrets(Model):
 
     enabled: bool = False
     """True: a PushUser's credentialsSecretRef gives the password."""
-
-
-class OAuth(Model):
-    """OAuth access tokens (not supported yet: a MailPushConfig with it says NotYetSupported)."""
-
-    enabled: bool = False
-    """True: log in with OAuth."""
 
 
 class Doveadm(Model):

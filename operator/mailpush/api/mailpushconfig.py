@@ -6,7 +6,8 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import ConfigDict, Field
 
-from mailpush.api.mailaccess import CredentialStorage, MailAccess
+from mailpush.api.credentialstorage import CredentialStorage
+from mailpush.api.mailaccess import MailAccess
 from mailpush.api.mechanisms import Mechanisms
 from mailpush.api.meta import (
     BLANKS,
@@ -80,10 +81,18 @@ class Callback(Model):
 class Redis(Model):
     """The cluster memory."""
 
-    url: Annotated[str, Field(pattern=rf"^(redis|rediss)://[^@{BLANKS}]+$", max_length=512)]
-    """redis://host:6379/0, without a password. Its maxmemory-policy must be noeviction, or mails may notify twice."""
+    url: Annotated[
+        str, Field(pattern=rf"^(redis|rediss|redis\+sentinel|redis\+cluster)://[^@{BLANKS}]+$", max_length=512)
+    ]
+    """redis://host:6379/0, without a login; rediss:// with TLS; redis+sentinel://host:26379,host:26379/NAME/0 asks
+    Sentinels for the master NAME; redis+cluster://host:6379 is a Redis Cluster. Its maxmemory-policy must be
+    noeviction, or mails may notify twice."""
+    username: Annotated[str, Field(min_length=1, max_length=128)] | None = None
+    """The user, where Redis has several. Default: its user default."""
     password_secret_ref: SecretKeyReference | None = None
     """The password, where Redis asks for one."""
+    ca_secret_ref: SecretKeyReference | None = None
+    """With rediss: PEM certificates that the server's must be signed by. Default: the image's own."""
 
 
 class Webhook(Model):
@@ -237,7 +246,7 @@ class MailPushConfigSpec(Model):
     reschedule: Reschedule = Reschedule()
     """When OX nodes share out their users anew. No effect here."""
     credential_storage: CredentialStorage = CredentialStorage()
-    """OX's credential storage (not supported yet: a MailPushConfig with it says NotYetSupported)."""
+    """OX's credential storage: passwords of push users, encrypted."""
     mail_access: MailAccess | None = None
     """How listeners reach the users' mailboxes. Without it nothing is started: condition MailAccessMissing."""
     mechanisms: Mechanisms = Mechanisms()
@@ -247,7 +256,8 @@ class MailPushConfigSpec(Model):
     admin: Admin = Admin()
     """Where the command pushusers asks."""
     redis: Redis | None = None
-    """Cluster memory, for claims of notifications. Without it each pod remembers by itself."""
+    """Cluster memory: claims of notifications, checkpoints, and credentials without rdb. Without it each pod remembers
+    by itself."""
     transports: Transports = Transports()
     """How notifications leave."""
     notification: Notification = Notification()

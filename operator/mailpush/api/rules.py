@@ -66,6 +66,12 @@ HOLDS: Final[Mapping[str, Holds]] = {
         lambda spec: not any(key.startswith("mailpush.") for key in spec["properties"])
     ),
     "!self.enabled || has(self.passcryptSecretRef)": lambda one: not one["enabled"] or "passcryptSecretRef" in one,
+    "!has(self.caSecretRef) || self.tls == 'verify'": lambda one: "caSecretRef" not in one or one["tls"] == "verify",
+    "self.credentials == 'none' || has(self.database)": lambda one: one["credentials"] == "none" or "database" in one,
+    "self.credentials != 'readWrite' || has(self.form)": lambda one: one["credentials"] != "readWrite" or "form" in one,
+    "!self.enabled || has(self.tokenSecretRef) != has(self.tokenEndpoint)": (
+        lambda one: not one["enabled"] or ("tokenSecretRef" in one) != ("tokenEndpoint" in one)
+    ),
     "self.passwordSource != 'global' || has(self.masterPasswordSecretRef)": (
         lambda one: one["passwordSource"] != "global" or "masterPasswordSecretRef" in one
     ),

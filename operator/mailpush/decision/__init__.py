@@ -13,10 +13,20 @@ from mailpush.decision.chain import (
     question_of,
     site_refusals,
 )
-from mailpush.decision.checks import DUPLICATE_LOGIN, POD_EXCLUDED, REASONS, Refusal
-from mailpush.decision.facts import Placement, SecretFacts, SiteFacts, UserFacts, site_facts, user_facts
+from mailpush.decision.checks import DUPLICATE_LOGIN, POD_EXCLUDED, REASONS
+from mailpush.decision.facts import (
+    Placement,
+    SecretFacts,
+    SiteFacts,
+    StoredFacts,
+    TokenFacts,
+    UserFacts,
+    site_facts,
+    user_facts,
+)
 from mailpush.decision.logins import login_of
 from mailpush.decision.problems import Problem, config_problems
+from mailpush.decision.refusal import Refusal
 from mailpush.decision.warnings import config_warnings
 
 __all__ = [
@@ -35,6 +45,8 @@ __all__ = [
     "Row",
     "SecretFacts",
     "SiteFacts",
+    "StoredFacts",
+    "TokenFacts",
     "UserFacts",
     "config_problems",
     "config_warnings",

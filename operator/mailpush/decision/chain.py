@@ -10,7 +10,6 @@ from typing import Final, NamedTuple
 
 from mailpush.decision.checks import (
     Check,
-    Refusal,
     assigned,
     client_allowed,
     client_registered,
@@ -20,8 +19,6 @@ from mailpush.decision.checks import (
     mechanism_enabled,
     package_enabled,
     package_supports_permanent,
-    password_available,
-    password_source_usable,
     permanent_push_allowed,
     pod_allowed,
     secret_permitted,
@@ -30,6 +27,8 @@ from mailpush.decision.checks import (
     user_active,
 )
 from mailpush.decision.facts import NOBODY, SiteFacts, UserFacts
+from mailpush.decision.passwords import password_available, password_source_usable
+from mailpush.decision.refusal import Refusal
 
 ACCEPTED: Final = "Accepted"
 PASSED: Final = "passed"

@@ -4,10 +4,12 @@ Codes `PUSH-00xx` are OX's.
 """
 
 from collections.abc import Callable
-from typing import Final, NamedTuple
+from typing import Final
 
 from mailpush.decision.facts import SiteFacts, UserFacts
 from mailpush.decision.logins import LOGIN_FIELDS, login_by
+from mailpush.decision.passwords import uses_secret
+from mailpush.decision.refusal import Refusal
 from mailpush.packages import MECHANISMS, NOT_YET_SUPPORTED, SUPPORTED, mechanisms_of
 from mailpush.properties import keys
 
@@ -30,23 +32,20 @@ REASONS: Final = frozenset(
         "LoginMissing",
         "DuplicateLogin",
         "MasterPasswordMissing",
+        "CredentialsMissing",
+        "ClearTextCredential",
+        "CredentialDamaged",
+        "CredentialTooLong",
+        "CredentialUndecryptable",
+        "PasscryptMismatch",
+        "CredentialStorageUnavailable",
+        "TokenMissing",
         "PasswordMissing",
         "SecretNotPermitted",
         "NotYetSupported",
     }
 )
 """Every reason of a refusal."""
-
-
-class Refusal(NamedTuple):
-    """Why a check says no."""
-
-    reason: str
-    """A stable word in CamelCase, one of `REASONS`."""
-    message: str
-    """A sentence for an administrator: what is the case and what to do."""
-    code: str | None = None
-    """OX's code for it, where there is one."""
 
 
 Check = Callable[[UserFacts, SiteFacts], Refusal | str]
@@ -149,7 +148,7 @@ def server_known(user: UserFacts, site: SiteFacts) -> Refusal | str:
 
 def secret_permitted(user: UserFacts, site: SiteFacts) -> Refusal | str:
     """May the user's Secret be used?"""
-    if not _uses_secret(user, site):
+    if not uses_secret(user, site):
         return "no Secret of the user is used"
     if user.secret is None or not user.secret.found or user.secret.permitted:
         return f"Secret {user.secret_name} is not refused"
@@ -160,39 +159,9 @@ def secret_permitted(user: UserFacts, site: SiteFacts) -> Refusal | str:
     )
 
 
-def password_available(user: UserFacts, site: SiteFacts) -> Refusal | str:
-    """Is there a password, the master password or the user's own?"""
-    if site.password_source == "global":  # noqa: S105 - OX's word
-        return _master_password(site)
-    if _uses_secret(user, site):
-        return _password_in_secret(user)
-    if site.user_secrets:
-        return Refusal("PasswordMissing", "the user has no password: set spec.credentialsSecretRef", "PUSH-0006")
-    return _no_source_of_passwords(site)
-
-
-def password_source_usable(site: SiteFacts) -> Refusal | str:
-    """Is there a place from which passwords are taken, whoever's?"""
-    if site.password_source == "global":  # noqa: S105 - OX's word
-        return _master_password(site)
-    return "users have Secrets of their own" if site.user_secrets else _no_source_of_passwords(site)
-
-
-def _no_source_of_passwords(site: SiteFacts) -> Refusal:
-    if site.credential_storage:
-        return Refusal("NotYetSupported", "the credential storage is not supported yet: use mailAccess.userSecrets")
-    place = site.place("mailAccess.passwordSource", keys.PASSWORD_SOURCE)
-    return Refusal(
-        "PasswordMissing",
-        f"{place} is session and there is nowhere to take a user's password from: set "
-        f"{site.place('mailAccess.userSecrets.enabled', keys.USER_SECRETS)} to true, or {place} to global",
-        "PUSH-0006",
-    )
-
-
 def login_known(user: UserFacts, site: SiteFacts) -> Refusal | str:
     """Is the user's login known?"""
-    if _uses_secret(user, site) and user.secret is not None and user.secret.has_login:
+    if uses_secret(user, site) and user.secret is not None and user.secret.has_login:
         return f"the login stands in Secret {user.secret_name}"
     needed = f"spec.{LOGIN_FIELDS[site.login_source]}"
     if login_by(site.login_source, user.login, user.mail):
@@ -258,26 +227,3 @@ def supporting(site: SiteFacts) -> tuple[str, ...]:
 
 def usable_mechanisms(site: SiteFacts) -> tuple[str, ...]:
     return tuple(mechanism for mechanism in supporting(site) if site.mechanisms_enabled.get(mechanism, True))
-
-
-def _uses_secret(user: UserFacts, site: SiteFacts) -> bool:
-    return site.user_secrets and user.secret_name is not None
-
-
-def _master_password(site: SiteFacts) -> Refusal | str:
-    if site.has_master_password:
-        return "the master password is set"
-    return Refusal(
-        "MasterPasswordMissing",
-        f"{site.place('mailAccess.passwordSource', keys.PASSWORD_SOURCE)} is global, but there is no master password: "
-        "see that mailAccess.masterPasswordSecretRef names a Secret that is there and may be used",
-        "PUSH-0005",
-    )
-
-
-def _password_in_secret(user: UserFacts) -> Refusal | str:
-    if user.secret is None or not user.secret.found:
-        return Refusal("PasswordMissing", f"Secret {user.secret_name} does not exist: create it", "PUSH-0006")
-    if not user.secret.has_password:
-        return Refusal("PasswordMissing", f"Secret {user.secret_name} has no key password: add it", "PUSH-0006")
-    return f"the password stands in Secret {user.secret_name}"

@@ -23,6 +23,25 @@ class SecretFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class StoredFacts:
+    """What is known of a user's entry in the credential storage.
+
+    `state`: `usable`, `missing`, `clearText`, `damaged`, `tooLong`, `undecryptable`, `mismatch` or `unavailable`.
+    """
+
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
+class TokenFacts:
+    """What is known of the access token with which listeners log in for users."""
+
+    found: bool
+    why: str = ""
+    """Where there is none: what keeps it from being got."""
+
+
+@dataclass(frozen=True, slots=True)
 class Placement:
     """Where the balancer has put a user."""
 
@@ -50,6 +69,10 @@ class UserFacts:
     """Name of the Secret that the PushUser refers to."""
     secret: SecretFacts | None = None
     """None: there is no reference, or nobody has looked."""
+    stored: StoredFacts | None = None
+    """None: nobody has looked into the credential storage."""
+    token: TokenFacts | None = None
+    """None: nobody has looked for an access token."""
     elder: str | None = None
     """An older PushUser that registers the same mailbox."""
     placement: Placement | None = None
@@ -85,6 +108,8 @@ class SiteFacts:
     has_master_password: bool = False
     user_secrets: bool = False
     credential_storage: bool = False
+    oauth: bool = False
+    """Whether users without a password are logged in by an access token."""
     pod_overrides: bool = False
     """Whether single pods have an `allowPermanentPush` of their own."""
     by_property: frozenset[str] = frozenset()
@@ -114,6 +139,7 @@ def site_facts(settings: Settings) -> SiteFacts:
         has_master_password=mail is not None and bool(mail.master_password),
         user_secrets=mail is not None and mail.user_secrets,
         credential_storage=settings.credential_storage.enabled,
+        oauth=mail is not None and mail.oauth is not None,
         pod_overrides=bool(settings.pod_overrides),
         by_property=settings.by_property,
     )
@@ -124,6 +150,9 @@ def user_facts(
     secret: SecretFacts | None = None,
     placement: Placement | None = None,
     elder: str | None = None,
+    *,
+    stored: StoredFacts | None = None,
+    token: TokenFacts | None = None,
 ) -> UserFacts:
     """The facts of a user.
 
@@ -131,6 +160,8 @@ def user_facts(
         secret: what was found behind `credentialsSecretRef`; None where nobody has looked.
         placement: where the shard map has the user; None where nobody has looked.
         elder: an older PushUser that registers the same mailbox.
+        stored, token: what the credential storage has, and whether there is an access token; None where nobody has
+            looked.
     """
     reference = spec.credentials_secret_ref
     return UserFacts(
@@ -143,6 +174,8 @@ def user_facts(
         server=spec.server,
         secret_name=reference.name if reference else None,
         secret=secret if reference else None,
+        stored=stored,
+        token=token,
         elder=elder,
         placement=placement,
     )

@@ -14,7 +14,7 @@ from mailpush.properties.settings import Settings
 
 _SESSION_OR_GLOBAL = (
     'mailAccess.passwordSource ("global" with mailAccess.masterPasswordSecretRef, or "session" with '
-    "mailAccess.userSecrets.enabled: true)"
+    "credentialStorage.enabled, mailAccess.userSecrets.enabled or mailAccess.oauth.enabled: true)"
 )
 
 
@@ -59,9 +59,31 @@ def config_problems(
             for refusal in site_refusals(site_facts(settings))
             if refusal.reason not in said
         )
+    if settings is not None:
+        found += _stores(spec, settings)
     if spec.listeners.replicas == 0:
         found.append(Problem("ListenersScaledToZero", "listeners.replicas is 0: nothing listens until it is raised"))
     return tuple(found)
+
+
+def _stores(spec: MailPushConfigSpec, settings: Settings) -> Iterator[Problem]:
+    """What several pods cannot share. With one pod each store may be its own."""
+    storage, several = settings.credential_storage, spec.listeners.replicas > 1
+    by_master = settings.mail is not None and settings.mail.password_source == "global"  # noqa: S105 - OX's word
+    if not storage.enabled or settings.ox is not None or by_master:
+        return
+    if storage.rdb and several and (settings.database is None or settings.database.url.startswith("sqlite:")):
+        yield Problem(
+            "DatabaseMissing",
+            "credentialStorage.rdb is true, but there is no database that all pods share: set "
+            "credentialStorage.database.url to one, such as mysql://mariadb:3306/mailpush, or listeners.replicas to 1",
+        )
+    if not storage.rdb and several and settings.redis is None:
+        yield Problem(
+            "CredentialStorageNotShared",
+            "credentialStorage.rdb is false, but there is no cluster memory that all pods share: set redis.url, or "
+            "credentialStorage.rdb to true with a database, or listeners.replicas to 1",
+        )
 
 
 def _missing(path: str, reference: SecretKeyReference | None) -> Problem:
@@ -94,10 +116,13 @@ def _packages(spec: MailPushConfigSpec) -> Iterator[Problem]:
 
 
 def _not_yet_supported(spec: MailPushConfigSpec, settings: Settings | None) -> Iterator[Problem]:
-    instead = "use mailAccess.userSecrets.enabled: true, or mailAccess.passwordSource: global"
-    if spec.mail_access and spec.mail_access.oauth.enabled:
+    instead = (
+        "use the credential storage, mailAccess.userSecrets, mailAccess.oauth or mailAccess.passwordSource: global"
+    )
+    if spec.credential_storage.enabled and spec.credential_storage.ox.credentials == "readWrite":
         yield Problem(
-            "NotYetSupported", f"mailAccess.oauth.enabled is not supported yet: set it to false and {instead}"
+            "NotYetSupported",
+            "credentialStorage.ox.credentials readWrite is not supported yet: set it to read, and put passwords by OX",
         )
     for switched_on, field, key, advice in _switches(spec, settings, instead):
         if switched_on:
@@ -111,12 +136,10 @@ def _switches(
     spec: MailPushConfigSpec, settings: Settings | None, instead: str
 ) -> Iterator[tuple[bool, str, str, str]]:
     """What may be switched on and does not exist yet: whether it is, its field, its property, and what to do."""
-    storage = settings.credential_storage if settings else spec.credential_storage
     doveadm = settings.doveadm if settings else spec.mail_access.doveadm if spec.mail_access else None
     dovecot = settings.dovecot if settings else spec.mechanisms.dovecot
     idle = settings.imapidle if settings else spec.mechanisms.imapidle
     off = f"set it to false and {instead}"
-    yield bool(storage.enabled), "credentialStorage.enabled", keys.CREDSTORAGE_ENABLED, off
     yield bool(doveadm and doveadm.enabled), "mailAccess.doveadm.enabled", keys.DOVEADM_ENABLED, off
     yield (
         dovecot.prefer_doveadm_for_metadata,

@@ -11,7 +11,8 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
-from mailpush.api.mailaccess import CredentialStorage, Doveadm
+from mailpush.api.credentialstorage import CredentialStorage
+from mailpush.api.mailaccess import Doveadm
 from mailpush.api.mailpushconfig import Notification, Reschedule
 from mailpush.api.mechanisms import DovecotSettings, ImapIdleSettings, MailNotifySettings
 from mailpush.api.meta import Model
@@ -76,6 +77,21 @@ _DOVEADM: Final = "mailAccess.doveadm"
 _REQUESTS: Final = "cpu: 50m, memory: 128Mi; none where resources is set"
 _NOTIFY: Final = "mechanisms.mailnotify"
 _IDLE: Final = "mechanisms.imapidle"
+_ENDPOINT: Final = "mailAccess.oauth.tokenEndpoint"
+
+
+def _database(field: str, key: str) -> tuple[Setting, ...]:
+    """The lines of a database."""
+    return (
+        Setting(f"{field}.url", keys.database_key(key, "url"), Reload.LIVE),
+        Setting(f"{field}.username", keys.database_key(key, "username"), Reload.LIVE, "none"),
+        Setting(f"{field}.passwordSecretRef", keys.database_key(key, "password"), Reload.LIVE, secret=True),
+        Setting(f"{field}.tls", keys.database_key(key, "tls"), Reload.LIVE),
+        Setting(f"{field}.caSecretRef", keys.database_key(key, "ca"), Reload.LIVE, secret=True),
+        Setting(f"{field}.poolSize", keys.database_key(key, "poolSize"), Reload.LIVE),
+        Setting(f"{field}.timeoutMilliseconds", keys.database_key(key, "timeout"), Reload.LIVE),
+    )
+
 
 SETTINGS: Final = (
     Setting("allowPermanentPush", keys.ALLOW_PERMANENT_PUSH, Reload.LIVE),
@@ -84,9 +100,14 @@ SETTINGS: Final = (
     Setting("reschedule.onRegistration", keys.RESCHEDULE_ON_REGISTRATION, Reload.NO_EFFECT, "false, not rendered"),
     Setting("reschedule.delayDuration", keys.RESCHEDULE_DELAY, Reload.NO_EFFECT, "5000, not rendered"),
     Setting("reschedule.timerFrequency", keys.RESCHEDULE_FREQUENCY, Reload.NO_EFFECT, "2000, not rendered"),
-    Setting("credentialStorage.enabled", keys.CREDSTORAGE_ENABLED, Reload.NOT_YET),
-    Setting("credentialStorage.rdb", keys.CREDSTORAGE_RDB, Reload.NOT_YET),
-    Setting("credentialStorage.passcryptSecretRef", keys.CREDSTORAGE_PASSCRYPT, Reload.NOT_YET, secret=True),
+    Setting("credentialStorage.enabled", keys.CREDSTORAGE_ENABLED, Reload.LIVE),
+    Setting("credentialStorage.rdb", keys.CREDSTORAGE_RDB, Reload.LIVE),
+    Setting("credentialStorage.passcryptSecretRef", keys.CREDSTORAGE_PASSCRYPT, Reload.LIVE, secret=True),
+    Setting("credentialStorage.passcryptPreviousSecretRef", keys.PASSCRYPT_PREVIOUS, Reload.LIVE, secret=True),
+    *_database("credentialStorage.database", keys.DATABASE),
+    Setting("credentialStorage.ox.credentials", keys.OX_CREDENTIALS, Reload.LIVE),
+    Setting("credentialStorage.ox.form", keys.OX_FORM, Reload.LIVE),
+    *_database("credentialStorage.ox.database", keys.CONFIGDB),
     Setting("mailAccess.passwordSource", keys.PASSWORD_SOURCE, Reload.LIVE),
     Setting("mailAccess.loginSource", keys.LOGIN_SOURCE, Reload.LIVE),
     Setting("mailAccess.loginSource", keys.OUR_LOGIN_SOURCE, Reload.LIVE, "only with mailLocalPart"),
@@ -98,7 +119,15 @@ SETTINGS: Final = (
     Setting("mailAccess.masterPasswordSecretRef", keys.MASTER_PASSWORD, Reload.LIVE, secret=True),
     Setting("mailAccess.masterUser.name", keys.MASTER_USER, Reload.LIVE),
     Setting("mailAccess.userSecrets.enabled", keys.USER_SECRETS, Reload.LIVE),
-    Setting("mailAccess.oauth.enabled", None, Reload.NOT_YET),
+    Setting("mailAccess.oauth.enabled", keys.OAUTH, Reload.LIVE),
+    Setting("mailAccess.oauth.mechanism", keys.OAUTH_MECHANISM, Reload.LIVE),
+    Setting("mailAccess.oauth.tokenSecretRef", keys.OAUTH_TOKEN, Reload.LIVE, secret=True),
+    Setting(f"{_ENDPOINT}.url", keys.endpoint_key("url"), Reload.LIVE),
+    Setting(f"{_ENDPOINT}.clientId", keys.endpoint_key("clientId"), Reload.LIVE),
+    Setting(f"{_ENDPOINT}.clientSecretRef", keys.endpoint_key("clientSecret"), Reload.LIVE, secret=True),
+    Setting(f"{_ENDPOINT}.scope", keys.endpoint_key("scope"), Reload.LIVE, "none"),
+    Setting(f"{_ENDPOINT}.audience", keys.endpoint_key("audience"), Reload.LIVE, "none"),
+    Setting(f"{_ENDPOINT}.caSecretRef", keys.endpoint_key("ca"), Reload.LIVE, secret=True),
     Setting("mailAccess.servers[].name", keys.SERVERS, Reload.LIVE),
     Setting("mailAccess.servers[].host", keys.server_key("{name}", "host"), Reload.LIVE),
     Setting("mailAccess.servers[].port", keys.server_key("{name}", "port"), Reload.LIVE, "993 for tls, else 143"),
@@ -147,7 +176,9 @@ SETTINGS: Final = (
     Setting("packages.whitelist", keys.PACKAGES, Reload.LIVE),
     Setting("features.status", keys.PACKAGES, Reload.LIVE),
     Setting("redis.url", keys.REDIS_URL, Reload.RESTART, "none: each pod remembers by itself"),
+    Setting("redis.username", keys.REDIS_USERNAME, Reload.LIVE, "default"),
     Setting("redis.passwordSecretRef", keys.REDIS_PASSWORD, Reload.LIVE, secret=True),
+    Setting("redis.caSecretRef", keys.REDIS_CA, Reload.LIVE, secret=True),
     Setting("transports.webhooks[].name", keys.WEBHOOKS, Reload.LIVE),
     Setting("transports.webhooks[].url", keys.webhook_key("{name}", "url"), Reload.LIVE),
     Setting("transports.webhooks[].secretRef", keys.webhook_key("{name}", "secret"), Reload.LIVE, secret=True),

@@ -99,6 +99,18 @@ USER_SECRETS: Final = "mailpush.mail.userSecrets"
 SERVERS: Final = "mailpush.mail.servers"
 REDIS_URL: Final = "mailpush.redis.url"
 REDIS_PASSWORD: Final = "mailpush.redis.password"  # noqa: S105 - a property's name
+REDIS_USERNAME: Final = "mailpush.redis.username"
+REDIS_CA: Final = "mailpush.redis.ca"
+DATABASE: Final = "database"
+"""The credential storage's database, for `database_key`."""
+CONFIGDB: Final = "ox.database"
+"""OX's configdb, for `database_key`."""
+OX_CREDENTIALS: Final = "mailpush.credstorage.ox.credentials"
+OX_FORM: Final = "mailpush.credstorage.ox.form"
+PASSCRYPT_PREVIOUS: Final = "mailpush.credstorage.passcryptPrevious"
+OAUTH: Final = "mailpush.mail.oauth.enabled"
+OAUTH_MECHANISM: Final = "mailpush.mail.oauth.mechanism"
+OAUTH_TOKEN: Final = "mailpush.mail.oauth.token"  # noqa: S105 - a property's name
 WEBHOOKS: Final = "mailpush.webhooks"
 NOTIFICATION_CONTENT: Final = "mailpush.notification.content"
 UNREGISTER: Final = "mailpush.unregister"
@@ -130,6 +142,16 @@ def pod_key(ordinal: int | str, setting: str) -> str:
 def webhook_key(webhook: str, setting: str) -> str:
     """A setting of one webhook: url, clients, timeout (milliseconds), secret."""
     return f"mailpush.webhook.{webhook}.{setting}"
+
+
+def database_key(database: str, setting: str) -> str:
+    """A setting of a database: url, username, password, tls, ca, poolSize, timeout (milliseconds)."""
+    return f"mailpush.credstorage.{database}.{setting}"
+
+
+def endpoint_key(setting: str) -> str:
+    """A setting of the token endpoint: url, clientId, clientSecret, scope, audience, ca."""
+    return f"mailpush.mail.oauth.tokenEndpoint.{setting}"
 
 
 def file_of(key: str) -> str:

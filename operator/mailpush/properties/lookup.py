@@ -104,7 +104,7 @@ class Lookup:
         if "@" in value:
             # Not shown: what stands before the @ is a password.
             self._refuse(key, "a URL without user and password", show=False)
-        elif not re.fullmatch(rf"(?:{'|'.join(schemes)})://[^\s\x00-\x1f\x7f]+", value):
+        elif not re.fullmatch(rf"(?:{'|'.join(map(re.escape, schemes))})://[^\s\x00-\x1f\x7f]+", value):
             begin = " or ".join(f"{scheme}://" for scheme in schemes)
             self._refuse(key, f"a URL that begins with {begin}, without blanks and control characters")
         return value

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from mailpush.api.mailaccess import CredentialStorage, Doveadm
+from mailpush.api.credentialstorage import CredentialStorage
+from mailpush.api.mailaccess import Doveadm
 from mailpush.api.mailpushconfig import Notification, Reschedule
 from mailpush.api.mechanisms import DovecotSettings, ImapIdleSettings, MailNotifySettings
 from mailpush.properties import keys
@@ -15,12 +16,12 @@ from mailpush.properties.sections import read_section
 from mailpush.properties.settings import (
     CallbackSettings,
     MailSettings,
-    RedisSettings,
     ServerSettings,
     Settings,
     WebhookSettings,
 )
 from mailpush.properties.signature_key import signature_key
+from mailpush.properties.stores import read_database, read_oauth, read_ox, read_redis
 
 __all__ = ["SettingsError", "read"]
 
@@ -53,6 +54,9 @@ def read(files: Mapping[str, str]) -> Settings:
         mail=_mail(lookup),
         credential_storage=storage,
         passcrypt=_passcrypt(lookup, storage.enabled),
+        passcrypt_previous=lookup.text(keys.PASSCRYPT_PREVIOUS) or None,
+        database=read_database(lookup),
+        ox=read_ox(lookup),
         dovecot=read_section(lookup, "mechanisms.dovecot", DovecotSettings, packages),
         imapidle=read_section(lookup, "mechanisms.imapidle", ImapIdleSettings, packages),
         mailnotify=read_section(lookup, "mechanisms.mailnotify", MailNotifySettings, packages),
@@ -63,7 +67,7 @@ def read(files: Mapping[str, str]) -> Settings:
             lookup.secret(keys.CALLBACK_LOGIN) or "", lookup.secret(keys.CALLBACK_PASSWORD) or ""
         ),
         admin=read_admin(lookup),
-        redis=_redis(lookup),
+        redis=read_redis(lookup),
         webhooks=tuple(_webhook(lookup, name) for name in lookup.names(keys.WEBHOOKS)),
         notification=read_section(lookup, "notification", Notification, packages),
         unregister=lookup.boolean(keys.UNREGISTER, False),
@@ -115,6 +119,7 @@ def _mail(lookup: Lookup) -> MailSettings | None:
         servers=tuple(_server(lookup, name) for name in lookup.names(keys.SERVERS)),
         server_source=lookup.choice(keys.MAIL_SERVER_SOURCE, "user", ("user", "global")),
         auth_proxy_delimiter=lookup.as_given(keys.AUTH_PROXY_DELIMITER) or None,
+        oauth=read_oauth(lookup),
     )
 
 
@@ -129,11 +134,6 @@ def _server(lookup: Lookup, name: str) -> ServerSettings:
         server_name=lookup.text(keys.server_key(name, "serverName")) or None,
         verify=lookup.boolean(keys.server_key(name, "verify"), True),
     )
-
-
-def _redis(lookup: Lookup) -> RedisSettings | None:
-    url = lookup.url(keys.REDIS_URL, ("redis", "rediss"))
-    return RedisSettings(url, lookup.secret(keys.REDIS_PASSWORD) or None) if url else None
 
 
 def _webhook(lookup: Lookup, name: str) -> WebhookSettings:

@@ -16,6 +16,7 @@ from mailpush.properties.patterns import ClientPatterns
 from mailpush.properties.read import DEFAULT_PORTS, OX_LOGIN_SOURCES
 from mailpush.properties.secrets import ResolvedSecrets
 from mailpush.properties.sections import Properties, write_section
+from mailpush.properties.stores import write_stores
 from mailpush.properties.values import boolean
 
 
@@ -114,8 +115,7 @@ def _listener(spec: MailPushConfigSpec, packages: frozenset[str]) -> Properties:
         keys.MECHANISMS_ORDER: ", ".join(spec.mechanisms.order),
         **write_section(spec, "notification", packages),
     }
-    if spec.redis:
-        properties[keys.REDIS_URL] = spec.redis.url
+    properties |= write_stores(spec)
     if spec.listeners.pod_overrides:
         properties |= _pods(spec.listeners)
     if spec.mail_access:
@@ -172,13 +172,13 @@ def _secrets(spec: MailPushConfigSpec, resolved: ResolvedSecrets) -> Properties:
     servers = spec.mail_access.servers if spec.mail_access else []
     paths = {
         keys.CREDSTORAGE_PASSCRYPT: secrets.PASSCRYPT,
+        **secrets.STORE_PATHS,
         keys.MASTER_PASSWORD: secrets.MASTER_PASSWORD,
         keys.DOVEADM_API_SECRET: secrets.DOVEADM_API_SECRET,
         **{keys.server_key(server.name, "ca"): secrets.server_ca(server.name) for server in servers},
         keys.CALLBACK_LOGIN: secrets.CALLBACK_LOGIN,
         keys.CALLBACK_PASSWORD: secrets.CALLBACK_PASSWORD,
         **ADMIN_PATHS,
-        keys.REDIS_PASSWORD: secrets.REDIS_PASSWORD,
         **{
             keys.webhook_key(webhook.name, "secret"): secrets.webhook_secret(webhook.name)
             for webhook in spec.transports.webhooks

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from mailpush.api.mailaccess import CredentialStorage, Doveadm
+from mailpush.api.credentialstorage import CredentialStorage
+from mailpush.api.mailaccess import Doveadm
 from mailpush.api.mailpushconfig import Notification, Reschedule
 from mailpush.api.mechanisms import DovecotSettings, ImapIdleSettings, MailNotifySettings
 from mailpush.properties.admin import AdminSettings
@@ -30,6 +31,28 @@ class ServerSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class TokenEndpointSettings:
+    """Where access tokens are got by client credentials."""
+
+    url: str
+    client_id: str
+    client_secret: str = field(repr=False)
+    scope: str | None = None
+    audience: str | None = None
+    ca_pem: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OAuthSettings:
+    """Access tokens for mail servers: `token`, or those of `endpoint`."""
+
+    mechanism: str = "auto"
+    """`auto`, `XOAUTH2` or `OAUTHBEARER`."""
+    token: str | None = field(default=None, repr=False)
+    endpoint: TokenEndpointSettings | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class MailSettings:
     """`mail.properties` and the servers."""
 
@@ -48,6 +71,8 @@ class MailSettings:
     """Where it is set OX needs a login name (PUSH-0007); we always do."""
     sane_login: bool = True
     """Whether the domain of a login goes to the mail server in ASCII."""
+    oauth: OAuthSettings | None = None
+    """None where access tokens are not used."""
 
     def server(self, name: str | None) -> ServerSettings | None:
         """The named server, or the first where no name is given, and always with `mailServerSource` global."""
@@ -68,6 +93,30 @@ class CallbackSettings:
 class RedisSettings:
     url: str
     password: str | None = field(default=None, repr=False)
+    username: str | None = None
+    ca_pem: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseSettings:
+    """A database. `tls`: `none` or `verify`. `timeout_ms`: milliseconds for an answer."""
+
+    url: str
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+    tls: str = "none"
+    ca_pem: str | None = None
+    pool_size: int = 4
+    timeout_ms: int = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class OxCredentialSettings:
+    """OX's own table of credentials. `credentials`: `read` or `readWrite`; `form`: `legacy`, `argon` or None."""
+
+    credentials: str
+    form: str | None
+    configdb: DatabaseSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +155,12 @@ class Settings:
     reschedule: Reschedule = Reschedule()  # noqa: RUF009
     passcrypt: str | None = field(default=None, repr=False)
     """Of the credential storage."""
+    passcrypt_previous: str | None = field(default=None, repr=False)
+    """The one of before, while stored passwords are encrypted anew."""
+    database: DatabaseSettings | None = None
+    """Of the credential storage."""
+    ox: OxCredentialSettings | None = None
+    """OX's own table, in place of a store of ours."""
     doveadm_api_secret: str | None = field(default=None, repr=False)
     pod_overrides: Mapping[int, bool] = field(default_factory=lambda: MappingProxyType({}))
     """By ordinal: whether that pod may run permanent listeners, where it differs from `allow_permanent_push`."""

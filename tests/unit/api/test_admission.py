@@ -28,7 +28,7 @@ ODD: Final = (
     *"\u00e9\u212a\u017f\u0661\U0001f4ec",
 )
 """Blanks of ASCII and of Unicode, what separates, and letters and digits that engines fold or count otherwise."""
-EXAMPLES: Final = ("a", "abc", "http://a", "redis://a")
+EXAMPLES: Final = ("a", "abc", "http://a", "redis://a", "mysql://a/b")
 LENGTHS: Final = (16, 63, 64, 128, 253, 255, 512, 1024, 2048, 4096)
 
 

@@ -136,10 +136,6 @@ def test_who_passes_every_row_is_to_be_listened_for(tmp_path: Path) -> None:
         ({"mechanisms": {"dovecot": {"preferDoveadmForMetadata": True}}}, "NotYetSupported"),
         ({"mechanisms": {"imapidle": {"accountId": 1}}}, "NotYetSupported"),
         ({"properties": {"com.openexchange.push.imapidle.accountId": "1"}}, "NotYetSupported"),
-        (
-            {"credentialStorage": {"enabled": True, "passcryptSecretRef": {"name": "p", "key": "k"}}},
-            "NotYetSupported",
-        ),
         ({"packages": {"status": {DOVECOT: "enabled", MAILNOTIFY: "enabled"}}}, "NotYetSupported"),
     ],
 )

@@ -306,10 +306,9 @@ def test_objects_of_another_namespace_do_not_count(tmp_path: Path) -> None:
 
 
 def test_what_keeps_the_whole_configuration_from_working_is_the_answer(tmp_path: Path) -> None:
-    storage = {"enabled": True, "passcryptSecretRef": {"name": "p", "key": "p"}}
-    config = {**CONFIG, "spec": {**CONFIG["spec"], "credentialStorage": storage}}
+    config = {**CONFIG, "spec": {**CONFIG["spec"], "mechanisms": {"imapidle": {"accountId": 1}}}}
     done = run(tmp_path, yaml.safe_dump_all([config, USER, SECRET]), "explain", "1", "3")
-    assert "not listened for: NotYetSupported: credentialStorage.enabled is not" in done.stdout
+    assert "not listened for: NotYetSupported: mechanisms.imapidle.accountId is not" in done.stdout
 
 
 def test_a_configuration_and_a_user_that_are_on_their_way_out_are_noted(tmp_path: Path) -> None:

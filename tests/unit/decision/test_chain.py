@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from mailpush.api.mailpushconfig import MailPushConfigSpec
 from mailpush.api.pushuser import PushUserSpec
+from mailpush.credentials.stored import StoredState
 from mailpush.decision import (
     ACCEPTED,
     CHECKS,
@@ -16,6 +17,8 @@ from mailpush.decision import (
     Placement,
     SecretFacts,
     SiteFacts,
+    StoredFacts,
+    TokenFacts,
     UserFacts,
     decide,
     login_of,
@@ -43,6 +46,8 @@ SITE = SiteFacts(
 )
 USER = UserFacts(1, 3, clients=("open-xchange-mobile-api-facade-brand",), login="anton")
 SECRETS = replace(SITE, password_source="session", user_secrets=True)
+STORAGE = replace(SITE, password_source="session", credential_storage=True)
+TOKENS = replace(SITE, password_source="session", oauth=True)
 SECRET = SecretFacts(found=True, permitted=True, has_password=True)
 SECRET_USER = replace(USER, secret_name="anton", secret=SECRET)
 
@@ -128,12 +133,24 @@ def test_advice_names_the_place_that_has_the_value_the_field_or_the_property(
             "PUSH-0006",
         ),
         (SECRET_USER, replace(SECRETS, user_secrets=False), "password_available", "PasswordMissing", "PUSH-0006"),
+        *(
+            (replace(USER, stored=StoredFacts(state)), STORAGE, "password_available", reason, code)
+            for state, reason, code in (
+                ("missing", "CredentialsMissing", "PUSH-0006"),
+                ("clearText", "ClearTextCredential", "PUSH-0006"),
+                ("damaged", "CredentialDamaged", "PUSH-0006"),
+                ("tooLong", "CredentialTooLong", "PUSH-0006"),
+                ("undecryptable", "CredentialUndecryptable", "PUSH-0006"),
+                ("mismatch", "PasscryptMismatch", "PUSH-0006"),
+                ("unavailable", "CredentialStorageUnavailable", None),
+            )
+        ),
         (
-            USER,
-            replace(SECRETS, user_secrets=False, credential_storage=True),
+            replace(USER, token=TokenFacts(False, "the endpoint says invalid_client")),
+            TOKENS,
             "password_available",
-            "NotYetSupported",
-            None,
+            "TokenMissing",
+            "PUSH-0006",
         ),
         (replace(USER, login=None), SITE, "login_known", "LoginMissing", "PUSH-0007"),
         (USER, replace(SITE, login_source="mail"), "login_known", "LoginMissing", "PUSH-0007"),
@@ -354,6 +371,7 @@ def test_there_is_no_login_without_mail_access() -> None:
         has_master_password=st.booleans(),
         user_secrets=st.booleans(),
         credential_storage=st.booleans(),
+        oauth=st.booleans(),
     ),
     st.builds(
         UserFacts,
@@ -366,6 +384,8 @@ def test_there_is_no_login_without_mail_access() -> None:
         server=st.sampled_from([None, "default", "other"]),
         secret_name=st.sampled_from([None, "s"]),
         secret=st.none() | st.builds(SecretFacts, st.booleans(), st.booleans(), st.booleans(), st.booleans()),
+        stored=st.none() | st.builds(StoredFacts, st.sampled_from([state.value for state in StoredState])),
+        token=st.none() | st.builds(TokenFacts, st.booleans(), st.just("why")),
     ),
 )
 def test_every_combination_is_decided_with_a_known_reason(site: SiteFacts, user: UserFacts) -> None:
@@ -380,3 +400,33 @@ def test_with_a_global_mail_server_it_does_not_matter_which_one_the_user_names()
     assert decision.spawn
     (row,) = [row for row in decision.trail if row.check == "server_known"]
     assert row.message == "server default, everybody's (mailServerSource is global)"
+
+
+@pytest.mark.parametrize(
+    ("user", "site", "detail"),
+    [
+        (USER, "STORAGE", "takes the password from the credential storage"),
+        (replace(USER, stored=StoredFacts("usable")), "STORAGE", "stands in the credential storage"),
+        (replace(USER, stored=StoredFacts("missing")), "BOTH", "logs in by an access token"),
+        (
+            replace(USER, stored=StoredFacts("usable"), token=TokenFacts(True)),
+            "BOTH",
+            "stands in the credential storage",
+        ),
+        (replace(USER, token=TokenFacts(True)), "TOKENS", "there is an access token"),
+        (SECRET_USER, "ALL", "the password stands in Secret"),
+        (replace(USER, stored=StoredFacts("usable")), "ALL", "stands in the credential storage"),
+    ],
+)
+def test_a_users_own_secret_comes_before_the_storage_and_that_before_a_token(
+    user: UserFacts, site: str, detail: str
+) -> None:
+    sites = {
+        "STORAGE": STORAGE,
+        "TOKENS": TOKENS,
+        "BOTH": replace(STORAGE, oauth=True),
+        "ALL": replace(SECRETS, credential_storage=True, oauth=True),
+    }
+    (row,) = [row for row in decide(user, sites[site]).trail if row.check == "password_available"]
+    assert row.outcome == "passed"
+    assert detail in row.message

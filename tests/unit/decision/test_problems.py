@@ -13,6 +13,10 @@ from mailpush.properties.render import render
 from mailpush.properties.secrets import MASTER_PASSWORD, PASSCRYPT, REDIS_PASSWORD, ResolvedSecrets
 from mailpush.properties.settings import Settings
 
+STORAGE: dict[str, Any] = {"enabled": True, "passcryptSecretRef": {"name": "p", "key": "k"}}
+DATABASE: dict[str, Any] = {"url": "mysql://db:3306/mailpush"}
+OX: dict[str, Any] = {"credentials": "read", "database": DATABASE}
+SESSION: dict[str, Any] = {"passwordSource": "session", "servers": [{"name": "default", "host": "dovecot"}]}
 SPEC: dict[str, Any] = {
     "packages": {"status": {DOVECOT: "enabled"}},
     "mailAccess": {
@@ -48,8 +52,8 @@ def test_the_block_of_the_page_alone_says_which_values_to_add() -> None:
     assert problem.message == (
         "listeners cannot reach the mailboxes: set mailAccess.servers (at least one, with its host) and "
         'mailAccess.passwordSource ("global" with mailAccess.masterPasswordSecretRef, or "session" with '
-        "mailAccess.userSecrets.enabled: true); as values of the chart these are "
-        "mailPushConfig.spec.mailAccess.servers and mailPushConfig.spec.mailAccess.passwordSource"
+        "credentialStorage.enabled, mailAccess.userSecrets.enabled or mailAccess.oauth.enabled: true); as values of "
+        "the chart these are mailPushConfig.spec.mailAccess.servers and mailPushConfig.spec.mailAccess.passwordSource"
     )
 
 
@@ -61,11 +65,32 @@ def test_the_block_of_the_page_alone_says_which_values_to_add() -> None:
         ({"packages": {"status": {}}}, ["NoPushPackage"]),
         ({"packages": {"status": {DOVECOT: "enabled", REST: "disabled"}}}, ["PackageConflict"]),
         ({"packages": {"status": {MAILNOTIFY: "enabled"}}}, ["NotYetSupported"]),
+        ({"credentialStorage": STORAGE, "mailAccess": SESSION}, ["CredentialStorageNotShared"]),
+        ({"credentialStorage": STORAGE, "mailAccess": SESSION, "listeners": {"replicas": 1}}, []),
+        ({"credentialStorage": STORAGE, "mailAccess": SESSION, "redis": {"url": "redis://r:6379/0"}}, []),
+        ({"credentialStorage": STORAGE}, []),
+        ({"credentialStorage": {**STORAGE, "rdb": True}, "mailAccess": SESSION}, ["DatabaseMissing"]),
         (
-            {"credentialStorage": {"enabled": True, "passcryptSecretRef": {"name": "p", "key": "k"}}},
+            {"credentialStorage": {**STORAGE, "rdb": True, "database": {"url": "sqlite:////a"}}, "mailAccess": SESSION},
+            ["DatabaseMissing"],
+        ),
+        ({"credentialStorage": {**STORAGE, "rdb": True, "database": DATABASE}, "mailAccess": SESSION}, []),
+        (
+            {
+                "credentialStorage": {**STORAGE, "ox": OX},
+                "mailAccess": SESSION,
+            },
+            [],
+        ),
+        (
+            {
+                "credentialStorage": {
+                    **STORAGE,
+                    "ox": {**OX, "credentials": "readWrite", "form": "argon"},
+                }
+            },
             ["NotYetSupported"],
         ),
-        ({"mailAccess": {**SPEC["mailAccess"], "oauth": {"enabled": True}}}, ["NotYetSupported"]),
         ({"mailAccess": {**SPEC["mailAccess"], "doveadm": {"enabled": True}}}, ["NotYetSupported"]),
         ({"mechanisms": {"dovecot": {"preferDoveadmForMetadata": True}}}, ["NotYetSupported"]),
         ({"mechanisms": {"imapidle": {"accountId": 1}}}, ["NotYetSupported"]),
@@ -215,5 +240,5 @@ def test_where_no_push_package_is_in_effect_the_cause_is_named_and_what_exists_i
 
 
 def test_settings_that_cannot_be_read_hide_no_other_problem() -> None:
-    spec, _ = of(credentialStorage={"enabled": True, "passcryptSecretRef": {"name": "p", "key": "k"}})
+    spec, _ = of(mechanisms={"imapidle": {"accountId": 1}})
     assert [problem.reason for problem in config_problems(spec, None)] == ["NotYetSupported"]

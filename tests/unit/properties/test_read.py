@@ -2,7 +2,7 @@
 
 import pytest
 
-from mailpush.api.mailaccess import CredentialStorage
+from mailpush.api.credentialstorage import CredentialStorage
 from mailpush.api.mechanisms import ImapIdleSettings
 from mailpush.properties.hashes import config_hash_of
 from mailpush.properties.patterns import ClientPatterns

@@ -43,8 +43,7 @@ READY: tuple[tuple[dict[str, Any], tuple[PodView, ...], MapView, str, str], ...]
     ({"properties": {DOVECOT_ENABLED: "false"}}, (view(0), view(1)), SETTLED, "False", "MechanismDisabled"),
     ({"allowPermanentPush": False, "properties": {ALLOW_PERMANENT_PUSH: "true"}}, (view(0), view(1)), SETTLED, "True",
      "Listening"),
-    ({"credentialStorage": {"enabled": True, "passcryptSecretRef": {"name": "a", "key": "b"}}}, (), SETTLED,
-     "False", "NotYetSupported"),
+    ({"mechanisms": {"imapidle": {"accountId": 1}}}, (), SETTLED, "False", "NotYetSupported"),
 )  # fmt: skip
 
 
