@@ -36,6 +36,7 @@ from mailpush.listener.settings_watch import Loaded, SettingsWatch
 from mailpush.listener.shards.lease import LeaseKeeper
 from mailpush.listener.shards.loop import Shards
 from mailpush.listener.troubles import Troubles
+from mailpush.listener.users.credentials import Credentials
 from mailpush.listener.users.pod_credentials import PodCredentials, no_storage
 from mailpush.listener.users.registration_book import StatusBook
 from mailpush.listener.users.secret_reader import UserSecretReader
@@ -107,7 +108,7 @@ def assemble(env: Environment, kube: Kube, loaded: Loaded, boot: Mapping[str, st
     statuses = StatusWriter(kube, env.namespace, env.me.name, users, permission)
     supervisor = Supervisor(
         users,
-        UserSecretReader(kube, env.namespace),
+        Credentials(UserSecretReader(kube, env.namespace)),
         statuses,
         dispatcher,
         inbox=inbox,

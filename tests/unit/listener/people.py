@@ -89,6 +89,7 @@ class FakeListener:
         self.health = Health(State.STOPPED, "Stopped", "")
         self.runs = False
         self.unregistered = 0
+        self.logged_in_at = 0.0
         self.after: Listener | None = None
 
     async def start(self) -> None:

@@ -43,6 +43,10 @@ class Mailbox:
     login: ImapLogin = field(repr=False)
     mark: str = ""
     """What tells this mailbox's registration from another of the user's; empty where there is only this one."""
+    proven: bool = field(default=False, compare=False)
+    """Whether this very password has worked, in whatever process."""
+    refused_for: float = field(default=0.0, compare=False)
+    """Seconds since when mail servers have refused it, as far as other processes know; 0 where they have not."""
 
     @property
     def key(self) -> tuple[int, int]:
@@ -54,6 +58,10 @@ class Listener(Protocol):
 
     @property
     def health(self) -> Health: ...
+
+    @property
+    def logged_in_at(self) -> float:
+        """When the mail server took the login last, in seconds since 1970; 0 for never."""
 
     async def start(self) -> None:
         """Begins to listen and returns at once; keeps trying with backoff until stopped."""

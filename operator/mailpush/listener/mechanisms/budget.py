@@ -5,6 +5,7 @@ Dovecot takes one to five hundred a second, and every login holds a process of i
 """
 
 import asyncio
+import math
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -120,6 +121,17 @@ class ConnectBudget:
         delay = AUTH_RETRY.after(count)
         self._refusals[place] = _Refusals(_fingerprint(login), count, now + delay)
         return delay
+
+    def refused_elsewhere(self, server: ImapServer, key: UserKey, login: ImapLogin, seconds: float) -> None:
+        """Another process was refused with this login, since so many seconds: it waits as it would have waited there.
+
+        Else each move and each restart of a pod would be a login more, up to the lock of the account.
+        """
+        place = (*_place(server), key)
+        if (before := self._refusals.get(place)) is not None and before.login == _fingerprint(login):
+            return
+        count = 1 + int(math.log2(1.0 + seconds / AUTH_RETRY.first))
+        self._refusals[place] = _Refusals(_fingerprint(login), count, self._clock() + AUTH_RETRY.after(count))
 
     def auth_succeeded(self, server: ImapServer, key: UserKey, way: Way) -> None:
         if way in WAYS:  # a token has ways of its own, of which one is chosen

@@ -56,7 +56,8 @@ class RepeatingListener(ABC):
         self._shortest_wait = shortest_wait
         self._health = Health(State.STOPPED, "Stopped", "not started")
         self._task: asyncio.Task[None] | None = None
-        self._proven = False
+        self._proven = mailbox.proven
+        self.logged_in_at = 0.0
         self._failures = 0
         self._listening_since = 0.0
 
@@ -102,6 +103,7 @@ class RepeatingListener(ABC):
                     budget.way_refused(mailbox.server)
                 raise
             self._proven = True
+            self.logged_in_at = time.time()
             budget.auth_succeeded(mailbox.server, mailbox.key, way)
             yield client
 
@@ -117,6 +119,8 @@ class RepeatingListener(ABC):
 
     async def _run(self) -> None:
         mailbox, around = self._mailbox, self._around
+        if mailbox.refused_for:
+            around.budget.refused_elsewhere(mailbox.server, mailbox.key, mailbox.login, mailbox.refused_for)
         wait = around.budget.auth_wait(mailbox.server, mailbox.key, mailbox.login)
         if wait > 0:
             self._failed(AUTHENTICATION_FAILED, f"{mailbox.server} refused this login a while ago", wait)

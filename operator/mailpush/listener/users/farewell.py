@@ -4,13 +4,13 @@ from dataclasses import dataclass
 from typing import Final
 
 from mailpush.api.pushuser import Registration
-from mailpush.credentials.user_secret import UserSecret
 from mailpush.decision.places import server_of
 from mailpush.imap.errors import ImapAuthError, ImapError
 from mailpush.kube.errors import KubeError
 from mailpush.listener.mechanisms.base import Listener, Mailbox, Mechanism
 from mailpush.listener.mechanisms.budget import AuthFailuresHighError
 from mailpush.listener.mechanisms.failures import AUTH_FAILURES_HIGH, SERVER_UNREACHABLE, MechanismError, failure_of
+from mailpush.listener.users.credentials import UserCredentials
 from mailpush.listener.users.mailbox import imap_server, login_for
 from mailpush.listener.users.siblings import OtherPushUsers
 from mailpush.listener.users.user import User
@@ -39,14 +39,14 @@ class Attempt:
 
     user: User
     settings: Settings
-    secret: UserSecret | None
+    known: UserCredentials
     mechanism: Mechanism | None
     siblings: OtherPushUsers
 
     def is_as(self, other: "Attempt") -> bool:
         """Whether nothing has changed that could make a difference."""
-        mine = (self.user.uid, self.user.generation, self.settings, self.secret)
-        return mine == (other.user.uid, other.user.generation, other.settings, other.secret)
+        mine = (self.user.uid, self.user.generation, self.settings, self.known)
+        return mine == (other.user.uid, other.user.generation, other.settings, other.known)
 
 
 def way_in(attempt: Attempt, one: Registration) -> Listener | Left:
@@ -54,9 +54,9 @@ def way_in(attempt: Attempt, one: Registration) -> Listener | Left:
     server = server_of(one, attempt.settings)
     if server is None:
         return left_over(one, "ServerUnknown", f'mailAccess.servers has no "{one.server}" any more', LATER)
-    secret = attempt.secret
+    known = attempt.known
     # A Secret with a login of its own has the password of that login.
-    password = secret.password if secret is not None and secret.login in (None, one.login) else None
+    password = known.password if known.login in (None, one.login) else None
     login = login_for(one.login, attempt.settings, password)
     if login is None or attempt.mechanism is None:
         return left_over(one, "PasswordUnknown", "no password of that mailbox is known any more", LATER)

@@ -1,8 +1,7 @@
 """How this pod logs in for a user: the server, the login and the password."""
 
-from typing import cast
+from typing import Protocol, cast
 
-from mailpush.credentials.user_secret import UserSecret
 from mailpush.decision import places
 from mailpush.decision.places import Place, server_of
 from mailpush.imap.client import ImapLogin, ImapServer
@@ -10,6 +9,17 @@ from mailpush.imap.server import Security
 from mailpush.listener.mechanisms.base import Mailbox
 from mailpush.listener.users.user import User
 from mailpush.properties.settings import ServerSettings, Settings
+
+
+class Known(Protocol):
+    """What is known of a user's credentials."""
+
+    @property
+    def login(self) -> str | None:
+        """Where they have one of their own."""
+
+    @property
+    def password(self) -> str | None: ...
 
 
 def secret_name(user: User, settings: Settings) -> str | None:
@@ -20,18 +30,18 @@ def secret_name(user: User, settings: Settings) -> str | None:
     return reference.name
 
 
-def place_of(user: User, settings: Settings, secret: UserSecret | None) -> Place | None:
+def place_of(user: User, settings: Settings, known: Known | None) -> Place | None:
     """Which mailbox is the user's; None where the settings do not say it."""
-    return places.place_of(user.spec, settings, secret.login if secret else None)
+    return places.place_of(user.spec, settings, known.login if known else None)
 
 
-def mailbox_of(user: User, settings: Settings, secret: UserSecret | None) -> Mailbox | None:
+def mailbox_of(user: User, settings: Settings, known: Known | None) -> Mailbox | None:
     """How the user's mailbox is reached; None where something that this takes is missing (the decision says what)."""
-    place = place_of(user, settings, secret)
+    place = place_of(user, settings, known)
     server = server_of(place, settings) if place is not None else None
     if place is None or server is None:
         return None
-    login = login_for(place.login, settings, secret.password if secret else None)
+    login = login_for(place.login, settings, known.password if known else None)
     if login is None:
         return None
     return Mailbox(user.spec.context_id, user.spec.user_id, imap_server(server), login)

@@ -33,6 +33,7 @@ NEXT_ATTEMPT: Final = (
     (3600.0, "within an hour"),
 )
 RETRY: Final = Backoff(0.5, 10.0)
+SAID_SECONDS: Final = 86_400
 
 log = structlog.get_logger(__name__)
 
@@ -48,10 +49,44 @@ class UserOutcome:
     epoch: int
     left: tuple[str, str] | None = None
     """Reason and sentence of a former registration that could not be taken away."""
+    credentials: tuple[str, int] | None = None
+    """Source of the credentials, and when they worked last, in seconds since 1970; 0 for never."""
 
     @property
     def permanent(self) -> bool:
         return self.listening == "True"
+
+
+class Said:
+    """What is said of the credentials. A later login is said once a day: each change is a write of the status."""
+
+    def __init__(self) -> None:
+        self._source: str | None = None
+        self._worked = 0
+
+    @property
+    def now(self) -> tuple[str, int] | None:
+        return None if self._source is None else (self._source, self._worked)
+
+    def see(self, user: User, source: str | None) -> None:
+        """The source of the user's credentials, and what the status says of it, perhaps by another pod."""
+        before = user.status.credentials
+        if source != self._source:
+            self._source, self._worked = source, 0
+        if before is not None and before.source == source:
+            self._worked = max(self._worked, _seconds(before.last_worked))
+
+    def worked(self, at: float) -> None:
+        """They have worked at `at`, in seconds since 1970."""
+        if at - self._worked >= SAID_SECONDS:
+            self._worked = int(at)
+
+
+def _seconds(text: str | None) -> int:
+    try:
+        return int(datetime.fromisoformat(text).timestamp()) if text else 0
+    except ValueError:
+        return 0
 
 
 def next_attempt(seconds: float) -> str:
@@ -95,6 +130,11 @@ def status_of(user: User, outcome: UserOutcome, pod: str, before: Iterable[Condi
     }
     if outcome.mechanism is not None:
         status["mechanism"] = outcome.mechanism
+    if outcome.credentials is not None:
+        source, worked = outcome.credentials
+        status["credentials"] = {"source": source}
+        if worked:
+            status["credentials"]["lastWorked"] = timestamp(datetime.fromtimestamp(worked, UTC))
     return status
 
 
@@ -108,11 +148,17 @@ def says(user: User, outcome: UserOutcome, pod: str) -> bool:
         and status.reason == outcome.reason
         and status.mechanism == outcome.mechanism
         and (LEFT in said) == (outcome.left is not None)
+        and _credentials_said(user) == outcome.credentials
         and all(
             said.get(verdict.type) == (verdict.status, verdict.reason, verdict.text, user.generation)
             for verdict in _verdicts(outcome)
         )
     )
+
+
+def _credentials_said(user: User) -> tuple[str, int] | None:
+    said = user.status.credentials
+    return None if said is None else (said.source, _seconds(said.last_worked))
 
 
 def _verdicts(outcome: UserOutcome) -> tuple[Verdict, ...]:

@@ -11,10 +11,10 @@ from mailpush.listener.catchup.store import MemoryCheckpoints
 from mailpush.listener.mails.offer import TakeResult
 from mailpush.listener.mechanisms.base import Health
 from mailpush.listener.mechanisms.dovecot import DovecotMechanism
+from mailpush.listener.users.credentials import Credentials
 from mailpush.listener.users.listeners import Listeners
 from mailpush.listener.users.metrics import ListenerCount
 from mailpush.listener.users.registration_book import NoBook, RegistrationBook
-from mailpush.listener.users.secret_reader import UserSecretReader
 from mailpush.listener.users.servers import ServerUser, server_reports
 from mailpush.listener.users.siblings import NoSiblings, OtherPushUsers
 from mailpush.listener.users.site import Site
@@ -75,7 +75,7 @@ class Supervisor:
     def __init__(
         self,
         users: Users,
-        secrets: UserSecretReader,
+        credentials: Credentials,
         statuses: StatusWriter,
         dispatcher: Dispatching,
         *,
@@ -87,7 +87,7 @@ class Supervisor:
     ) -> None:
         self._checkpoints = checkpoints or Checkpoints(MemoryCheckpoints())
         self._users = users
-        self._secrets = secrets
+        self._credentials = credentials
         self._statuses = statuses
         self._dispatcher = dispatcher
         self._inbox = inbox
@@ -193,7 +193,11 @@ class Supervisor:
     # -- inside
 
     def _look_at(self, slot: int) -> None:
-        for key in self._users.in_slot(slot):
+        keys = list(self._users.in_slot(slot))
+        if self._site is not None:
+            users = (user for key in keys if (user := self._users.get(key)) is not None)
+            self._credentials.expect(users, self._site.settings)
+        for key in keys:
             self._work.add(key)
 
     async def _reconcile(self, key: UserKey) -> None:
@@ -215,10 +219,10 @@ class Supervisor:
                 self._forget(key, listener)
             return
         if listener is None:
-            listener = UserListener(key, self._epochs[slot], self, self._siblings, self._book)
+            listener = UserListener(key, self._epochs[slot], self, self._siblings, self._credentials, book=self._book)
             self._listeners[key] = listener
         elder = user.status.duplicate_of or self._users.elder_of(user, site.settings)
-        again = await listener.reconcile(user, site, self._secrets, elder)
+        again = await listener.reconcile(user, site, elder)
         if again is not None:
             self._work.add_after(key, again)
 
@@ -238,8 +242,7 @@ class Supervisor:
     def _forget(self, key: UserKey, listener: UserListener) -> None:
         """The user has left, and with him his password."""
         self._count.forget(key)
-        if listener.push_user is not None:
-            self._secrets.forget(listener.push_user)
+        self._credentials.forget(key, listener.push_user)
 
     # -- what the listeners report
 

@@ -1,25 +1,28 @@
 """One user of this pod: decided, started by the first mechanism that starts, stopped, unregistered."""
 
-from dataclasses import dataclass, replace
+import random
+import time
+from dataclasses import replace
 from typing import Final
 
 import structlog
 
-from mailpush.credentials.user_secret import UserSecret
+from mailpush.credentials.stored import PASSCRYPT_MISMATCH
 from mailpush.decision import POD_EXCLUDED, Decision, decide, user_facts
 from mailpush.decision.places import Place
 from mailpush.kube.errors import KubeError
 from mailpush.listener.mails.offer import TakeResult
 from mailpush.listener.mechanisms.base import Health, Listener, Mailbox, Mechanism, State
+from mailpush.listener.users.choice import CANNOT_START, Attached, Choice
+from mailpush.listener.users.credentials import STORAGE, STORED_KEPT_SECONDS, Credentials, UserCredentials
 from mailpush.listener.users.farewell import Attempt
 from mailpush.listener.users.mailbox import mailbox_of, place_of, secret_name
 from mailpush.listener.users.metrics import STRANGE
 from mailpush.listener.users.registration_book import NoBook, RegistrationBook
 from mailpush.listener.users.registrations import DOVECOT, Registrations
-from mailpush.listener.users.secret_reader import UserSecretReader
 from mailpush.listener.users.siblings import OtherPushUsers
 from mailpush.listener.users.site import ListenerOwner, Site
-from mailpush.listener.users.status import FailureText, UserOutcome
+from mailpush.listener.users.status import FailureText, Said, UserOutcome, next_attempt
 from mailpush.listener.users.user import User, UserKey
 from mailpush.notifications.notification import NewMail
 from mailpush.sharding.slots import slot_of
@@ -32,25 +35,13 @@ FAREWELL_SECONDS: Final = 5.0
 NOTE_SECONDS: Final = 5.0
 RETRY: Final = Backoff(1.0, 10.0)
 
-# With these a mechanism says that it cannot work at this server at all, so the next in the order gets its turn.
-CANNOT_START: Final = frozenset({"NoMetadata", "NoIdle", "RegistrationRefused"})
 # A Secret that was made or put right meanwhile ends these.
 SECRET_MAY_HELP: Final = frozenset({"PasswordMissing", "SecretNotPermitted", "LoginMissing"})
+# The store does not say what the password is: what runs goes on, and what does not run begins later.
+NOT_KNOWN_NOW: Final = frozenset({"CredentialStorageUnavailable", "PasscryptMismatch"})
 AUTHENTICATION_FAILED: Final = "AuthenticationFailed"
 
 log = structlog.get_logger(__name__)
-
-
-@dataclass(slots=True)
-class _Attached:
-    mechanism: Mechanism
-    mailbox: Mailbox
-    place: Place
-    listener: Listener
-
-    def is_at(self, mailbox: Mailbox) -> bool:
-        """Whether it is reached in the same way, however it is registered."""
-        return replace(self.mailbox, mark="") == mailbox
 
 
 class UserListener:
@@ -60,6 +51,7 @@ class UserListener:
         epoch: of the shard map under which the pod got the user's slot.
         siblings: whether the user's registration at the mail server has to stay, for another PushUser of the user.
         book: where it is noted what is registered.
+        credentials: of all users of the pod.
     """
 
     def __init__(
@@ -68,6 +60,8 @@ class UserListener:
         epoch: int,
         owner: ListenerOwner,
         siblings: OtherPushUsers,
+        credentials: Credentials,
+        *,
         book: RegistrationBook | None = None,
     ) -> None:
         self.key = key
@@ -82,10 +76,12 @@ class UserListener:
         self._epoch = epoch
         self._owner = owner
         self._siblings = siblings
-        self._running: _Attached | None = None
+        self._credentials = credentials
+        self._said = Said()
+        self._running: Attached | None = None
         self._leaving: Listener | None = None
         self._registrations = Registrations(key, book or NoBook())
-        self._passed_over: set[str] = set()
+        self._choice = Choice()
         self._resynced: str | None = None
         self._unregistered = False
         self._refused = False
@@ -108,38 +104,49 @@ class UserListener:
         health = self._running.listener.health if self._running is not None else None
         return (health.reason, health.message) if health is not None and health.state is State.FAILED else None
 
-    async def reconcile(
-        self, user: User, site: Site, secrets: UserSecretReader, elder: str | None = None
-    ) -> float | None:
+    async def reconcile(self, user: User, site: Site, elder: str | None = None) -> float | None:
         """Brings what runs in line with what is wanted. Returns the seconds until the next look, None for never.
 
         `elder`: an older PushUser that registers the same mailbox.
         """
-        name, self.push_user = secret_name(user, site.settings), user.name
+        self.push_user = user.name
         try:
-            secret = await self._secret(name, user, secrets)
+            known = await self._known(user, site)
         except (KubeError, TimeoutError) as error:
             # What runs goes on: an API that is down for an hour silences nobody.
-            log.warning("secret_not_read", secret=name, error=str(error) or type(error).__name__)
+            log.warning(
+                "secret_not_read", secret=secret_name(user, site.settings), error=str(error) or type(error).__name__
+            )
             return RECHECK_BROKEN_SECONDS
-        place = place_of(user, site.settings, secret)
+        place = place_of(user, site.settings, known)
+        self._said.see(user, known.source)
         if user.deleting or site.unregister:
-            return await self._unregister(user, site, secret, place)
+            return await self._unregister(user, site, known, place)
         self._unregistered = False
         placement = site.placement(slot_of(*self.key)) if site.pod is not None else None
-        decision = decide(user_facts(user.spec, secret.facts if secret else None, placement, elder), site.facts)
+        decision = decide(user_facts(user.spec, known.secret, placement, elder, stored=known.stored), site.facts)
         if decision.reason == POD_EXCLUDED and self._running is not None:
             return None  # it goes on until another pod has taken the user: nobody is silent meanwhile
-        mailbox = mailbox_of(user, site.settings, secret) if decision.spawn else None
+        if decision.reason in NOT_KNOWN_NOW:
+            return await self._hold(decision, user, site, place)
+        return await self._follow(decision, user, site, known, place)
+
+    async def _follow(
+        self, decision: Decision, user: User, site: Site, known: UserCredentials, place: Place | None
+    ) -> float | None:
+        name = secret_name(user, site.settings)
+        mailbox = mailbox_of(user, site.settings, known) if decision.spawn else None
         wanted = mailbox is not None and DOVECOT in decision.mechanisms
         self._registrations.see(user, site.settings, place, wanted=wanted)
-        attempt = self._attempt(user, site, secret)
+        attempt = self._attempt(user, site, known)
         if mailbox is None or place is None:
             again = await self._deny(decision, attempt, place)
             return _sooner(again, RECHECK_BROKEN_SECONDS if name and decision.reason in SECRET_MAY_HELP else None)
-        self.clients = tuple(client for client in user.spec.clients if site.settings.allowed_clients.match(client))
+        self.clients = allowed_clients(user, site)
         self.server = place.server
         again = await self._run(decision, mailbox, place, site, attempt)
+        if known.source == STORAGE:
+            return _sooner(again, STORED_KEPT_SECONDS)
         if name is None:
             return again
         return _sooner(again, RECHECK_BROKEN_SECONDS if self._auth_failed() else RECHECK_SECONDS)
@@ -164,22 +171,18 @@ class UserListener:
 
     # -- steps
 
-    async def _secret(self, name: str | None, user: User, secrets: UserSecretReader) -> UserSecret | None:
-        if name is None:
-            return None
-        if (
-            self._auth_failed()
-            or self._refused
-            or (self.outcome is not None and self.outcome.reason in SECRET_MAY_HELP)
-        ):
-            secrets.forget(user.name)
-        return await secrets.get(name, user.name, user.status.secret_version)
+    async def _known(self, user: User, site: Site) -> UserCredentials:
+        """The user's credentials, read anew where those that are kept are of no use."""
+        reason = self.outcome.reason if self.outcome is not None else None
+        if self._auth_failed() or self._refused or reason in SECRET_MAY_HELP:
+            self._credentials.doubt(user)
+        return await self._credentials.of(user, site.settings)
 
     def _auth_failed(self) -> bool:
         return self.outcome is not None and self.outcome.reason == AUTHENTICATION_FAILED
 
-    def _attempt(self, user: User, site: Site, secret: UserSecret | None) -> Attempt:
-        return Attempt(user, site.settings, secret, site.mechanisms.get(DOVECOT), self._siblings)
+    def _attempt(self, user: User, site: Site, known: UserCredentials) -> Attempt:
+        return Attempt(user, site.settings, known, site.mechanisms.get(DOVECOT), self._siblings)
 
     async def _deny(self, decision: Decision, attempt: Attempt, place: Place | None) -> float | None:
         self.clients = ()
@@ -192,6 +195,23 @@ class UserListener:
         # OX takes the registration away as well, so that Dovecot does not call for nothing. Until that has worked its
         # calls stay without effect.
         return await self._clear(attempt, stop=True, similar=True)
+
+    async def _hold(self, decision: Decision, user: User, site: Site, place: Place | None) -> float:
+        """The password is not known at the moment. Nothing is begun, and nothing is taken away at the mail server.
+
+        What runs goes on, under another passcrypt only where its password is proven. The server may call for a user
+        who is registered: that is told, whether a listener runs or not.
+        """
+        again = RECHECK_BROKEN_SECONDS * random.uniform(0.8, 1.2)  # noqa: S311 - users apart from each other
+        self.clients = allowed_clients(user, site)
+        self._registrations.see(user, site.settings, place, wanted=True)
+        running = self._running
+        if running is not None and (running.proven or decision.reason != PASSCRYPT_MISMATCH):
+            return again
+        await self._end()
+        message = f"{decision.message}; the next attempt comes {next_attempt(again)}"
+        self._say(UserOutcome("False", decision.reason, message, None, self._epoch))
+        return again
 
     async def _clear(self, attempt: Attempt, *, stop: bool, similar: bool) -> float | None:
         """Takes away what is registered and is not to be; `stop` ends what runs."""
@@ -209,11 +229,10 @@ class UserListener:
         self, decision: Decision, mailbox: Mailbox, place: Place, site: Site, attempt: Attempt
     ) -> float | None:
         running = self._running
-        if running is not None and not running.is_at(mailbox):
-            self._passed_over.clear()
-        if self._resynced != attempt.user.resync:
-            self._passed_over.clear()
-        mechanism = self._choose(decision, site)
+        if (running is not None and not running.is_at(mailbox)) or self._resynced != attempt.user.resync:
+            self._choice.anew()
+        reason = self.outcome.reason if self.outcome is not None else None
+        mechanism = self._choice.choose(decision, site.mechanisms, running, reason)
         again: float | None = None
         if moved := running is not None and running.place != place:
             again = await self._clear(attempt, stop=True, similar=False)
@@ -229,9 +248,12 @@ class UserListener:
         asked, self._resynced = self._resynced != attempt.user.resync, attempt.user.resync
         if asked or running is None or running.mechanism is not mechanism or running.mailbox != mailbox:
             await self._end()
-            await self._start(mechanism, mailbox, place, after=former.listener if former is not None else None).start()
+            after = former.listener if former is not None else None
+            await self._start(mechanism, mailbox, place, attempt.known, after).start()
         elif self.outcome is not None:
-            self._owner.reported(self.key, self.outcome, running.listener.health)
+            running.entry = attempt.known.entry  # perhaps encrypted anew
+            self._look_at_login(running)
+            self._say(self.outcome, running.listener.health)
         if not moved:
             again = await self._clear(attempt, stop=False, similar=self.listening)
         alone = not self._registrations.left(site.settings)
@@ -248,26 +270,19 @@ class UserListener:
             return mailbox
         return replace(mailbox, mark=await self._registrations.note(attempt.user, attempt.settings, place))
 
-    def _choose(self, decision: Decision, site: Site) -> Mechanism:
-        running = self._running
-        if running is not None and self.outcome is not None and self.outcome.reason in CANNOT_START:
-            self._passed_over.add(running.mechanism.name)
-            if self._passed_over.issuperset(decision.mechanisms):
-                self._passed_over.clear()  # none of them starts: stay with this one, which tries again by itself
-                if running.mechanism.name in decision.mechanisms:
-                    return running.mechanism
-        left = [name for name in decision.mechanisms if name not in self._passed_over]
-        return site.mechanisms[(left or decision.mechanisms)[0]]
-
-    def _start(self, mechanism: Mechanism, mailbox: Mailbox, place: Place, after: Listener | None) -> Listener:
-        running: _Attached | None = None
+    def _start(
+        self, mechanism: Mechanism, mailbox: Mailbox, place: Place, known: UserCredentials, after: Listener | None
+    ) -> Listener:
+        running: Attached | None = None
 
         def health_changed(_: UserKey, health: Health) -> None:
             if running is None or running is self._running:
                 self._health(mechanism.name, health)
 
+        refused_for = time.time() - known.refused_since if known.refused_since else 0.0
+        mailbox = replace(mailbox, proven=known.proven, refused_for=max(0.0, refused_for))
         listener = mechanism.listener(mailbox, health_changed, self._mail, after)
-        running = _Attached(mechanism, mailbox, place, listener)
+        running = Attached(mechanism, mailbox, place, listener, known.source, known.entry)
         self._running = running
         if mechanism.name == DOVECOT:
             self._registrations.by(place, running.listener)
@@ -280,8 +295,12 @@ class UserListener:
     def _health(self, mechanism: str, health: Health) -> None:
         if self.stopped:
             return
+        running = self._running
         if health.state is State.LISTENING:
             self._failure = FailureText()
+            if running is not None:
+                running.proven = True
+                self._look_at_login(running)
             if mechanism == DOVECOT and self._registrations.made():
                 self._owner.look_again(self.key)
             self._say(UserOutcome("True", health.reason, health.message, mechanism, self._epoch), health)
@@ -289,10 +308,19 @@ class UserListener:
             self._say(UserOutcome("Unknown", health.reason, health.message, mechanism, self._epoch), health)
         elif health.state is State.FAILED:
             self._say(UserOutcome("False", health.reason, self._failure.text(health), mechanism, self._epoch), health)
+            if health.reason == AUTHENTICATION_FAILED and running is not None:
+                running.proven = False
+                self._credentials.refused(running.entry)
             if health.reason in CANNOT_START or health.reason == AUTHENTICATION_FAILED:
                 self._owner.look_again(self.key)
 
-    async def _unregister(self, user: User, site: Site, secret: UserSecret | None, place: Place | None) -> float | None:
+    def _look_at_login(self, running: Attached) -> None:
+        """Notes that the credentials have worked, where they have lately."""
+        if at := running.listener.logged_in_at:
+            self._said.worked(at)
+            self._credentials.worked(running.entry, at)
+
+    async def _unregister(self, user: User, site: Site, known: UserCredentials, place: Place | None) -> float | None:
         """Takes all registrations at mail servers away and reports it; the operator then removes the finalizer."""
         self.clients = ()
         if self._unregistered:
@@ -302,7 +330,7 @@ class UserListener:
         self._registrations.see(user, site.settings, place, wanted=False)
         if user.finalizer or user.status.mechanism == DOVECOT:
             self._registrations.assume(user, place)
-        attempt = self._attempt(user, site, secret)
+        attempt = self._attempt(user, site, known)
         if self._running is not None:
             self._leaving, self._running = self._running.listener, None
         trouble = await self._registrations.withdraw(attempt, similar=True, seconds=UNREGISTER_SECONDS)
@@ -330,8 +358,14 @@ class UserListener:
 
     def _say(self, outcome: UserOutcome, health: Health | None = None) -> None:
         trouble = self._registrations.trouble
-        self.outcome = replace(outcome, left=None if trouble is None else (trouble.reason, trouble.message))
+        left = None if trouble is None else (trouble.reason, trouble.message)
+        self.outcome = replace(outcome, left=left, credentials=self._said.now)
         self._owner.reported(self.key, self.outcome, health)
+
+
+def allowed_clients(user: User, site: Site) -> tuple[str, ...]:
+    """Those of the user's clients that are notified."""
+    return tuple(client for client in user.spec.clients if site.settings.allowed_clients.match(client))
 
 
 def _sooner(one: float | None, other: float | None) -> float | None:

@@ -11,6 +11,7 @@ from mailpush.listener.mails.journal import Journal
 from mailpush.listener.mails.open_entries import OpenEntries
 from mailpush.listener.mails.peers import Peers
 from mailpush.listener.mails.router import Router
+from mailpush.listener.users.credentials import Credentials
 from mailpush.listener.users.secret_reader import UserSecretReader
 from mailpush.listener.users.status import StatusWriter, UserOutcome
 from mailpush.listener.users.supervisor import Supervisor
@@ -52,7 +53,7 @@ class Pod:
         users = Users("main")
         self.supervisor = Supervisor(
             users,
-            UserSecretReader(cast("Kube", FakeKube()), "ns", lambda: 0.0),
+            Credentials(UserSecretReader(cast("Kube", FakeKube()), "ns", lambda: 0.0)),
             cast("StatusWriter", Statuses()),
             self.dispatcher,
             inbox=self.inbox,

@@ -188,3 +188,23 @@ def test_the_way_of_a_token_is_not_the_way_of_passwords(time: Time) -> None:
     budget.auth_succeeded(SERVER, USER, Way.LOGIN)
     budget.auth_succeeded(SERVER, USER, Way.XOAUTH2)
     assert budget.way(SERVER) is Way.LOGIN
+
+
+def test_who_was_refused_in_another_process_waits_as_it_would_have_there(time: Time) -> None:
+    budget = budget_of(time)
+    waits = []
+    for minutes in (1, 10, 60, 60 * 24 * 30):
+        budget.forget(SERVER, USER)
+        budget.refused_elsewhere(SERVER, USER, LOGIN, 60.0 * minutes)
+        waits.append(budget.auth_wait(SERVER, USER, LOGIN))
+    assert all(30 <= wait <= 3600 for wait in waits)
+    assert waits[-1] >= 1800
+    assert budget.auth_wait(SERVER, USER, ImapLogin("alice", "another")) == 0
+
+
+def test_what_this_process_knows_of_a_refused_login_counts_more_than_what_others_have_said(time: Time) -> None:
+    budget = budget_of(time)
+    budget.auth_failed(SERVER, USER, LOGIN)
+    before = budget.auth_wait(SERVER, USER, LOGIN)
+    budget.refused_elsewhere(SERVER, USER, LOGIN, 1e6)
+    assert budget.auth_wait(SERVER, USER, LOGIN) == before

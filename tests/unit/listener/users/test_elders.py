@@ -102,7 +102,7 @@ async def test_what_the_operator_says_of_other_installations_counts() -> None:
 async def test_who_turns_out_to_be_the_younger_takes_the_own_entry_away() -> None:
     scene = OneUser()
     await scene.reconcile()
-    await scene.one.reconcile(scene.user(), scene.fake.site(), scene.secrets, "ns/main-1-1")
+    await scene.one.reconcile(scene.user(), scene.fake.site(), "ns/main-1-1")
     assert (scene.unregistered(), scene.book.kept) == ([("imap.example", "u3")], {})
     assert scene.owner.outcomes[-1].reason == "DuplicateLogin"
 
@@ -111,7 +111,7 @@ async def test_another_word_in_the_annotation_has_the_mail_server_looked_at_once
     scene = OneUser()
     for resync, times in ((None, 1), (None, 1), ("a", 2), ("a", 2), ("b", 3)):
         who = replace(user(clients=[CLIENT]), resync=resync)
-        await scene.one.reconcile(who, scene.fake.site(), scene.secrets)
+        await scene.one.reconcile(who, scene.fake.site())
         assert len(scene.fake.dovecot.listeners) == times
         assert len(scene.fake.dovecot.running) == 1
 

@@ -16,6 +16,7 @@ from mailpush.imap.errors import ImapAuthError, ImapConnectionError
 from mailpush.kube.client import Kube
 from mailpush.kube.errors import UnreachableError
 from mailpush.listener.mechanisms.base import Health, State
+from mailpush.listener.users.credentials import Credentials
 from mailpush.listener.users.registration_book import Changes, NoBook
 from mailpush.listener.users.registrations import Registrations
 from mailpush.listener.users.secret_reader import UserSecretReader
@@ -78,7 +79,7 @@ class Scene:
         self._another()
 
     def _another(self) -> None:
-        self.one = UserListener((1, 3), 7, self.owner, NoSiblings(), self.book)
+        self.one = UserListener((1, 3), 7, self.owner, NoSiblings(), Credentials(self.secrets), book=self.book)
 
     def user(self, login: str = "u3", **changes: Any) -> User:
         kept = {key: one.manifest() for key, one in self.book.kept.items()}
@@ -86,7 +87,7 @@ class Scene:
         return user(login=login, status={"registrations": kept}, metadata={"generation": generation}, **changes)
 
     async def reconcile(self, login: str = "u3", **changes: Any) -> float | None:
-        return await self.one.reconcile(self.user(login, **changes), self.fake.site(), self.secrets)
+        return await self.one.reconcile(self.user(login, **changes), self.fake.site())
 
     def unregistered(self) -> list[tuple[str, str]]:
         """Server and login of each mailbox that was let go."""
@@ -246,7 +247,7 @@ async def test_a_deleted_user_is_let_go_everywhere() -> None:
     gone = {"deletionTimestamp": "2026-11-24T00:00:00Z"}
     kept = {key: one.manifest() for key, one in scene.book.kept.items()}
     leaving = user(login="other", status={"registrations": kept}, metadata=gone)
-    await scene.one.reconcile(leaving, scene.fake.site(), scene.secrets)
+    await scene.one.reconcile(leaving, scene.fake.site())
     assert sorted(login for _, login in scene.unregistered()) == ["other", "u3"]
     assert (scene.book.kept, scene.owner.outcomes[-1].reason) == ({}, "Unregistered")
 

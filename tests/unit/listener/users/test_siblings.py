@@ -8,6 +8,7 @@ import pytest
 from mailpush.kube.client import Kube
 from mailpush.kube.errors import KubeError, NotFoundError, UnreachableError
 from mailpush.kube.resources import PUSH_USER, SHARD_MAP, Resource
+from mailpush.listener.users.credentials import Credentials
 from mailpush.listener.users.secret_reader import UserSecretReader
 from mailpush.listener.users.siblings import Siblings
 from mailpush.listener.users.user import User
@@ -97,12 +98,16 @@ class Scene:
         self.fake = FakeSite()
         owner = FakeOwner()
         self.outcomes = owner.outcomes
-        self.one = UserListener((1, 3), 7, owner, self.namespace.siblings())
+        self.one = UserListener(
+            (1, 3),
+            7,
+            owner,
+            self.namespace.siblings(),
+            Credentials(UserSecretReader(cast("Kube", FakeKube()), "ns", lambda: 0.0)),
+        )
 
     async def reconcile(self, who: User) -> float | None:
-        return await self.one.reconcile(
-            who, self.fake.site(), UserSecretReader(cast("Kube", FakeKube()), "ns", lambda: 0.0)
-        )
+        return await self.one.reconcile(who, self.fake.site())
 
     @property
     def unregistered(self) -> int:

@@ -13,7 +13,7 @@ from mailpush.api.pushuser import PushUserStatus
 from mailpush.kube.client import Kube
 from mailpush.kube.errors import ConflictError, UnreachableError
 from mailpush.listener.users import status as status_module
-from mailpush.listener.users.status import StatusWriter, UserOutcome, says, status_of
+from mailpush.listener.users.status import Said, StatusWriter, UserOutcome, says, status_of
 from mailpush.listener.users.user import User, UserKey
 from mailpush.work.pace import Backoff
 from tests.sites.fakekube import FakeKube
@@ -263,3 +263,30 @@ async def test_a_user_that_is_another_object_by_now_is_let_go(scene: Scene) -> N
     scene.writer.submit((1, 4), GOOD)
     await until(scene.written)
     assert [one["metadata"]["name"] for one in scene.kube.applied] == ["main-1-4"]
+
+
+def test_the_source_of_the_credentials_stands_in_the_status_and_when_they_worked() -> None:
+    told = replace(GOOD, credentials=("storage", int(NOON.timestamp())))
+    status = status_of(user(), told, POD, [], NOON)
+    assert status["credentials"] == {"source": "storage", "lastWorked": "2026-11-24T12:00:00Z"}
+    assert status_of(user(), replace(GOOD, credentials=("master", 0)), POD, [], NOON)["credentials"] == {
+        "source": "master"
+    }
+    assert says(with_status(user(), status), told, POD)
+    assert not says(with_status(user(), status), replace(told, credentials=("userSecret", 0)), POD)
+
+
+def test_a_later_login_is_said_once_a_day_and_what_another_pod_has_said_stays() -> None:
+    told = Said()
+    status = {"credentials": {"source": "storage", "lastWorked": "2026-11-24T12:00:00Z"}}
+    noon = int(NOON.timestamp())
+    told.see(with_status(user(), status), "storage")
+    assert told.now == ("storage", noon)
+    told.worked(noon + 80_000)
+    assert told.now == ("storage", noon)
+    told.worked(noon + 90_000)
+    assert told.now == ("storage", noon + 90_000)
+    told.see(with_status(user(), status), "storage")
+    assert told.now == ("storage", noon + 90_000)
+    told.see(with_status(user(), status), "userSecret")
+    assert told.now == ("userSecret", 0)

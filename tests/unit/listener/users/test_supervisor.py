@@ -11,6 +11,7 @@ from mailpush.listener.mails.offer import TakeResult
 from mailpush.listener.mechanisms.base import Health, State
 from mailpush.listener.users import listeners as listeners_module
 from mailpush.listener.users import supervisor as supervisor_module
+from mailpush.listener.users.credentials import Credentials
 from mailpush.listener.users.secret_reader import UserSecretReader
 from mailpush.listener.users.status import StatusWriter, UserOutcome
 from mailpush.listener.users.supervisor import Supervisor
@@ -82,7 +83,7 @@ class Scene:
         self.secrets = UserSecretReader(cast("Kube", FakeKube()), "ns", lambda: 0.0)
         self.supervisor = Supervisor(
             self.users,
-            self.secrets,
+            Credentials(self.secrets),
             cast("StatusWriter", self.statuses),
             self.dispatcher,
             inbox=self.inbox,

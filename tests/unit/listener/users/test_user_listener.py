@@ -13,6 +13,7 @@ from mailpush.kube.client import Kube
 from mailpush.kube.errors import UnreachableError
 from mailpush.kube.resources import SECRET
 from mailpush.listener.mechanisms.base import Health, State
+from mailpush.listener.users.credentials import Credentials
 from mailpush.listener.users.secret_reader import UserSecretReader
 from mailpush.listener.users.siblings import NoSiblings
 from mailpush.listener.users.site import Site
@@ -40,10 +41,10 @@ class Scene:
         self.secrets = UserSecretReader(cast("Kube", self.kube), "ns", lambda: self.now)
         self.owner = FakeOwner()
         self.outcomes, self.again, self.mails = self.owner.outcomes, self.owner.again, self.owner.mails
-        self.one = UserListener((1, 3), 7, self.owner, NoSiblings())
+        self.one = UserListener((1, 3), 7, self.owner, NoSiblings(), Credentials(self.secrets))
 
     async def reconcile(self, who: User | None = None, site: Site | None = None) -> float | None:
-        return await self.one.reconcile(who or user(), site or self.fake.site(), self.secrets)
+        return await self.one.reconcile(who or user(), site or self.fake.site())
 
     def secret(self, kind: str = "mailpush.dev/credentials", **data: str) -> None:
         encoded = {key: base64.b64encode(value.encode()).decode() for key, value in data.items()}
@@ -59,7 +60,7 @@ class Scene:
 async def test_the_first_mechanism_of_the_order_is_started_and_what_it_says_is_reported() -> None:
     scene = Scene()
     await scene.reconcile()
-    assert scene.outcomes == [UserOutcome("True", "Registered", "it calls", "dovecot", 7)]
+    assert scene.outcomes == [UserOutcome("True", "Registered", "it calls", "dovecot", 7, credentials=("master", 0))]
     assert scene.one.clients == (CLIENT,)
     login = scene.fake.dovecot.running[0].mailbox.login
     assert (login.user, login.password) == ("u3", "master-secret")
