@@ -41,6 +41,8 @@ class ListenerSite:
         self.receiver = WebhookReceiver.start()
         self.redis = Redis.launch()
         self.dovecot = Dovecot.launch([self.callback_url(0), self.callback_url(1)])
+        self.secrets: dict[str, str] = {}
+        """More of them, by the path of the field that names each."""
         self.map: ShardMap = ShardMap.empty()
         self.pods: dict[int, PodRef] = {}
         self.pids: dict[str, int] = {}
@@ -74,6 +76,7 @@ class ListenerSite:
                 secrets.CALLBACK_LOGIN: LOGIN,
                 secrets.CALLBACK_PASSWORD: PASSWORD,
                 secrets.webhook_secret("devices"): "whsec_" + "a2tr" * 8,
+                **self.secrets,
             },
         )
         rendered = render(spec, resolved, "main")
