@@ -138,3 +138,19 @@ def import_(*, file: str, form: str | None, from_line: int, **way: Any) -> None:
     from mailpush.cli.kubectl.credentials.reach import Options
 
     raise SystemExit(run(file, form=form, from_line=from_line, options=Options(**way)))
+
+
+@credentials.command(cls=_Command)
+@click.argument("config", metavar="[NAME]", required=False)
+@click.option("-n", "--namespace", help="Default: that of the kubeconfig's context.")
+@click.option("--kubeconfig", type=click.Path(), help="Default: $KUBECONFIG, or ~/.kube/config.")
+@click.option("--context", help="A context of the kubeconfig. Default: the current one.")
+def rotation(**way: Any) -> None:
+    """Say whether the previous passcrypt of the MailPushConfig NAME may go.
+
+    Exits 0 where it may, or there is none; 1 where it is needed; 2 where that cannot be said.
+    """
+    from mailpush.cli.kubectl.credentials.reach import Options
+    from mailpush.cli.kubectl.credentials.rotation import run
+
+    raise SystemExit(run(Options(**way)))

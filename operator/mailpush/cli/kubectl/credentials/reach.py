@@ -120,6 +120,12 @@ async def _find(options: Options) -> Found:
         return Found(name, Login(login.rstrip("\r\n"), password.rstrip("\r\n")), certificate, f"Secret {tls}")
 
 
+async def found_config(options: Options) -> Object:
+    """The MailPushConfig that is meant. Raises Trouble."""
+    async with await _connect(options) as kube:
+        return await _config(kube, _namespace(options), options.config)
+
+
 async def _config(kube: Kube, namespace: str, name: str | None) -> Object:
     if name is not None:
         found = await kube.find(resources.MAIL_PUSH_CONFIG, namespace, name)
