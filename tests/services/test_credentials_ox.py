@@ -12,9 +12,10 @@ from dev.services import MariaDB
 from mailpush.credentials.cipher import Cipher, Passcrypt
 from mailpush.credentials.ox.address import Address
 from mailpush.credentials.ox.engines import Engines, Reach
-from mailpush.credentials.ox.table import OxTable
+from mailpush.credentials.ox.table import OxTable, ox_table
 from mailpush.credentials.storage import Entry, StorageUnavailableError
 from mailpush.credentials.stored import StoredCredentials, StoredState, StoreState
+from mailpush.properties.settings import DatabaseSettings, OxCredentialSettings
 from tests.sites.ox_cipher import Costs, write_argon, write_legacy
 
 pytestmark = pytest.mark.cluster
@@ -118,8 +119,9 @@ def sent(server: MariaDB) -> list[str]:
 
 @asynccontextmanager
 async def table(server: MariaDB, clock: Callable[[], float] = lambda: 0.0) -> AsyncIterator[OxTable]:
-    configdb = Address(server.host, server.port, "openexchange", OX_PASSWORD, "configdb")
-    store = OxTable(configdb, Reach(timeout=20), clock)
+    url = f"mysql://{server.host}:{server.port}/configdb"
+    configdb = DatabaseSettings(url, "openexchange", OX_PASSWORD, timeout_ms=20_000)
+    store = ox_table(OxCredentialSettings("read", None, configdb), clock)
     try:
         yield store
     finally:

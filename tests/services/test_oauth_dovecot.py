@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
 import pytest
 
-from dev.services import Dovecot
-from dev.services.authorization import AuthorizationServer
+from dev.services import Dovecot, WebhookReceiver
+from dev.services.authorization import CLIENT, AuthorizationServer
 from dev.services.dovecot import ENTRY
 from dev.services.oauth import OAuth
 from dev.services.releases import Version
+from mailpush.api.mechanisms import ImapIdleSettings
+from mailpush.credentials.current_tokens import CurrentTokens
 from mailpush.imap.client import (
     ImapAuthError,
     ImapError,
@@ -23,6 +26,14 @@ from mailpush.imap.client import (
 )
 from mailpush.imap.errors import ImapConnectionError, ImapNoMechanism
 from mailpush.imap.server import TokenMechanism
+from mailpush.listener.mechanisms.base import Mailbox, State
+from mailpush.listener.mechanisms.budget import ConnectBudget
+from mailpush.listener.mechanisms.dovecot import DovecotMechanism
+from mailpush.listener.mechanisms.imapidle import ImapIdleMechanism
+from mailpush.listener.mechanisms.repeating import Surroundings
+from mailpush.notifications.notification import NewMail
+from mailpush.properties.settings import OAuthSettings, TokenEndpointSettings
+from tests.sites.waiting import until
 
 TIMEOUT = 60.0
 Launch = Callable[[OAuth], Dovecot]
@@ -125,6 +136,55 @@ async def test_a_token_of_the_client_opens_every_mailbox_where_dovecot_lets_it(
     else:  # docs/credentials.md says so
         with Dovecot.launch(version=version, oauth=OAuth(key=authorization.key)) as dovecot:
             assert isinstance(await refused(dovecot, ImapLogin.with_token("u1", token)), ImapTokenError)
+
+
+def arrived_at(mails: list[NewMail]) -> Callable[[NewMail], bool]:
+    def take(mail: NewMail) -> bool:
+        mails.append(mail)
+        return True
+
+    return take
+
+
+@pytest.mark.parametrize("name", ["dovecot", "imapidle"])
+async def test_listeners_live_by_tokens_of_an_endpoint(authorization: AuthorizationServer, name: str) -> None:
+    """As openDesk has it: XOAUTH2, and Dovecot 2.3 lets the client in for every user."""
+    oauth = OAuthSettings(
+        "XOAUTH2",
+        endpoint=TokenEndpointSettings(authorization.token_url, CLIENT, authorization.client_secret, scope="mail"),
+    )
+    tokens = CurrentTokens(oauth)
+    around = Surroundings(ConnectBudget(), timeout=30, tokens=tokens)
+    mechanism = DovecotMechanism(around) if name == "dovecot" else ImapIdleMechanism(around, ImapIdleSettings())
+    arrived: list[NewMail] = []
+    asked = len(authorization.given)
+    with (
+        WebhookReceiver.start() as callbacks,
+        Dovecot.launch(
+            [callbacks.url], version="2.3", oauth=OAuth(key=authorization.key, client_for_all=True)
+        ) as dovecot,
+    ):
+        listeners = [
+            mechanism.listener(
+                Mailbox(1, user, server(dovecot), ImapLogin.with_token(f"u{user}", "", "XOAUTH2", hash(oauth))),
+                lambda _key, _health: None,
+                arrived_at(arrived),
+            )
+            for user in (3, 4)
+        ]
+        for listener in listeners:
+            await listener.start()
+        await until(lambda: all(listener.health.state is State.LISTENING for listener in listeners))
+        for user in ("u3", "u4"):
+            await asyncio.to_thread(dovecot.deliver, user)
+        await until(lambda: len(callbacks.received if name == "dovecot" else arrived) == 2)
+        for listener in listeners:
+            await listener.stop()
+        log = dovecot.log()
+    await tokens.close()
+    assert "method=XOAUTH2" in log
+    assert len(authorization.given) == asked + 1, "one token for all"
+    assert authorization.given[-1] not in log
 
 
 @pytest.mark.parametrize(("length", "taken"), [(4000, True), (5900, True), (12_000, False)])

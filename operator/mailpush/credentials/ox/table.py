@@ -8,10 +8,11 @@ from typing import Final, NoReturn
 from sqlalchemy import Column, ColumnElement, Integer, MetaData, Table, Text, and_, func, or_, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from mailpush.credentials.ox.address import Address
+from mailpush.credentials.ox.address import Address, from_url
 from mailpush.credentials.ox.contexts import BATCH, Contexts, Schema
 from mailpush.credentials.ox.engines import Engines, NoSuchTableError, Reach
 from mailpush.credentials.storage import Entry, StorageUnavailableError, UserKey
+from mailpush.properties.settings import OxCredentialSettings
 from mailpush.work.clock import Clock, boottime
 
 CONTEXTS_AT_A_TIME: Final = 2000
@@ -136,3 +137,15 @@ def _refuse() -> NoReturn:
     raise StorageUnavailableError(
         "this is OX's own table of credentials, which is only read: change the password in OX", READ_ONLY
     )
+
+
+def ox_table(settings: OxCredentialSettings, clock: Clock = boottime) -> OxTable:
+    """The table behind the configdb of the settings.
+
+    Raises:
+        ValueError: the address of the configdb is none.
+    """
+    database = settings.configdb
+    configdb = from_url(database.url, database.username, database.password)
+    tls = database.tls == "verify"
+    return OxTable(configdb, Reach(tls, database.ca_pem, database.pool_size, database.timeout_ms / 1000), clock)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from mailpush.api.mechanisms import ImapIdleSettings
+from mailpush.credentials.current_tokens import CurrentTokens
 from mailpush.listener.catchup.checkpoints import NoProgress, Progress
 from mailpush.listener.mechanisms.base import Mechanism
 from mailpush.listener.mechanisms.budget import ConnectBudget
@@ -16,13 +17,15 @@ class MechanismRegistry:
     """Every mechanism there is. One whose settings have not changed stays the same object, and so do its listeners."""
 
     def __init__(self, progress: Progress | None = None, budget: ConnectBudget | None = None) -> None:
-        self._around = Surroundings(budget or ConnectBudget(), progress or NoProgress())
+        self._tokens = CurrentTokens()
+        self._around = Surroundings(budget or ConnectBudget(), progress or NoProgress(), tokens=self._tokens)
         self._dovecot = DovecotMechanism(self._around)
         self._imapidle: ImapIdleMechanism | None = None
         self._imapidle_settings: ImapIdleSettings | None = None
 
     def by(self, settings: Settings) -> Mapping[str, Mechanism]:
         """By name, those that are switched off too: the decision says which are used."""
+        self._tokens.use(settings.mail.oauth if settings.mail is not None else None)
         if self._imapidle is None or self._imapidle_settings != settings.imapidle:
             self._imapidle = ImapIdleMechanism(self._around, settings.imapidle)
             self._imapidle_settings = settings.imapidle

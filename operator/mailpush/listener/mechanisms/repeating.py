@@ -11,6 +11,7 @@ from typing import Final
 
 import structlog
 
+from mailpush.credentials.tokens import Tokens, TokenUnavailableError
 from mailpush.imap.client import ImapClient, connect
 from mailpush.imap.errors import ImapAuthError, ImapError, ImapRefused, ImapUnavailable
 from mailpush.listener.catchup.checkpoints import NoProgress, Progress
@@ -23,12 +24,14 @@ from mailpush.listener.mechanisms.failures import (
     MechanismError,
     failure_of,
 )
+from mailpush.listener.mechanisms.token_login import log_in_by_token
 from mailpush.work.pace import Backoff
 
 log = structlog.get_logger(__name__)
 
 STEADY_SECONDS: Final = 60.0
 """A conversation that held this long was a success: the next failure counts as the first."""
+TOKEN_RETRY: Final = Backoff(2.0, 60.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,8 @@ class Surroundings:
     timeout: float = 10.0
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    tokens: Tokens | None = None
+    """Of those who log in by an access token."""
 
 
 class RepeatingListener(ABC):
@@ -86,7 +91,8 @@ class RepeatingListener(ABC):
         """Works until there is nothing to do for the seconds that it returns.
 
         Raises:
-            ImapError, MechanismError, AuthFailuresHighError: it did not work, or does not work any more.
+            ImapError, MechanismError, AuthFailuresHighError, TokenUnavailableError: it did not work, or does not work
+                any more.
         """
 
     @asynccontextmanager
@@ -96,10 +102,12 @@ class RepeatingListener(ABC):
         async with connect(mailbox.server, self._around.timeout) as client:
             refused_before = budget.refused_before(mailbox.server, mailbox.key, mailbox.login)
             try:
-                way = await client.login(mailbox.login, budget.way(mailbox.server), refused_before)
+                if by_token := mailbox.login.kind == "token":
+                    way = await log_in_by_token(client, mailbox.login, self._around.tokens)
+                else:
+                    way = await client.login(mailbox.login, budget.way(mailbox.server), refused_before)
             except ImapRefused as refused:
-                about_a_way = mailbox.login.kind == "password"
-                if about_a_way and not isinstance(refused, (ImapAuthError, ImapUnavailable)):
+                if not by_token and not isinstance(refused, (ImapAuthError, ImapUnavailable)):
                     budget.way_refused(mailbox.server)
                 raise
             self._proven = True
@@ -129,7 +137,7 @@ class RepeatingListener(ABC):
             try:
                 wait = await self._attempt()
                 self._failures = 0
-            except (ImapError, MechanismError, AuthFailuresHighError) as error:
+            except (ImapError, MechanismError, AuthFailuresHighError, TokenUnavailableError) as error:
                 wait = self._after(error)
             except Exception as error:  # a fault of ours must not silence the user for ever
                 # Without the exception's own text, which may be something that the server said.
@@ -145,7 +153,7 @@ class RepeatingListener(ABC):
                     Failure("InternalError", f"a fault in mail-push ({type(error).__name__})", 10.0, 600.0)
                 )
 
-    def _after(self, error: ImapError | MechanismError | AuthFailuresHighError) -> float:
+    def _after(self, error: ImapError | MechanismError | AuthFailuresHighError | TokenUnavailableError) -> float:
         """Says what has failed; the seconds until the next try."""
         mailbox, budget = self._mailbox, self._around.budget
         if self._health.state is State.LISTENING and self._around.clock() - self._listening_since >= STEADY_SECONDS:
@@ -155,6 +163,11 @@ class RepeatingListener(ABC):
             self._failed(AUTH_FAILURES_HIGH, str(error), wait)
             return wait
         self._failures += 1
+        if isinstance(error, TokenUnavailableError):  # nothing was tried; what listens goes on
+            wait = max(self._shortest_wait, error.retry_in, TOKEN_RETRY.after(self._failures))
+            if self._failures > 1 or self._health.state is not State.LISTENING:
+                self._failed(error.reason, str(error), wait)
+            return wait
         failure = failure_of(error)
         if isinstance(error, ImapAuthError):
             self._proven = False

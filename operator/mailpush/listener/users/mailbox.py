@@ -5,10 +5,10 @@ from typing import Protocol, cast
 from mailpush.decision import places
 from mailpush.decision.places import Place, server_of
 from mailpush.imap.client import ImapLogin, ImapServer
-from mailpush.imap.server import Security
+from mailpush.imap.server import Security, TokenMechanism
 from mailpush.listener.mechanisms.base import Mailbox
 from mailpush.listener.users.user import User
-from mailpush.properties.settings import ServerSettings, Settings
+from mailpush.properties.settings import MailSettings, ServerSettings, Settings
 
 
 class Known(Protocol):
@@ -51,18 +51,26 @@ def login_for(name: str, settings: Settings, password: str | None) -> ImapLogin 
     """How one logs in for mailbox `name`; None where the password is not known.
 
     Args:
-        password: the user's own, which counts where there is no master password.
+        password: the user's own, which counts where there is no master password. Without one an access token does.
     """
     mail = settings.mail
     if mail is None:
         return None
     if mail.password_source == "global":  # noqa: S105 - OX's word
-        if not mail.master_password:
-            return None
-        if mail.master_user:
-            return ImapLogin(mail.master_user, mail.master_password, authzid=name)
-        return ImapLogin(name, mail.master_password)
-    return ImapLogin(name, password) if password else None
+        return _as_master(name, mail)
+    if password:
+        return ImapLogin(name, password)
+    if mail.oauth is not None:  # the token is asked for at each login, since it ends
+        return ImapLogin.with_token(name, "", cast("TokenMechanism", mail.oauth.mechanism), hash(mail.oauth))
+    return None
+
+
+def _as_master(name: str, mail: MailSettings) -> ImapLogin | None:
+    if not mail.master_password:
+        return None
+    if mail.master_user:
+        return ImapLogin(mail.master_user, mail.master_password, authzid=name)
+    return ImapLogin(name, mail.master_password)
 
 
 def imap_server(server: ServerSettings) -> ImapServer:

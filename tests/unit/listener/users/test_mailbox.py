@@ -12,6 +12,7 @@ from mailpush.kube.client import Kube
 from mailpush.kube.resources import SECRET
 from mailpush.listener.users.mailbox import mailbox_of
 from mailpush.listener.users.secret_reader import UserSecretReader
+from mailpush.properties.settings import OAuthSettings
 from tests.sites.fakekube import FakeKube
 from tests.unit.listener.people import BY_SECRET, FILES, settings, user
 
@@ -60,6 +61,13 @@ def test_a_secret_shows_nothing_of_itself() -> None:
     assert "hidden" not in repr(user_secret(secret(password="hidden", login="hidden"), "main-1-3"))
 
 
+BY_TOKEN = {
+    **BY_SECRET,
+    "more.properties": "mailpush.mail.oauth.enabled=true\nmailpush.mail.oauth.mechanism=XOAUTH2\n"
+    "mailpush.mail.oauth.token=t0ken\n",
+}
+TOKEN = OAuthSettings("XOAUTH2", token="t0ken")
+
 MASTER = {**FILES, "more.properties": "mailpush.mail.masterUser=master1\n"}
 
 
@@ -73,6 +81,8 @@ MASTER = {**FILES, "more.properties": "mailpush.mail.masterUser=master1\n"}
         (BY_SECRET, UserSecret(True), None),
         (BY_SECRET, MISSING, None),
         (BY_SECRET, None, None),
+        (BY_TOKEN, UserSecret(True, password="p"), ImapLogin("u3", "p")),
+        (BY_TOKEN, None, ImapLogin.with_token("u3", "", "XOAUTH2", hash(TOKEN))),
         ({name: text for name, text in FILES.items() if "secrets" not in name}, None, None),
         ({}, None, None),
     ],
