@@ -95,6 +95,13 @@ def _mail_push_configs() -> Manifest:
             _column("Ready", "string", f"{ready}.status", "Whether listeners run."),
             _column("Reason", "string", f"{ready}.reason", "Why, in one word."),
             _AGE,
+            _column(
+                "Rotation",
+                "string",
+                ".status.credentialStorage.rotation.text",
+                "How far passwords are encrypted under the current passcrypt.",
+                priority=1,
+            ),
             _column("Message", "string", f"{ready}.message", "Why, and what to do.", priority=1),
         ],
         rules=[{"rule": mailpushconfig.NAME_RULE, "message": mailpushconfig.NAME_MESSAGE}],
@@ -126,6 +133,13 @@ def _push_users() -> Manifest:
             _column("Login", "string", ".spec.login", "The login name at the mail server.", priority=1),
             _column("Clients", "string", ".spec.clients", "Ids of the registered clients.", priority=1),
             _column("Server", "string", ".spec.server", "The IMAP server; empty: the first.", priority=1),
+            _column(
+                "Credentials",
+                "string",
+                ".status.credentials.source",
+                "Where the credentials come from: master, userSecret, storage or oauth.",
+                priority=1,
+            ),
         ],
         rules=[
             {

@@ -64,6 +64,30 @@ class ConfigHashPods(StatusModel):
     """The first of them by name."""
 
 
+class RotationStatus(StatusModel):
+    """How far stored passwords are encrypted under the current passcrypt, as the pod says that is the farthest."""
+
+    total: Annotated[int, Field(ge=0)] | None = None
+    """Entries in the storage."""
+    done: Annotated[int, Field(ge=0)] | None = None
+    """Entries that were looked at."""
+    unreadable: Annotated[int, Field(ge=0)] | None = None
+    """Entries that neither passcrypt reads: they stay as they are, and their users' passwords have to be put again."""
+    finished: bool | None = None
+    """Whether all that can be read stands under the current passcrypt."""
+    text: Text | None = None
+    """The same in short."""
+
+
+class CredentialStorageStatus(StatusModel):
+    """The credential storage."""
+
+    rotation: RotationStatus | None = None
+    """Of the passcrypt, while credentialStorage.passcryptPreviousSecretRef is given."""
+    previous_needed: bool | None = None
+    """Whether the previous passcrypt is still needed. False: take passcryptPreviousSecretRef out."""
+
+
 class MailPushConfigStatus(StatusModel):
     """What is the case."""
 
@@ -71,7 +95,8 @@ class MailPushConfigStatus(StatusModel):
     """The metadata.generation that this status was made from."""
     conditions: Annotated[list[Condition], Field(max_length=32, json_schema_extra=list_map("type"))] = []
     """Ready, ConfigurationValid, ConfigurationRolledOut, ListenersAvailable, Balanced, MailServerDegraded,
-    CallbackDegraded, TransportDegraded, RedisDegraded, RedisMayEvict and warnings."""
+    CallbackDegraded, TransportDegraded, RedisDegraded, RedisMayEvict, PasscryptMismatch, CredentialStorageDegraded,
+    CredentialsVolatile and warnings."""
     config_hash: Text | None = None
     """Hash of the rendered configuration, without what takes a restart."""
     boot_hash: Text | None = None
@@ -82,5 +107,7 @@ class MailPushConfigStatus(StatusModel):
     """Packages in effect, with the reason."""
     listeners: ListenersStatus | None = None
     """Pods and users."""
+    credential_storage: CredentialStorageStatus | None = None
+    """The credential storage, where it is used."""
     epoch: Annotated[int, Field(ge=0)] | None = None
     """Epoch of the shard map."""

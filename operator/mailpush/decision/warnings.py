@@ -31,6 +31,7 @@ def config_warnings(spec: MailPushConfigSpec, settings: Settings | None) -> tupl
         *_package_names(spec),
         *_properties(spec),
         *_servers(spec),
+        *_passcrypt(settings),
     )
 
 
@@ -149,3 +150,26 @@ def _servers(spec: MailPushConfigSpec) -> Iterator[Problem]:
                 "MailAccessInsecure",
                 f"mailAccess.servers[{server.name}].insecureSkipVerify is true: anybody may pose as the server",
             )
+
+
+def _passcrypt(settings: Settings | None) -> Iterator[Problem]:
+    if settings is None or not settings.credential_storage.enabled or settings.passcrypt is None:
+        return
+    if not settings.passcrypt.isascii():
+        yield Problem(
+            "PasscryptNotAscii",
+            "the passcrypt has characters beyond ASCII, which each OX reads in another way: passwords that OX stored "
+            "are tried in all three; take one of ASCII, with this one as credentialStorage.passcryptPreviousSecretRef",
+        )
+    if settings.passcrypt_previous == settings.passcrypt:
+        yield Problem(
+            "PasscryptPreviousSame",
+            "credentialStorage.passcryptPreviousSecretRef holds the current passcrypt, so nothing is encrypted anew: "
+            "put the former one there, or take the field out",
+        )
+    if settings.passcrypt_previous is not None and settings.ox is not None:
+        yield Problem(
+            "RotationRefused",
+            "credentialStorage.passcryptPreviousSecretRef only reads in OX's own table, which is never encrypted anew, "
+            "as OX reads it too: change the passcrypt in OX",
+        )

@@ -24,6 +24,10 @@ COUNTS: Final = PREFIX + "counts"
 FORMATS: Final = PREFIX + "formats"
 MAP_COPY: Final = PREFIX + "map-copy"
 SIGNS: Final = PREFIX + "signs"
+PASSCRYPT: Final = PREFIX + "passcrypt"
+CREDENTIALS: Final = PREFIX + "credentials"
+
+_WHERE_NEEDED: Final = frozenset({PASSCRYPT, CREDENTIALS, MAP_COPY})
 
 COUNTED: Final = ("assigned", "listening", "failed")
 _NUMBER: Final = re.compile(r"[0-9]{1,19}")
@@ -83,6 +87,18 @@ class CallbackReport(NamedTuple):
     trouble: str = ""
 
 
+class RotationReport(NamedTuple):
+    """How far a pod has encrypted the credential storage anew, in entries: `done` of `total`.
+
+    `unreadable`: neither passcrypt reads them. `finished`: the previous passcrypt is needed no more.
+    """
+
+    total: int
+    done: int = 0
+    unreadable: int = 0
+    finished: bool = False
+
+
 NO_CALLBACKS: Final = CallbackReport()
 
 
@@ -104,6 +120,9 @@ class LeaseState:
     `servers`: by name, the mail servers of the pod's users.
     `redis`: what keeps the pod's Redis from taking claims, in a word; empty where nothing does.
     `eviction`: the `maxmemory-policy` of the pod's Redis, empty where it is not known.
+    `passcrypt`: the fingerprint of the pod's passcrypt, by which pods are compared; empty without a storage.
+    `storage`: what keeps the pod from the credential storage, in a word; empty where nothing does.
+    `rotation`: of the storage's passcrypt, where the pod has a previous one.
     `map_copy`: of the last good map, while the API has none that follows it; see `copies`.
     """
 
@@ -126,6 +145,9 @@ class LeaseState:
     callbacks: CallbackReport = NO_CALLBACKS
     formats: frozenset[int] = frozenset()
     signs: bool = False
+    passcrypt: str = ""
+    storage: str = ""
+    rotation: RotationReport | None = None
     map_copy: str = ""
 
     @property
@@ -178,6 +200,8 @@ def parse_lease(obj: Mapping[str, Any]) -> LeaseState:
         return value if isinstance(value, str) else ""
 
     counts = _object(text(COUNTS))
+    credentials = _object(text(CREDENTIALS))
+    rotation = _typed(credentials.get("rotation"), [int, int, int, bool])
     return LeaseState(
         holder=_holder(_mapping(obj.get("spec")).get("holderIdentity")),
         map_uid=text(MAP_UID) or None,
@@ -197,6 +221,9 @@ def parse_lease(obj: Mapping[str, Any]) -> LeaseState:
         redis=redis if isinstance(redis := counts.get("redis"), str) else "",
         callbacks=CallbackReport(*_typed(counts.get("callbacks"), [int, bool, str])),
         formats=frozenset(int(part) for part in text(FORMATS).split(",") if _NUMBER.fullmatch(part)),
+        passcrypt=text(PASSCRYPT),
+        storage=storage if isinstance(storage := credentials.get("storage"), str) else "",
+        rotation=RotationReport(*rotation) if rotation else None,
         map_copy=text(MAP_COPY),
         signs=bool(text(SIGNS)) and text(SIGNS) == _mapping(obj.get("spec")).get("holderIdentity"),
     )
@@ -231,12 +258,24 @@ def lease_annotations(state: LeaseState) -> dict[str, str]:
         # The process and no mere "true": an older version that takes the Lease may leave the annotation as it is.
         SIGNS: str(state.holder) if state.signs and state.holder is not None else "",
     }
-    return annotations | ({MAP_COPY: state.map_copy} if state.map_copy else {})
+    return annotations | {key: text for key, text in _where_needed(state).items() if text}
+
+
+def _where_needed(state: LeaseState) -> dict[str, str]:
+    """The annotations that a Lease has only where there is something to say; empty texts are left out."""
+    credentials: dict[str, Any] = {"storage": state.storage} if state.storage else {}
+    if state.rotation is not None:
+        credentials["rotation"] = state.rotation
+    return {
+        PASSCRYPT: state.passcrypt,
+        CREDENTIALS: json.dumps(credentials, separators=(",", ":")) if credentials else "",
+        MAP_COPY: state.map_copy,
+    }
 
 
 def replaced_annotations(before: Mapping[str, str] | None, state: LeaseState) -> dict[str, str]:
     """Those of a Lease that gets this state; what others put there stays."""
-    kept = {key: value for key, value in (before or {}).items() if key != MAP_COPY}
+    kept = {key: value for key, value in (before or {}).items() if key not in _WHERE_NEEDED}
     return kept | lease_annotations(state)
 
 

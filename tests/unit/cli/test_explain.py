@@ -237,6 +237,33 @@ def test_a_cluster_says_where_the_user_is_and_whether_it_works(
     assert found.code == ("PUSH-0010" if reason == "AuthenticationFailed" else None)
 
 
+@pytest.mark.parametrize(
+    ("credentials", "told"),
+    [
+        (None, None),
+        ({"source": "storage"}, "credentials: storage, credentialsLastWorked: never"),
+        (
+            {"source": "userSecret", "lastWorked": "2026-11-26T19:00:00Z"},
+            "credentials: userSecret, credentialsLastWorked: 2026-11-26T19:00:00Z",
+        ),
+    ],
+)
+def test_it_says_which_credentials_the_pod_uses_and_when_they_last_worked(
+    credentials: dict[str, str] | None, told: str | None
+) -> None:
+    evidence = live({"status": "True", "reason": "Registered"})
+    if credentials is not None:
+        evidence.user["status"]["credentials"] = credentials
+    (status,) = [line for line in lines(explanation(evidence)) if line.startswith("status:")]
+    assert (told in status) if told else ("credentials" not in status)
+
+
+def test_a_stored_password_that_is_missing_has_ox_s_code() -> None:
+    said = {"status": "False", "reason": "CredentialsMissing", "message": "there is none: put it (PUSH-0006)"}
+    found = explanation(live(said))
+    assert (found.reason, found.code, found.message) == ("CredentialsMissing", "PUSH-0006", "there is none: put it")
+
+
 def test_an_operator_that_says_otherwise_is_quoted() -> None:
     found = explanation(live(config=config(allowedClients=["other*"])))
     assert found.reason == "ClientNotAllowed"

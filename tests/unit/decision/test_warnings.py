@@ -7,6 +7,9 @@ import pytest
 from mailpush.api.mailpushconfig import MailPushConfigSpec
 from mailpush.decision import config_warnings
 from mailpush.properties.patterns import ClientPatterns
+from mailpush.properties.read import read
+from mailpush.properties.render import render
+from mailpush.properties.secrets import PASSCRYPT, PASSCRYPT_PREVIOUS, ResolvedSecrets
 
 OX = "com.openexchange"
 ALLOWED = f"{OX}.push.allowedClients"
@@ -114,3 +117,38 @@ def test_only_the_letters_that_java_folds_are_the_same_in_both_cases() -> None:
     assert not ClientPatterns.parse("usm-k*").match("usm-\u212a1"), "the Kelvin sign is no K"
     assert not ClientPatterns.parse("\u00e4").match("\u00c4")
     assert ClientPatterns.parse("\u00e4?").match("\u00e4\u00c4")
+
+
+@pytest.mark.parametrize(
+    ("passcrypt", "previous", "ox", "expected"),
+    [
+        ("qqtulip", None, False, []),
+        ("qqtulip", "qqrose", False, []),
+        ("qqtülip", None, False, ["PasscryptNotAscii"]),
+        ("qqtulip", "qqtulip ", False, ["PasscryptPreviousSame"]),
+        ("qqtulip", "qqrose", True, ["RotationRefused"]),
+    ],
+)
+def test_a_passcrypt_that_may_not_be_what_was_meant_is_told_of_without_it(
+    passcrypt: str, previous: str | None, ox: bool, expected: list[str]
+) -> None:
+    storage: dict[str, Any] = {"enabled": True, "passcryptSecretRef": {"name": "p", "key": "now"}}
+    values = {PASSCRYPT: passcrypt}
+    if previous is not None:
+        storage["passcryptPreviousSecretRef"] = {"name": "p", "key": "before"}
+        values[PASSCRYPT_PREVIOUS] = previous
+    if ox:
+        storage["ox"] = {"credentials": "read", "database": {"url": "mysql://mariadb/configdb"}}
+    access = {"passwordSource": "session", "servers": [{"name": "main", "host": "dovecot", "security": "tls"}]}
+    spec = MailPushConfigSpec.model_validate(
+        {
+            "credentialStorage": storage,
+            "mailAccess": access,
+            "listeners": {"replicas": 1},
+            "transports": {"webhooks": [{"name": "hook", "url": "https://hook.example.org/"}]},
+        }
+    )
+    settings = read(render(spec, ResolvedSecrets(b"k" * 32, values), "main").directory)
+    found = config_warnings(spec, settings)
+    assert [one.reason for one in found] == expected
+    assert not any(word in one.message for one in found for word in (passcrypt, "qqrose"))

@@ -11,9 +11,11 @@ from mailpush.sharding.leases import (
     CallbackReport,
     Holder,
     LeaseState,
+    RotationReport,
     ServerReport,
     lease_annotations,
     parse_lease,
+    replaced_annotations,
 )
 
 WORDS = st.text("abcdefgh-0123456789", min_size=1, max_size=12)
@@ -38,6 +40,9 @@ STATES = st.builds(
     servers=st.dictionaries(WORDS, st.builds(ServerReport, NUMBERS, NUMBERS, WORDS, NUMBERS, st.text(max_size=20))),
     eviction=st.just("") | WORDS,
     formats=st.frozensets(st.integers(1, 9)),
+    passcrypt=st.just("") | WORDS,
+    storage=st.just("") | WORDS,
+    rotation=st.none() | st.builds(RotationReport, NUMBERS, NUMBERS, NUMBERS, st.booleans()),
 )
 
 
@@ -65,6 +70,9 @@ def test_the_annotations_have_the_protocols_names() -> None:
         denied={"ClientNotAllowed": 1},
         formats=frozenset({1}),
         signs=True,
+        passcrypt="0123",
+        storage="away",
+        rotation=RotationReport(100, 40, 2),
     )
     assert lease_annotations(state) == {
         "mailpush.dev/map-uid": "m",
@@ -79,6 +87,8 @@ def test_the_annotations_have_the_protocols_names() -> None:
         "mailpush.dev/counts": '{"assigned":3,"listening":2,"failed":0,"denied":{"ClientNotAllowed":1}}',
         "mailpush.dev/formats": "1",
         "mailpush.dev/signs": "l-0/u/n",
+        "mailpush.dev/passcrypt": "0123",
+        "mailpush.dev/credentials": '{"storage":"away","rotation":[100,40,2,false]}',
     }
     assert str(state.holder) == "l-0/u/n"
 
@@ -105,6 +115,9 @@ def test_an_empty_lease_says_nothing(obj: dict[str, Any]) -> None:
         ("counts", '{"denied":[1]}'),
         ("counts", '{"degraded":{"devices":7}}'),
         ("counts", "[" * 100_000),
+        ("credentials", "{"),
+        ("credentials", '{"storage":7,"rotation":[1,2,3]}'),
+        ("credentials", '{"rotation":[true,2,3,false]}'),
         ("formats", "one,-2"),
         ("packages", ",,"),
         ("signs", "true"),
@@ -114,6 +127,12 @@ def test_an_empty_lease_says_nothing(obj: dict[str, Any]) -> None:
 def test_a_broken_annotation_counts_as_absent(key: str, value: Any) -> None:
     holder = Holder("l-0", "u", "n")
     assert parse_lease(lease_object({f"mailpush.dev/{key}": value})) == LeaseState(holder=holder)
+
+
+def test_what_an_older_process_leaves_out_does_not_stay_from_the_one_before() -> None:
+    before = lease_annotations(LeaseState(passcrypt="0123", storage="away", rotation=RotationReport(3)))
+    after = replaced_annotations({"somebody": "else's", **before}, LeaseState())
+    assert after == {"somebody": "else's", **lease_annotations(LeaseState())}
 
 
 def test_that_a_process_signs_its_answers_holds_for_that_process_alone() -> None:

@@ -1,5 +1,6 @@
 """Why a user is or is not listened for, row by row. Pure: evidence in, an explanation out."""
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -34,6 +35,7 @@ from mailpush.sharding.slots import slot_of
 
 CONFIG_NOT_FOUND: Final = "ConfigNotFound"
 AUTHENTICATION_CODE: Final = "PUSH-0010"
+CODE: Final = re.compile(r" \((PUSH-\d{4})\)$")
 STATUS_FIELDS: Final = ("pod", "mechanism", "permanent", "reason", "ownerEpoch")
 
 
@@ -226,7 +228,8 @@ def _heard(evidence: Evidence, spawn: bool) -> Row:
     if outcome == REFUSED and said.get("observedGeneration") != evidence.user["metadata"].get("generation"):
         outcome = "not known"  # said of the user as it was before the last change
     reason = str(said.get("reason", ""))
-    code = AUTHENTICATION_CODE if reason == "AuthenticationFailed" else None
+    stated = CODE.search(text)
+    code = AUTHENTICATION_CODE if reason == "AuthenticationFailed" else stated[1] if stated else None
     return Row("listening", outcome, text.removesuffix(f" ({code})"), reason, code, question)
 
 
@@ -257,4 +260,15 @@ def _status(user: Mapping[str, Any]) -> dict[str, Any]:
         str(condition["type"]): {key: condition.get(key) for key in ("status", "reason", "message")}
         for condition in status.get("conditions") or ()
     }
-    return {**{key: status[key] for key in STATUS_FIELDS if key in status}, "conditions": conditions}
+    return {
+        **{key: status[key] for key in STATUS_FIELDS if key in status},
+        **_credentials(status.get("credentials")),
+        "conditions": conditions,
+    }
+
+
+def _credentials(said: Any) -> dict[str, str]:
+    """Where the owning pod has the credentials from, and when they last worked."""
+    if not isinstance(said, Mapping) or not said.get("source"):
+        return {}
+    return {"credentials": str(said["source"]), "credentialsLastWorked": str(said.get("lastWorked") or "never")}

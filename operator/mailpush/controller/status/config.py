@@ -9,6 +9,7 @@ from mailpush.api.conditions import Verdict, conditions
 from mailpush.api.mailpushconfig_status import MOST_PACKAGES
 from mailpush.controller.state import ConfigState
 from mailpush.controller.status.callbacks import callbacks
+from mailpush.controller.status.credentials import credential_verdicts, storage_status
 from mailpush.controller.status.delivery import transports
 from mailpush.controller.status.eviction import redis_may_evict
 from mailpush.controller.status.pod import PodView
@@ -38,6 +39,8 @@ def config_status(
         status["configHash"] = state.evaluation.rendered.config_hash
         status["packages"] = [_package(package) for package in state.evaluation.packages[:MOST_PACKAGES]]
         status["bootHash"] = state.evaluation.rendered.boot_hash
+    if (storage := storage_status(state, pods)) is not None:
+        status["credentialStorage"] = storage
     status["configPods"] = config_pods(state.owner.name, pods)
     return status
 
@@ -53,6 +56,7 @@ def _verdicts(state: ConfigState, pods: tuple[PodView, ...], shard_map: MapView)
         redis_may_evict(state, pods),
     )
     verdicts += [verdict for verdict in told_of_pods if verdict is not None]
+    verdicts += credential_verdicts(state, pods)
     if state.evaluation is not None and (warnings := state.evaluation.warnings):
         text = joined(warning.message for warning in warnings)
         verdicts.append(Verdict("Warning", "True", warnings[0].reason, text))

@@ -15,7 +15,15 @@ TYPE: Final = "Ready"
 
 
 TROUBLES: Final = frozenset(
-    {"CallbackDegraded", "MailServerDegraded", "RedisDegraded", "RedisMayEvict", "TransportDegraded"}
+    {
+        "CallbackDegraded",
+        "CredentialStorageDegraded",
+        "MailServerDegraded",
+        "PasscryptMismatch",
+        "RedisDegraded",
+        "RedisMayEvict",
+        "TransportDegraded",
+    }
 )
 """Conditions that are bad news where they are True."""
 

@@ -1,0 +1,138 @@
+"""The conditions of the credential storage, and how far a rotation of its passcrypt is. Pure."""
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any, Final
+
+from mailpush.api.conditions import Verdict
+from mailpush.controller.state import ConfigState
+from mailpush.controller.status.pod import PodView
+from mailpush.properties.settings import Settings
+from mailpush.sharding.leases import LeaseState, RotationReport
+
+MISMATCH: Final = "PasscryptMismatch"
+DEGRADED: Final = "CredentialStorageDegraded"
+VOLATILE: Final = "CredentialsVolatile"
+NAMED_PODS: Final = 5
+
+_SECRET: Final = "the Secret that credentialStorage.passcryptSecretRef names"  # noqa: S105 - a sentence
+_WAITS: Final = "listeners that run go on, and those that are to start wait for it"
+
+
+def credential_verdicts(state: ConfigState, pods: tuple[PodView, ...]) -> Iterator[Verdict]:
+    """Nothing where no storage is used, or no pod has taken its Lease yet."""
+    settings = _using(state)
+    if settings is None:
+        return
+    yield _volatile(settings)
+    saying = _saying(pods)
+    if saying:
+        yield _mismatch(saying)
+        yield _degraded(saying)
+
+
+def storage_status(state: ConfigState, pods: tuple[PodView, ...]) -> dict[str, Any] | None:
+    """The field `credentialStorage` of the status; None where there is no storage.
+
+    `previousNeeded` is said only where a previous passcrypt is given: a pod that has not begun yet needs it, too.
+    """
+    settings = _using(state)
+    if settings is None:
+        return None
+    if settings.passcrypt_previous is None or settings.ox is not None:
+        return {}
+    reports = [lease.rotation for lease in _saying(pods).values()]
+    known = [report for report in reports if report is not None]
+    if not known:
+        return {"rotation": {"text": "waiting"}, "previousNeeded": True}
+    farthest = max(known, key=lambda report: (report.finished, report.done, report.total))
+    # Each pod that has the previous passcrypt must say so: one that runs by older settings may still write under it.
+    needed = len(known) < len(reports) or not any(report.finished for report in known)
+    return {"rotation": _rotation(farthest), "previousNeeded": needed}
+
+
+def _rotation(report: RotationReport) -> dict[str, Any]:
+    text = "finished" if report.finished else f"{report.done}/{report.total}"
+    return {
+        "total": max(0, report.total),
+        "done": max(0, report.done),
+        "unreadable": max(0, report.unreadable),
+        "finished": report.finished,
+        "text": f"{text}, {report.unreadable} unreadable" if report.unreadable > 0 else text,
+    }
+
+
+def _using(state: ConfigState) -> Settings | None:
+    """The settings, where passwords are taken from a storage."""
+    settings = state.evaluation.settings if state.evaluation is not None else None
+    if settings is None or not settings.credential_storage.enabled or settings.mail is None:
+        return None
+    return settings if settings.mail.password_source == "session" else None  # noqa: S105 - OX's word
+
+
+def _saying(pods: tuple[PodView, ...]) -> dict[str, LeaseState]:
+    """By pod, what its own process says."""
+    return {
+        view.pod.ref.name: view.lease
+        for view in pods
+        if view.lease is not None and view.life.lives and view.lease.held_by(view.pod.ref.uid)
+    }
+
+
+def _mismatch(saying: dict[str, LeaseState]) -> Verdict:
+    refused = sorted(name for name, lease in saying.items() if MISMATCH in (lease.storage, lease.reason))
+    prints = Counter(lease.passcrypt for lease in saying.values() if lease.passcrypt)
+    if len(refused) == len(saying):
+        text = (
+            f"the credential storage is written under another passcrypt than that of all {len(saying)} pods: put the "
+            f"right one into {_SECRET}, or give the former one as credentialStorage.passcryptPrevious"
+            "SecretRef; no login is tried, and nothing is deleted"
+        )
+        return Verdict(MISMATCH, "True", "StoreDiffers", text)
+    if refused:
+        text = (
+            f"{_named(refused)} of {len(saying)} pods have another passcrypt than the credential storage: they take no "
+            f"users and delete nothing; see that {_SECRET} has reached them, or delete these pods"
+        )
+        return Verdict(MISMATCH, "True", "PodsDiffer", text)
+    if len(prints) > 1:
+        usual = max(prints, key=lambda one: (prints[one], one))
+        others = sorted(name for name, lease in saying.items() if lease.passcrypt not in ("", usual))
+        text = (
+            f"{_named(others)} of {len(saying)} pods have another passcrypt than the others: nothing needs to be done "
+            f"while a change of {_SECRET} is on its way to the pods, which takes up to two minutes"
+        )
+        return Verdict(MISMATCH, "True", "PodsDiffer", text)
+    return Verdict(MISMATCH, "False", "Agree", "no pod has another passcrypt than the credential storage")
+
+
+def _degraded(saying: dict[str, LeaseState]) -> Verdict:
+    troubles = Counter(lease.storage for lease in saying.values() if lease.storage and lease.storage != MISMATCH)
+    if not troubles:
+        return Verdict(DEGRADED, "False", "Answering", "no pod is kept from the credential storage")
+    worst = max(troubles, key=lambda trouble: (troubles[trouble], trouble))
+    text = f"{troubles[worst]} of {len(saying)} pods do not get on with the credential storage ({worst}): {_WAITS}"
+    return Verdict(DEGRADED, "True", worst, f"{text}; the log of a listener pod says why, event credential_storage")
+
+
+def _volatile(settings: Settings) -> Verdict:
+    if settings.ox is not None:
+        return Verdict(VOLATILE, "False", "OxTable", "passwords stand in OX's own table")
+    if settings.credential_storage.rdb:
+        if settings.database is None or settings.database.url.startswith("sqlite:"):
+            text = "passwords stand in a file that ends with its pod: set credentialStorage.database.url to keep them"
+            return Verdict(VOLATILE, "True", "FileOfPod", text)
+        return Verdict(VOLATILE, "False", "Database", "passwords stand in a database")
+    if settings.redis is None:
+        text = "passwords stand in a pod's memory and end with its process: set credentialStorage.rdb or redis.url"
+        return Verdict(VOLATILE, "True", "ProcessMemory", text)
+    text = (
+        "passwords stand in Redis and are gone when its memory is, as in OX without rdb: then each user's password has "
+        "to be put again; credentialStorage.rdb keeps them"
+    )
+    return Verdict(VOLATILE, "True", "ClusterMemory", text)
+
+
+def _named(pods: list[str]) -> str:
+    more = f" and {len(pods) - NAMED_PODS} more" if len(pods) > NAMED_PODS else ""
+    return ", ".join(pods[:NAMED_PODS]) + more

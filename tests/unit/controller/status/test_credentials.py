@@ -1,0 +1,141 @@
+"""The conditions of the credential storage."""
+
+from typing import Any
+
+import pytest
+
+from mailpush.api.conditions import Verdict
+from mailpush.controller.state import ConfigState
+from mailpush.controller.status.config import config_status
+from mailpush.controller.status.credentials import credential_verdicts, storage_status
+from mailpush.controller.status.pod import PodView
+from mailpush.controller.status.shard_map import MapView
+from mailpush.properties.secrets import PASSCRYPT, PASSCRYPT_PREVIOUS, ResolvedSecrets
+from mailpush.sharding.leases import RotationReport
+from mailpush.sharding.planning.death import PodLife
+from tests.unit.controller.builders import evaluation, state, view
+
+REFERENCE = {"name": "passcrypt", "key": "passcrypt"}
+REDIS = {"url": "redis://redis:6379/0"}
+
+
+def storing(storage: dict[str, Any] | None = None, *, previous: bool = False, **changes: Any) -> ConfigState:
+    """A MailPushConfig that takes passwords from the storage."""
+    fields = {"enabled": True, "passcryptSecretRef": REFERENCE, **(storage or {})}
+    values = {PASSCRYPT: "planted-passcrypt"}
+    if previous:
+        fields["passcryptPreviousSecretRef"] = {"name": "passcrypt", "key": "previous"}
+        values[PASSCRYPT_PREVIOUS] = "planted-previous"
+    access = {"passwordSource": "session", "servers": [{"host": "dovecot"}]}
+    resolved = ResolvedSecrets(hash_key=b"k" * 32, values=values)
+    return state(evaluation(resolved, credentialStorage=fields, mailAccess=access, **{"redis": REDIS, **changes}))
+
+
+def said(it: ConfigState, *pods: PodView) -> dict[str, Verdict]:
+    return {verdict.type: verdict for verdict in credential_verdicts(it, pods)}
+
+
+def test_where_all_is_well_it_says_so_and_where_there_is_no_storage_nothing() -> None:
+    verdicts = said(storing(), view(0, passcrypt="a"), view(1, passcrypt="a"))
+    assert {(one.type, one.status) for one in verdicts.values()} == {
+        ("CredentialsVolatile", "True"),
+        ("PasscryptMismatch", "False"),
+        ("CredentialStorageDegraded", "False"),
+    }
+    assert said(state(evaluation()), view(0, storage="MemoryUnreachable")) == {}
+    assert set(said(storing())) == {"CredentialsVolatile"}
+    assert storage_status(state(evaluation()), (view(0),)) is None
+    assert storage_status(storing(), (view(0),)) == {}
+
+
+def test_a_pod_that_has_another_passcrypt_than_the_store_is_named() -> None:
+    other = view(1, capable=False, reason="PasscryptMismatch", storage="PasscryptMismatch", passcrypt="b")
+    verdicts = said(storing(), view(0, passcrypt="a"), other, view(2, passcrypt="a"))
+    one = verdicts["PasscryptMismatch"]
+    assert (one.status, one.reason) == ("True", "PodsDiffer")
+    assert "mail-push-main-1 of 3 pods" in one.message
+    assert "mail-push-main-0" not in one.message
+    assert verdicts["CredentialStorageDegraded"].status == "False"
+
+
+def test_where_no_pod_has_the_stores_passcrypt_the_secret_is_wrong() -> None:
+    pods = [view(number, capable=False, storage="PasscryptMismatch", passcrypt="b") for number in range(3)]
+    one = said(storing(), *pods)["PasscryptMismatch"]
+    assert (one.status, one.reason) == ("True", "StoreDiffers")
+    assert "all 3 pods" in one.message
+    assert "nothing is deleted" in one.message
+
+
+def test_pods_whose_passcrypts_differ_are_named_also_where_the_store_has_said_nothing() -> None:
+    """A store that is away, or OX's table, judges nobody."""
+    pods = [view(0, passcrypt="a"), view(1, passcrypt="b"), view(2, passcrypt="a"), view(3)]
+    one = said(storing(), *pods)["PasscryptMismatch"]
+    assert (one.status, one.reason) == ("True", "PodsDiffer")
+    assert "mail-push-main-1 of 4 pods" in one.message
+
+
+@pytest.mark.parametrize("life", [PodLife.EXPIRED, PodLife.RELEASED])
+def test_what_a_dead_pod_said_last_counts_no_more(life: PodLife) -> None:
+    dead = view(1, life, passcrypt="b", storage="PasscryptMismatch")
+    assert said(storing(), view(0, passcrypt="a"), dead)["PasscryptMismatch"].status == "False"
+
+
+def test_a_storage_that_is_away_is_told_with_its_word_and_how_many_pods_have_it() -> None:
+    pods = [view(0, storage="MemoryUnreachable"), view(1, storage="MemoryUnreachable"), view(2, storage="MemoryFull")]
+    one = said(storing(), *pods)["CredentialStorageDegraded"]
+    assert (one.status, one.reason) == ("True", "MemoryUnreachable")
+    assert "2 of 3 pods" in one.message
+    assert "listeners that run go on" in one.message
+
+
+@pytest.mark.parametrize(
+    ("storage", "changes", "status", "reason"),
+    [
+        ({}, {}, "True", "ClusterMemory"),
+        ({}, {"redis": None, "listeners": {"replicas": 1}}, "True", "ProcessMemory"),
+        ({"rdb": True}, {"listeners": {"replicas": 1}}, "True", "FileOfPod"),
+        ({"rdb": True, "database": {"url": "sqlite:////d/a.db"}}, {"listeners": {"replicas": 1}}, "True", "FileOfPod"),
+        ({"rdb": True, "database": {"url": "mysql://mariadb:3306/mailpush"}}, {}, "False", "Database"),
+        (
+            {"ox": {"credentials": "read", "database": {"url": "mysql://mariadb:3306/configdb"}}},
+            {},
+            "False",
+            "OxTable",
+        ),
+    ],
+)
+def test_it_says_where_passwords_are_gone_with_what_holds_them(
+    storage: dict[str, Any], changes: dict[str, Any], status: str, reason: str
+) -> None:
+    one = said(storing(storage, **changes))["CredentialsVolatile"]
+    assert (one.status, one.reason) == (status, reason)
+
+
+@pytest.mark.parametrize(
+    ("rotations", "text", "needed"),
+    [
+        ((None, None), "waiting", True),
+        ((RotationReport(100, 40, 0), RotationReport(100, 70, 2)), "70/100, 2 unreadable", True),
+        ((RotationReport(100, 100, 0, True), None), "finished", True),
+        ((RotationReport(100, 100, 0, True), RotationReport(100, 0)), "finished", False),
+        ((RotationReport(100, 100, 3, True), RotationReport(100, 0)), "finished, 3 unreadable", False),
+    ],
+)
+def test_the_previous_passcrypt_is_needed_until_a_pod_has_finished_and_all_have_it(
+    rotations: tuple[RotationReport | None, ...], text: str, needed: bool
+) -> None:
+    pods = tuple(view(number, rotation=rotation) for number, rotation in enumerate(rotations))
+    found = storage_status(storing(previous=True), pods)
+    assert found is not None
+    assert found["rotation"]["text"] == text
+    assert found["previousNeeded"] is needed
+
+
+def test_they_stand_in_the_status_and_ready_points_to_them() -> None:
+    pods = (view(0, storage="MemoryUnreachable", counts={"listening": 3}, rotation=RotationReport(9, 4)),)
+    status = config_status(storing(previous=True), pods, MapView(1, users=3), {}, "2026-01-01T00:00:00Z")
+    by_type = {one["type"]: one for one in status["conditions"]}
+    assert by_type["CredentialStorageDegraded"]["status"] == "True"
+    assert "see CredentialStorageDegraded" in by_type["Ready"]["message"]
+    assert status["credentialStorage"]["rotation"]["done"] == 4
+    assert "planted" not in str(status)
