@@ -19,8 +19,10 @@ from mailpush.admin.routes import CREDENTIALS, NDJSON
 from mailpush.credentials.storage import StorageUnavailableError, UserKey
 from mailpush.http.server import UnansweredError
 
-BATCH: Final = 500
+BATCH: Final = 200
 """Entries that are stored at once."""
+YIELD_EVERY: Final = 50
+"""Lines, some milliseconds: mails that arrive meanwhile are not to wait for more."""
 TELL_EVERY: Final = 1000
 """Lines."""
 LINE_SECONDS: Final = 30.0
@@ -140,6 +142,8 @@ class _Import:
 
     async def _take(self, line: bytes | None) -> None:
         self._line += 1
+        if not self._line % YIELD_EVERY:
+            await asyncio.sleep(0)
         if line is None:
             self._refuse(self._line, f"the line has more than {LONGEST_LINE} bytes")
         elif line.strip():

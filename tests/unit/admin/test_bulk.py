@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Iterable
+from itertools import pairwise
 from typing import Any
 
 import httpx
@@ -75,6 +76,23 @@ async def test_many_lines_are_stored_some_hundred_at_a_time_and_little_is_answer
     assert max(shelf.puts) <= BATCH
     assert len(rows) <= 1 + lines // TELL_EVERY
     assert [row["through"] for row in rows] == sorted(row["through"] for row in rows)
+
+
+async def test_others_have_their_turn_every_few_lines() -> None:
+    """A store that never waits, and a body that is there as a whole: mails arrive meanwhile all the same."""
+    shelf, lines = Shelf(), 1500
+    seen: list[int] = []
+
+    async def count() -> None:
+        while True:
+            seen.append(sum(shelf.puts))
+            await asyncio.sleep(0)
+
+    async with endpoint(shelf) as client:
+        counting = asyncio.create_task(count())
+        await post(client, b"".join(line(user) for user in range(1, lines + 1)))
+        counting.cancel()
+    assert max(later - before for before, later in pairwise(seen)) <= BATCH
 
 
 async def test_where_the_store_goes_away_the_answer_says_where_to_go_on() -> None:
