@@ -1,14 +1,7 @@
 """OAuth 2.0 access tokens for mail servers: one given by an administrator, or those of a token endpoint.
 
-Who logs in asks `current` for the token and, where the mail server refuses it, says so by `refused`:
-
-    token = await tokens.current(login)          # or TokenUnavailableError: the start is delayed, nothing is refused
-    ... client.login(ImapLogin.with_token(login, token.value, mechanism, token.origin)) ...
-    except ImapTokenError:
-        if tokens.refused(token):                # a newer one is to be had: once more, at once, with `current`
-            ...
-        else:                                    # it counts as a refused login (ConnectBudget.auth_failed)
-            ...
+Who logs in asks `current` for the token, and says by `refused` or `worked` what the mail server made of it, as
+`listener/mechanisms/token_login.py` does. Where there is none, the start is delayed and nothing is sent.
 
 A listener that runs needs no token: a session outlives the token that opened it.
 """

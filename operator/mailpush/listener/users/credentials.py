@@ -1,6 +1,7 @@
 """With which credentials a user's mailbox is entered: one place that knows all sources and their order.
 
-The master password where it is everybody's; else the user's own Secret where one is named; else the credential storage.
+The master password where it is everybody's; else the user's own Secret where one is named; else the credential storage;
+else an access token.
 """
 
 from collections.abc import Iterable
@@ -20,6 +21,7 @@ from mailpush.properties.settings import Settings
 MASTER: Final = "master"
 USER_SECRET: Final = "userSecret"  # noqa: S105 - a source
 STORAGE: Final = "storage"
+OAUTH: Final = "oauth"
 
 STORED_KEPT_SECONDS: Final = 6 * 3600.0
 """How often a user with a stored password is looked at for the mark that it works."""
@@ -76,9 +78,12 @@ class Credentials:
             return UserCredentials(MASTER, login, secret=facts)
         if found is not None:
             return UserCredentials(USER_SECRET, found.login, found.password, secret=found.facts)
-        if settings.credential_storage.enabled:
-            stored = await self._entries.get(user.key)
+        stored = await self._entries.get(user.key) if settings.credential_storage.enabled else None
+        # A stored password that cannot be used is a fault to be seen, not a reason to log in otherwise.
+        if stored is not None and (mail.oauth is None or stored.state is not StoredState.MISSING):
             return UserCredentials(STORAGE, None, stored.password, stored=_facts(stored), entry=stored.entry)
+        if mail.oauth is not None:
+            return UserCredentials(OAUTH, stored=_facts(stored) if stored is not None else None)
         return UserCredentials()
 
     def expect(self, users: Iterable[User], settings: Settings) -> None:

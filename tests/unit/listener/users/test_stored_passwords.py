@@ -33,9 +33,15 @@ REFUSED = Health(State.FAILED, "AuthenticationFailed", "the server refused the l
 KEY = (1, 3)
 
 
+BY_TOKEN = {
+    **STORED,
+    "more.properties": "mailpush.mail.oauth.enabled=true\nmailpush.mail.oauth.token=t0ken\n",
+}
+
+
 class Scene:
-    def __init__(self) -> None:
-        self.fake = FakeSite(STORED)
+    def __init__(self, files: dict[str, str] = STORED) -> None:
+        self.fake = FakeSite(files)
         self.storage = FaultyStorage()
         self.stored = StoredCredentials(self.storage, Cipher(Passcrypt("right")))
         self.entries = StoredEntries()
@@ -215,3 +221,24 @@ async def test_an_entry_that_is_encrypted_anew_restarts_nothing() -> None:
         await scene.entries.look()
     await scene.reconcile()
     assert len(scene.fake.dovecot.listeners) == 1
+
+
+async def test_who_has_no_stored_password_is_logged_in_by_a_token_where_there_is_one() -> None:
+    scene = Scene(BY_TOKEN)
+    await scene.reconcile()
+    (login,) = [one.mailbox.login for one in scene.fake.dovecot.running]
+    assert (login.kind, login.user, login.password) == ("token", "u3", ""), "the token is asked for at each login"
+    assert scene.owner.outcomes[-1].credentials == ("oauth", 0)
+
+
+async def test_a_stored_password_goes_before_a_token_and_one_that_cannot_be_read_is_no_reason_for_a_token() -> None:
+    scene = Scene(BY_TOKEN)
+    await scene.stored.put(KEY, "secret")
+    await scene.reconcile()
+    assert scene.passwords == ["secret"]
+    assert scene.owner.outcomes[-1].credentials == ("storage", 0)
+    other = Scene(BY_TOKEN)
+    other.storage.entries[KEY] = replace(scene.storage.entries[KEY], password="hunter2!")
+    await other.reconcile()
+    assert other.said == ("False", "ClearTextCredential")
+    assert not other.fake.dovecot.running
