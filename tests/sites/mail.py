@@ -28,6 +28,7 @@ from dev.processes.errors import DevError
 from dev.processes.group import Group, alive
 from dev.programs import binaries
 from dev.services import Dovecot, Redis, WebhookReceiver
+from dev.services.oauth import OAuth
 from dev.services.releases import Version
 from mailpush import names
 from mailpush.sharding.shardmap import PodRef
@@ -53,7 +54,7 @@ class PodProcess:
     pid: int
 
 
-SAME = ("callback", "ca", "webhook", "admin", "redis", "passcrypt", "database")
+SAME = ("callback", "ca", "webhook", "admin", "redis", "passcrypt", "database", "oauth")
 USES = {"master": "master-password", **{name: name for name in SAME}}
 
 
@@ -68,6 +69,7 @@ class MailSite:
         dovecot: Version = "2.3",
         failure_delay: float = 0,
         redis_password: str | None = None,
+        oauth: OAuth | None = None,
     ) -> None:
         self.namespace = namespace
         self.replicas = replicas
@@ -85,7 +87,7 @@ class MailSite:
         self._forwards: dict[tuple[int, int], Forward] = {}
         self.receiver = WebhookReceiver.start()
         self.redis = Redis.launch(password=redis_password)
-        self.dovecot = Dovecot.launch([self.callback_url(0)], version=dovecot, failure_delay=failure_delay)
+        self.dovecot = Dovecot.launch([self.callback_url(0)], version=dovecot, failure_delay=failure_delay, oauth=oauth)
 
     # -- places
 
