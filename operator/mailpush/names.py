@@ -27,6 +27,7 @@ PUSH_USERS_ANNOTATION: Final = f"{GROUP}/push-users"
 CREDENTIALS_SECRET_TYPE: Final = f"{GROUP}/credentials"
 """Type of a Secret that is for a user's password and nothing else."""
 CALLBACK_SECRET_TYPE: Final = f"{GROUP}/callback"
+PASSCRYPT_SECRET_TYPE: Final = f"{GROUP}/passcrypt"
 """Type of the Secret that the operator makes for the callback's basic authentication."""
 NAME_LABEL: Final = "app.kubernetes.io/name"
 INSTANCE_LABEL: Final = "app.kubernetes.io/instance"
@@ -120,6 +121,11 @@ def internal_secret_name(config: str) -> str:
 def callback_secret_name(config: str) -> str:
     """The Secret with the callback's `login` and `password`, made by the operator where the user names none."""
     return f"mail-push-{config}-callback"
+
+
+def passcrypt_secret_name(config: str) -> str:
+    """The Secret with the key `passcrypt`, made by the operator where it is asked to."""
+    return f"mail-push-{config}-passcrypt"
 
 
 def service_account_name(config: str) -> str:

@@ -136,6 +136,9 @@ RULES: dict[str, Case] = {
     "properties must not hold mailpush.*, which the operator writes: use the fields": Case(
         config(properties={"mailpush.redis.url": "redis://redis"})
     ),
+    "credentialStorage.generatePasscrypt is true, so credentialStorage.passcryptSecretRef must not be set": Case(
+        config(credentialStorage={"generatePasscrypt": True, "passcryptSecretRef": {"name": "p", "key": "k"}})
+    ),
     "credentialStorage.enabled is true, so credentialStorage.passcryptSecretRef is needed": Case(
         config(credentialStorage={"enabled": True})
     ),

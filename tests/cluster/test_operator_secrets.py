@@ -1,6 +1,7 @@
 """What of the operator's objects outlives a MailPushConfig, since a Dovecot outside of the cluster knows it, and what
 does not: on a real API server with a real garbage collector."""
 
+import base64
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -97,6 +98,29 @@ def test_a_secret_of_an_older_version_loses_its_owner_and_then_outlives_it(site:
     assert (site.namespace.get(*CALLBACK) or {})["data"] == before["data"]
     site.config()
     site.wait_condition("mpc", "main", "ConfigurationValid", status="True")
+
+
+def test_a_passcrypt_is_made_once_and_is_the_same_after_an_uninstall_and_the_next_install(site: OperatorSite) -> None:
+    secret = ("secret", "mail-push-storing-passcrypt")
+    storing: dict[str, Any] = {
+        "credentialStorage": {"enabled": True, "generatePasscrypt": True},
+        "redis": {"url": "redis://redis:6379/0"},
+    }
+    site.config("storing", **storing)
+    before = wait_for("the Secret", lambda: site.namespace.get(*secret))
+    site.wait_condition("mpc", "storing", "ConfigurationValid", status="True")
+    site.config("storing", **{**storing, "listeners": {"replicas": 1}})
+    site.namespace.kubectl("delete", "mpc", "storing")
+    wait_for("its Secret of keys goes", lambda: site.namespace.get("secret", "mail-push-storing-internal") is None)
+    site.config("storing", **storing)
+    site.wait_condition("mpc", "storing", "ConfigurationValid", status="True")
+    after = site.namespace.get(*secret) or {}
+    assert (after["metadata"]["uid"], after["data"]) == (before["metadata"]["uid"], before["data"])
+    rendered = wait_for("its properties", lambda: site.namespace.get("secret", "mail-push-storing-secrets"))
+    passcrypt = base64.b64decode(before["data"]["passcrypt"]).decode()
+    files = "".join(base64.b64decode(value).decode() for value in rendered["data"].values())
+    assert f"com.openexchange.push.credstorage.passcrypt={passcrypt}" in files
+    site.namespace.kubectl("delete", "mpc", "storing")
 
 
 def test_another_s_secret_of_the_name_is_left_alone_and_named_until_it_is_away(site: OperatorSite) -> None:

@@ -69,9 +69,13 @@ class CredentialStorage(Model):
     model_config = ConfigDict(
         json_schema_extra=rules(
             (
-                "!self.enabled || has(self.passcryptSecretRef)",
+                "!self.enabled || has(self.passcryptSecretRef) || self.generatePasscrypt",
                 "credentialStorage.enabled is true, so credentialStorage.passcryptSecretRef is needed",
-            )
+            ),
+            (
+                "!has(self.passcryptSecretRef) || !self.generatePasscrypt",
+                "credentialStorage.generatePasscrypt is true, so credentialStorage.passcryptSecretRef must not be set",
+            ),
         )
     )
 
@@ -79,6 +83,9 @@ class CredentialStorage(Model):
     """com.openexchange.push.credstorage.enabled. True: passwords are kept for push users (docs/credentials.md)."""
     passcrypt_secret_ref: SecretKeyReference | None = None
     """com.openexchange.push.credstorage.passcrypt. The passphrase. Needed where enabled is true."""
+    generate_passcrypt: bool = False
+    """True in place of passcryptSecretRef: the operator makes a passphrase once, in the Secret
+    mail-push-<name>-passcrypt, and keeps it. Whoever loses it has to put all passwords again."""
     passcrypt_previous_secret_ref: SecretKeyReference | None = None
     """The passphrase of before, while stored passwords are being encrypted anew."""
     rdb: bool = False

@@ -65,7 +65,12 @@ HOLDS: Final[Mapping[str, Holds]] = {
     "!self.properties.exists(key, key.startsWith('mailpush.'))": (
         lambda spec: not any(key.startswith("mailpush.") for key in spec["properties"])
     ),
-    "!self.enabled || has(self.passcryptSecretRef)": lambda one: not one["enabled"] or "passcryptSecretRef" in one,
+    "!self.enabled || has(self.passcryptSecretRef) || self.generatePasscrypt": (
+        lambda one: not one["enabled"] or "passcryptSecretRef" in one or one["generatePasscrypt"]
+    ),
+    "!has(self.passcryptSecretRef) || !self.generatePasscrypt": (
+        lambda one: "passcryptSecretRef" not in one or not one["generatePasscrypt"]
+    ),
     "!has(self.caSecretRef) || self.tls == 'verify'": lambda one: "caSecretRef" not in one or one["tls"] == "verify",
     "self.credentials == 'none' || has(self.database)": lambda one: one["credentials"] == "none" or "database" in one,
     "self.credentials != 'readWrite' || has(self.form)": lambda one: one["credentials"] != "readWrite" or "form" in one,

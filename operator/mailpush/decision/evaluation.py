@@ -18,7 +18,14 @@ from mailpush.properties.settings import Settings
 SWITCHED_OFF: Final = frozenset({"ListenersScaledToZero", "MechanismDisabled", "PermanentPushDisabled"})
 """Problems that are an administrator's wish: the configuration is valid, but nobody is listened for."""
 BLOCKING: Final = frozenset(
-    {"MailAccessMissing", "NotYetSupported", "SecretNotFound", "SecretNotPermitted", "SettingsInvalid"}
+    {
+        "MailAccessMissing",
+        "NotYetSupported",
+        "PasscryptMissing",
+        "SecretNotFound",
+        "SecretNotPermitted",
+        "SettingsInvalid",
+    }
 )
 """Problems with which a configuration is not rolled out: it lacks a part that listeners need."""
 

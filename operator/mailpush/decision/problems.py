@@ -9,7 +9,7 @@ from mailpush.api.meta import SecretKeyReference
 from mailpush.decision.chain import site_refusals
 from mailpush.decision.facts import site_facts
 from mailpush.properties import keys
-from mailpush.properties.secrets import MASTER_PASSWORD, purpose_of, secret_references
+from mailpush.properties.secrets import MASTER_PASSWORD, PASSCRYPT, purpose_of, secret_references
 from mailpush.properties.settings import Settings
 
 _SESSION_OR_GLOBAL = (
@@ -45,6 +45,7 @@ def config_problems(
         *_packages(spec),
         *_not_yet_supported(spec, settings),
         *_mail_access(spec),
+        *_passcrypt(spec),
         *(_missing(path, named.get(path)) for path in missing_secrets),
         *(_unpermitted(path, named.get(path)) for path in unpermitted_secrets),
     ]
@@ -86,7 +87,25 @@ def _stores(spec: MailPushConfigSpec, settings: Settings) -> Iterator[Problem]:
         )
 
 
+def _passcrypt(spec: MailPushConfigSpec) -> Iterator[Problem]:
+    """The storage may be switched on by its property alone, which admission does not look into."""
+    storage = spec.credential_storage
+    by_property = spec.properties.get(keys.CREDSTORAGE_ENABLED, "").strip().lower() == "true"
+    if by_property and storage.passcrypt_secret_ref is None and not storage.generate_passcrypt:
+        yield Problem(
+            "PasscryptMissing",
+            f"properties has {keys.CREDSTORAGE_ENABLED}: true, so a passcrypt is needed: set "
+            "credentialStorage.passcryptSecretRef, as the passphrase itself is a secret and stands in no property",
+        )
+
+
 def _missing(path: str, reference: SecretKeyReference | None) -> Problem:
+    if path == PASSCRYPT and reference is None:
+        return Problem(
+            "SecretNotFound",
+            "the Secret of the passcrypt that the operator made once has lost its key passcrypt: put it back, or "
+            "delete the Secret for another one, with which all passwords have to be put again",
+        )
     what = f"key {reference.key} of Secret {reference.name}" if reference is not None else "the Secret or key"
     return Problem("SecretNotFound", f"{what}, which {path} names, does not exist or is empty: create it")
 

@@ -192,7 +192,7 @@ def columns(file: str, wide: bool = False) -> list[str]:
 def test_kubectl_prints_the_columns_of_the_design() -> None:
     users = ["CONTEXT", "USER", "PERMANENT", "MECHANISM", "POD", "READY", "REASON", "AGE"]
     assert columns("pushusers.yaml") == users
-    assert columns("pushusers.yaml", wide=True) == [*users, "LOGIN", "CLIENTS", "SERVER"]
+    assert columns("pushusers.yaml", wide=True) == [*users, "LOGIN", "CLIENTS", "SERVER", "CREDENTIALS"]
     assert columns("shardmaps.yaml") == ["EPOCH", "PODS", "USERS", "MOVING", "IMBALANCE", "AGE"]
 
 

@@ -1,5 +1,6 @@
 """What keeps a MailPushConfig from working, said with what to do."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -242,3 +243,35 @@ def test_where_no_push_package_is_in_effect_the_cause_is_named_and_what_exists_i
 def test_settings_that_cannot_be_read_hide_no_other_problem() -> None:
     spec, _ = of(mechanisms={"imapidle": {"accountId": 1}})
     assert [problem.reason for problem in config_problems(spec, None)] == ["NotYetSupported"]
+
+
+@pytest.mark.parametrize(
+    ("storage", "expected"),
+    [
+        ({}, ["PasscryptMissing"]),
+        ({"passcryptSecretRef": {"name": "p", "key": "k"}}, []),
+        ({"generatePasscrypt": True}, []),
+    ],
+)
+def test_the_storage_that_its_property_alone_switches_on_needs_a_passcrypt(
+    storage: dict[str, Any], expected: list[str]
+) -> None:
+    properties = {"com.openexchange.push.credstorage.enabled": "true"}
+    spec, _ = of(properties=properties, credentialStorage=storage)
+    assert [one.reason for one in config_problems(spec, None)] == expected
+
+
+def test_the_page_s_properties_alone_are_as_good_as_their_fields() -> None:
+    properties = {
+        "com.openexchange.push.allowPermanentPush": "true",
+        "com.openexchange.push.allowedClients": "USM-EAS*",
+        "com.openexchange.push.credstorage.enabled": "true",
+        "com.openexchange.push.credstorage.rdb": "true",
+    }
+    common: dict[str, Any] = {"mailAccess": SESSION, "listeners": {"replicas": 1}}
+    secret = {"passcryptSecretRef": {"name": "p", "key": "k"}}
+    _, by_property = of(properties=properties, credentialStorage=secret, **common)
+    _, by_field = of(credentialStorage={"enabled": True, "rdb": True, **secret}, allowedClients=["USM-EAS*"], **common)
+    assert by_property.credential_storage.enabled
+    assert by_property.credential_storage.rdb
+    assert replace(by_property, by_property=frozenset()) == by_field

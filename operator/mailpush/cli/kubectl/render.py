@@ -125,6 +125,8 @@ def placeholders(spec: MailPushConfigSpec, name: str) -> ResolvedSecrets:
             references.CALLBACK_LOGIN: f"Secret {made}, key login",
             references.CALLBACK_PASSWORD: f"Secret {made}, key password",
         }
+    if spec.credential_storage.generate_passcrypt:
+        places[references.PASSCRYPT] = f"Secret {names.passcrypt_secret_name(name)}, key passcrypt"
     return ResolvedSecrets(_HASH_KEY, {path: f"<{place}>" for path, place in places.items()})
 
 

@@ -37,8 +37,9 @@ class Desired:
 def children(desired: Desired, settings: OperatorSettings) -> tuple[Child, ...]:
     """The children that are applied.
 
-    Made once and never applied are the Secrets of the hand-over's key and of the callback's credentials. ShardMap and
-    Leases are written by resourceVersion (protocol P2, P9). The StatefulSet comes last: what its pods mount is there.
+    Made once and never applied are the Secrets of the hand-over's key, the callback's credentials and the passcrypt.
+    ShardMap and Leases are written by resourceVersion (protocol P2, P9). The StatefulSet comes last: what its pods
+    mount is there.
     """
     owner, rendered = desired.owner, desired.rendered
     boot = property_files.boot_config_map(owner, rendered.boot_files, rendered.boot_hash)

@@ -8,11 +8,13 @@ from typing import Final
 from mailpush import names
 from mailpush.api.conditions import timestamp
 from mailpush.controller.owner import Manifest, Owner
+from mailpush.properties.secrets import PASSCRYPT, purpose_of
 
 KEY_BYTES: Final = 32
 CALLBACK_LOGIN: Final = "mail-push"
 LOGIN_KEY: Final = "login"
 PASSWORD_KEY: Final = "password"  # noqa: S105 - a key's name
+PASSCRYPT_KEY: Final = "passcrypt"
 
 
 def properties_config_map(owner: Owner, files: Mapping[str, str], config_hash: str, secrets_hash: str) -> Manifest:
@@ -63,6 +65,22 @@ def new_callback_secret(owner: Owner) -> Manifest:
         "type": names.CALLBACK_SECRET_TYPE,
         # token_hex: the password stands in a URL of Dovecot's configuration, so nothing in it needs escaping.
         "data": {LOGIN_KEY: encoded(CALLBACK_LOGIN.encode()), PASSWORD_KEY: encoded(secrets.token_hex(24).encode())},
+    }
+
+
+def new_passcrypt_secret(owner: Owner) -> Manifest:
+    """The passphrase of the credential storage, where the user asks for one: random, made once.
+
+    It outlives the MailPushConfig, as the stored passwords do: nobody could read them without it.
+    """
+    metadata = owner.metadata(names.passcrypt_secret_name(owner.name), kept=True)
+    # So a reference may name it as well: as the previous one, once the administrator has another.
+    metadata["labels"] = {**metadata["labels"], names.USE_LABEL: purpose_of(PASSCRYPT)}
+    return {
+        "metadata": metadata,
+        "type": names.PASSCRYPT_SECRET_TYPE,
+        # ASCII: OX reads no other character in one way only.
+        "data": {PASSCRYPT_KEY: encoded(secrets.token_urlsafe(KEY_BYTES).encode())},
     }
 
 

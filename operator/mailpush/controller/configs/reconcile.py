@@ -119,7 +119,11 @@ class Reconciler:
         try:
             spec = parse(body)
             # Before they are read: an event of one that comes meanwhile must lead to another look.
-            made = {names.internal_secret_name(key.name), names.callback_secret_name(key.name)}
+            made = {
+                names.internal_secret_name(key.name),
+                names.callback_secret_name(key.name),
+                names.passcrypt_secret_name(key.name),
+            }
             state.secrets = frozenset(made | {reference.name for _, reference in secret_references(spec)})
             keys = await self._secrets.internal_keys(state.owner)
             # Not only once: a timer counts no time in which the machine sleeps.

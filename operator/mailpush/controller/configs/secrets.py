@@ -1,11 +1,11 @@
-"""Secrets: which may be used, what a MailPushConfig's references resolve to, and the two that are made once.
+"""Secrets: which may be used, what a MailPushConfig's references resolve to, and those that are made once.
 
 Values go into `ResolvedSecrets` and nowhere else: no log, no exception's text, no status.
 """
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import structlog
 
@@ -70,6 +70,11 @@ class ConfigSecrets:
         if spec.callback.auth_secret_ref is None:
             login, password = await self._callback_credentials(owner)
             values[references.CALLBACK_LOGIN], values[references.CALLBACK_PASSWORD] = login, password
+        if spec.credential_storage.generate_passcrypt and spec.credential_storage.passcrypt_secret_ref is None:
+            if passcrypt := await self._passcrypt(owner):
+                values[references.PASSCRYPT] = passcrypt
+            else:
+                missing.append(references.PASSCRYPT)
         return ResolvedSecrets(hash_key=hash_key, values=values, missing=tuple(missing), unpermitted=tuple(unpermitted))
 
     async def internal_keys(self, owner: Owner) -> InternalKeys:
@@ -94,6 +99,12 @@ class ConfigSecrets:
         secret = await self._once(owner, made, (property_files.LOGIN_KEY, property_files.PASSWORD_KEY), 1)
         login = text_of(secret, property_files.LOGIN_KEY) or ""
         return login, text_of(secret, property_files.PASSWORD_KEY) or ""
+
+    async def _passcrypt(self, owner: Owner) -> str | None:
+        """None where somebody has emptied the Secret: another passcrypt would read nothing of what is stored."""
+        made = property_files.new_passcrypt_secret(owner)
+        value = text_of(await self._once(owner, made, (), 0), property_files.PASSCRYPT_KEY) or ""
+        return value if value.strip() else None
 
     async def _once(self, owner: Owner, made: Manifest, keys: tuple[str, ...], least: int) -> Manifest:
         """The Secret as it is; made where it is missing, and mended where a key is. What is there is kept.
@@ -125,6 +136,9 @@ class ConfigSecrets:
         return await self._kube.merge_patch(resources.SECRET, owner.namespace, name, patch)
 
 
+_OWN_TYPES: Final = frozenset({names.CALLBACK_SECRET_TYPE, names.PASSCRYPT_SECRET_TYPE})
+
+
 def _is_ours(secret: Mapping[str, Any], owner: Owner, made: Mapping[str, Any]) -> bool:
     """Whether the operator has made the Secret for a MailPushConfig of this name, be it for a former one.
 
@@ -135,10 +149,10 @@ def _is_ours(secret: Mapping[str, Any], owner: Owner, made: Mapping[str, Any]) -
         return ConfigKey.of_child(secret) == owner.key
     labels = metadata.get("labels") or {}
     if names.CONFIG_LABEL in labels:
-        typed = secret.get("type") == names.CALLBACK_SECRET_TYPE
+        typed = secret.get("type") == made["type"] in _OWN_TYPES
         marked = typed or labels.get(names.MANAGED_BY_LABEL) == names.MANAGED_BY
         return bool(labels[names.CONFIG_LABEL] == owner.name and marked)
-    return bool(secret.get("type") == made["type"] == names.CALLBACK_SECRET_TYPE)
+    return bool(secret.get("type") == made["type"] in _OWN_TYPES)
 
 
 def _missing_metadata(secret: Mapping[str, Any], made: Mapping[str, Any]) -> Manifest:

@@ -1,4 +1,4 @@
-"""The two Secrets that the operator makes: what is taken over, what is kept, and what is another's."""
+"""The Secrets that the operator makes: what is taken over, what is kept, and what is another's."""
 
 import base64
 import copy
@@ -7,12 +7,18 @@ from typing import Any
 import pytest
 
 from mailpush import names
-from mailpush.controller.configs.property_files import new_callback_secret, new_internal_secret
+from mailpush.controller.configs.property_files import (
+    new_callback_secret,
+    new_internal_secret,
+    new_passcrypt_secret,
+)
 from mailpush.controller.configs.secrets import ConfigSecrets, ForeignSecretError
 from mailpush.controller.owner import Manifest, Owner
 from mailpush.kube.errors import ConflictError, NotFoundError
 from mailpush.kube.resources import Resource
+from mailpush.kube.secrets import is_permitted
 from mailpush.properties import secrets as references
+from mailpush.properties.secrets import ResolvedSecrets
 from tests.sites.fakekube import Finds
 from tests.unit.controller.builders import OWNER, spec
 
@@ -145,3 +151,49 @@ async def test_an_empty_password_is_made_anew_and_the_login_stays() -> None:
     api = Secrets(old)
     assert await password_of(api)
     assert api.found["mail-push-main-callback"]["data"]["login"] == old["data"]["login"]
+
+
+async def passcrypt_of(api: Secrets, owner: Owner = OWNER) -> ResolvedSecrets:
+    storing = spec(mailAccess=None, credentialStorage={"enabled": True, "generatePasscrypt": True})
+    return await ConfigSecrets(api).resolve(owner, storing, b"k" * 32)  # type: ignore[arg-type]
+
+
+async def test_a_passcrypt_is_made_once_and_only_where_it_is_asked_for() -> None:
+    api = Secrets()
+    await password_of(api)
+    assert "mail-push-main-passcrypt" not in api.found
+    first = (await passcrypt_of(api, FORMER)).get(references.PASSCRYPT)
+    assert first is not None
+    assert first.isascii()
+    assert len(first) >= 32
+    secret = api.found["mail-push-main-passcrypt"]
+    assert listed(secret) == []
+    assert is_permitted(secret, "passcrypt"), "a reference may name it as well, as the previous one"
+    writes = api.writes
+    assert (await passcrypt_of(api, OWNER)).get(references.PASSCRYPT) == first
+    assert api.writes == writes
+
+
+async def test_a_passcrypt_of_another_with_the_name_is_not_used() -> None:
+    foreign = {"type": "Opaque", "metadata": {"name": "mail-push-main-passcrypt"}, "data": {"passcrypt": "eA=="}}
+    with pytest.raises(ForeignSecretError, match="mail-push-main-passcrypt"):
+        await passcrypt_of(Secrets(foreign))
+
+
+@pytest.mark.parametrize("data", [{}, {"passcrypt": ""}, {"passcrypt": "IAo="}])
+async def test_a_passcrypt_that_was_emptied_is_missing_and_never_made_anew(data: dict[str, str]) -> None:
+    """Another one would read nothing of what is stored, and hide that the Secret has to be restored."""
+    api = Secrets({**new_passcrypt_secret(OWNER), "data": data})
+    before = copy.deepcopy(api.found["mail-push-main-passcrypt"])
+    found = await passcrypt_of(api)
+    assert found.get(references.PASSCRYPT) is None
+    assert found.missing == (references.PASSCRYPT,)
+    assert api.found["mail-push-main-passcrypt"] == before
+
+
+async def test_the_passcrypt_s_labels_come_back_since_the_type_says_whose_it_is() -> None:
+    made = new_passcrypt_secret(OWNER)
+    made["metadata"].pop("labels")
+    api = Secrets(made)
+    assert (await passcrypt_of(api)).get(references.PASSCRYPT)
+    assert is_permitted(api.found["mail-push-main-passcrypt"], "passcrypt")
