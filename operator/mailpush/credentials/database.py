@@ -1,0 +1,165 @@
+"""Credentials in a database: MariaDB, MySQL, or a file of SQLite for one pod. Each MailPushConfig has its own."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+from sqlalchemy import ColumnElement, Insert, and_, delete, func, insert, or_, select, tuple_, update
+from sqlalchemy.dialects import mysql, sqlite
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from mailpush.credentials.limits import check_entry, check_note, in_reach
+from mailpush.credentials.storage import Entry, StorageUnavailableError, UserKey
+from mailpush.credentials.tables import CREDENTIALS, NOTES, TablesDifferError, prepare
+from mailpush.store.sql import error_number
+
+AT_ONCE: Final = 500
+TABLES_DIFFER: Final = "DatabaseTablesDiffer"
+VALUES: Final = ("password", "changed", "worked", "refused")
+_KEY: Final = tuple_(CREDENTIALS.c.context_id, CREDENTIALS.c.user_id)
+_COLUMNS: Final = select(CREDENTIALS.c.context_id, CREDENTIALS.c.user_id, *(CREDENTIALS.c[name] for name in VALUES))
+_TROUBLES: Final = {
+    **dict.fromkeys((1044, 1142, 1143, 1370), ("DatabaseNotAllowed", "the database does not let this login do it")),
+    1045: ("DatabaseLoginRefused", "the database refuses the login"),
+    1049: ("DatabaseMissing", "the server has no such database"),
+    **dict.fromkeys((1290, 1836, 8), ("DatabaseReadOnly", "the database takes no writes")),
+    **dict.fromkeys((1021, 1114), ("DatabaseFull", "the database is full")),
+    **dict.fromkeys((1406, 1366, 1265), (TABLES_DIFFER, "a value does not fit its column")),
+}
+
+
+class DatabaseCredentials:
+    """Credentials in the tables of `credentials.tables`, which are made when they are first needed.
+
+    Args:
+        engine: closed with this.
+    """
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+        self._prepared = False
+
+    async def get(self, key: UserKey) -> Entry | None:
+        return (await self.get_many([key])).get(key)
+
+    async def get_many(self, keys: list[UserKey]) -> dict[UserKey, Entry]:
+        wanted = [key for key in keys if in_reach(key)]
+        entries: list[Entry] = []
+        async with self._connected() as connection:
+            for start in range(0, len(wanted), AT_ONCE):
+                query = _COLUMNS.where(_KEY.in_(wanted[start : start + AT_ONCE]))
+                entries += [Entry(*row) for row in await connection.execute(query)]
+        return {entry.key: entry for entry in entries}
+
+    async def page(self, after: UserKey | None, limit: int) -> list[Entry]:
+        query = _COLUMNS.order_by(CREDENTIALS.c.context_id, CREDENTIALS.c.user_id).limit(limit)
+        if after is not None:
+            context, user = after
+            same = and_(CREDENTIALS.c.context_id == context, CREDENTIALS.c.user_id > user)
+            query = query.where(or_(CREDENTIALS.c.context_id > context, same))
+        async with self._connected() as connection:
+            return [Entry(*row) for row in await connection.execute(query)]
+
+    async def count(self) -> int:
+        async with self._connected() as connection:
+            return int((await connection.execute(select(func.count()).select_from(CREDENTIALS))).scalar_one())
+
+    async def put(self, entry: Entry) -> None:
+        check_entry(entry)
+        async with self._connected() as connection:
+            await connection.execute(_upsert(connection, _row(entry)))
+
+    async def replace(self, old: Entry, new: Entry) -> bool:
+        check_entry(new)
+        statement = (
+            update(CREDENTIALS)
+            .where(_is(old.key), _same_bytes(CREDENTIALS.c.password, old.password))
+            .values({name: getattr(new, name) for name in VALUES})
+        )
+        async with self._connected() as connection:
+            return (await connection.execute(statement)).rowcount == 1
+
+    async def delete(self, key: UserKey) -> bool:
+        if not in_reach(key):
+            return False
+        async with self._connected() as connection:
+            return (await connection.execute(delete(CREDENTIALS).where(_is(key)))).rowcount == 1
+
+    async def note(self, name: str) -> str | None:
+        async with self._connected() as connection:
+            found: str | None = (await connection.execute(select(NOTES.c.note).where(NOTES.c.name == name))).scalar()
+        return found
+
+    async def set_note(self, name: str, old: str | None, new: str | None) -> bool:
+        check_note(name, new)
+        if old is None:
+            return await self._add_note(name, new)
+        stands = and_(NOTES.c.name == name, _same_bytes(NOTES.c.note, old))
+        change = delete(NOTES).where(stands) if new is None else update(NOTES).where(stands).values(note=new)
+        async with self._connected() as connection:
+            return (await connection.execute(change)).rowcount == 1
+
+    async def _add_note(self, name: str, new: str | None) -> bool:
+        if new is None:
+            return await self.note(name) is None
+        try:
+            async with self._connected() as connection:
+                await connection.execute(insert(NOTES).values(name=name, note=new))
+        except _TakenError:
+            return False
+        return True
+
+    async def close(self) -> None:
+        await self._engine.dispose()
+
+    @asynccontextmanager
+    async def _connected(self) -> AsyncIterator[AsyncConnection]:
+        """A transaction. What goes wrong in it is a StorageUnavailableError without a word of the database's."""
+        try:
+            if not self._prepared:
+                async with self._engine.begin() as connection:
+                    await connection.run_sync(prepare)
+                self._prepared = True
+            async with self._engine.begin() as connection:
+                yield connection
+        except IntegrityError:
+            raise _TakenError from None
+        except TablesDifferError as error:
+            raise StorageUnavailableError(f"the database is not as it should be: {error}", TABLES_DIFFER) from None
+        except (SQLAlchemyError, OSError, TimeoutError) as error:
+            raise _trouble_of(error) from None
+
+
+class _TakenError(Exception):
+    """There is a row of that key."""
+
+
+def _upsert(connection: AsyncConnection, row: dict[str, Any]) -> Insert:
+    if connection.dialect.name == "sqlite":
+        added = sqlite.insert(CREDENTIALS).values(row)
+        return added.on_conflict_do_update(
+            index_elements=["context_id", "user_id"], set_={name: added.excluded[name] for name in VALUES}
+        )
+    added_there = mysql.insert(CREDENTIALS).values(row)
+    return added_there.on_duplicate_key_update({name: added_there.inserted[name] for name in VALUES})
+
+
+def _is(key: UserKey) -> ColumnElement[bool]:
+    return and_(CREDENTIALS.c.context_id == key[0], CREDENTIALS.c.user_id == key[1])
+
+
+def _row(entry: Entry) -> dict[str, Any]:
+    return {name: getattr(entry, name) for name in ("context_id", "user_id", *VALUES)}
+
+
+def _same_bytes(column: ColumnElement[str], text: str) -> ColumnElement[bool]:
+    """MariaDB leaves blanks at the end out when it compares, also with a binary collation."""
+    return func.hex(column) == text.encode("ascii", "replace").hex().upper()
+
+
+def _trouble_of(error: BaseException) -> StorageUnavailableError:
+    number = error_number(error)
+    word = f"error {number}" if number else type(error).__name__
+    reason, said = _TROUBLES.get(number or 0, ("DatabaseUnreachable", "the database does not answer"))
+    return StorageUnavailableError(f"{said} ({word})", reason)
