@@ -56,7 +56,7 @@ passdb {{
         return main, f"{checked}{own}{allowed}"
 
     def _active(self) -> tuple[str, str]:
-        """Without it, 2.4 calls it a failure of its own that an introspection says `active: false`."""
+        """Any other with introspection, and Dovecot calls an inactive token a failure of its own."""
         return ("azp", CLIENT) if self.key is not None else ("active", "true")
 
     def _of_2_4(self, folder: Path) -> str:

@@ -292,3 +292,19 @@ async def test_a_server_that_is_away_delays_and_comes_back(site: MariaDB) -> Non
         assert await store.get((1, 3)) is not None
     finally:
         await store.close()
+
+
+async def test_tls_goes_by_the_authority_that_is_set() -> None:
+    with MariaDB.launch(tls=True) as server:
+        server.create("configdb", "openexchange", OX_PASSWORD)
+        address = Address(server.host, server.port, "openexchange", OX_PASSWORD, "configdb")
+        for ca, works in ((server.ca_file.read_text(), True), (None, False)):
+            engines = Engines(Reach(True, ca, timeout=20))
+            try:
+                async with engines.reading(address) as connection:
+                    assert (await connection.exec_driver_sql("SELECT 1")).scalar_one() == 1
+                    assert works
+            except StorageUnavailableError:
+                assert not works
+            finally:
+                await engines.close()

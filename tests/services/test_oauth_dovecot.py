@@ -130,9 +130,17 @@ async def test_a_token_of_the_client_opens_every_mailbox_where_dovecot_lets_it(
 ) -> None:
     token = authorization.token("service-account-mail-push")
     if version == "2.3":
-        with Dovecot.launch(version=version, oauth=OAuth(key=authorization.key, client_for_all=True)) as dovecot:
-            await logs_in(dovecot, ImapLogin.with_token("u1", token))
-            await logs_in(dovecot, ImapLogin.with_token("u2", token))
+        for oauth, foreign in (
+            (OAuth(key=authorization.key, client_for_all=True), {"azp": "webmail"}),
+            (OAuth(introspection_url=authorization.introspection_url, client_for_all=True), {"scope": "openid"}),
+        ):
+            with Dovecot.launch(version=version, oauth=oauth) as dovecot:
+                await logs_in(dovecot, ImapLogin.with_token("u1", token))
+                await logs_in(dovecot, ImapLogin.with_token("u2", token))
+                ended = authorization.token("u1", -60)
+                of_another = authorization.token("u1", 300, **foreign)
+                for wrong in (ended, of_another):
+                    assert isinstance(await refused(dovecot, ImapLogin.with_token("u1", wrong)), ImapTokenError)
     else:  # docs/credentials.md says so
         with Dovecot.launch(version=version, oauth=OAuth(key=authorization.key)) as dovecot:
             assert isinstance(await refused(dovecot, ImapLogin.with_token("u1", token)), ImapTokenError)
