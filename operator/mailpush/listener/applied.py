@@ -13,6 +13,7 @@ from mailpush.listener.mechanisms.registry import MechanismRegistry
 from mailpush.listener.settings_watch import Loaded
 from mailpush.listener.shards.lease import LeaseKeeper
 from mailpush.listener.shards.loop import Shards
+from mailpush.listener.users.pod_storage import PodStorage
 from mailpush.listener.users.site import Site
 from mailpush.listener.users.supervisor import Supervisor
 from mailpush.listener.users.watch import Users
@@ -41,6 +42,7 @@ class AppliedSettings:
         inbox: Inbox,
         claims: CurrentClaims,
         checkpoints: CurrentCheckpoints,
+        storage: PodStorage,
         admin: PodAdmin,
         budget: ConnectBudget,
     ) -> None:
@@ -54,6 +56,7 @@ class AppliedSettings:
         self._inbox = inbox
         self._claims = claims
         self._checkpoints = checkpoints
+        self._storage = storage
         self._admin = admin
         self._mechanisms = MechanismRegistry(checkpoints.checkpoints, budget)
         self._trouble = ""
@@ -88,6 +91,11 @@ class AppliedSettings:
         self._report(self._trouble)
         self._shards.wake()
 
+    def storage_changed(self) -> None:
+        """The credential storage has become another, or does well or badly all of a sudden."""
+        self._supervisor.look_at_all()
+        self._report(self._trouble)
+
     def callback_login(self) -> CallbackSettings:
         """The login of Dovecot's callbacks that counts now."""
         return self._loaded.settings.callback
@@ -119,6 +127,7 @@ class AppliedSettings:
         async with self._targets:
             await self._claims.use(self._loaded.settings)
             await self._checkpoints.use(self._loaded.settings)
+            await self._storage.use(self._loaded.settings)
             await self._dispatcher.replace_targets(webhook_targets(self._loaded.settings), self._inbox.give_back)
 
     def _site(self) -> Site:
@@ -139,15 +148,17 @@ class AppliedSettings:
     def _report(self, reason: str) -> None:
         """A pod is capable if it can run listeners now, even when the settings allow no user: the owner then says so on
         each user. One that has not read the users yet is not, since whoever gave it slots would release them before it
-        can start. One that takes no users while others may is not either: its slots move away.
+        can start. One that takes no users while others may is not either: its slots move away. So do those of one with
+        another passcrypt than the credential storage, as long as there is a pod to take them.
         """
         self._trouble = reason
         excluded = self._loaded.settings.allowed_somewhere and not self._allowed()
         listed = self._users.listed()
+        incapable = POD_EXCLUDED if excluded else self._storage.incapable
         self._keeper.update(
             config_hash=self._loaded.config_hash or None,
-            capable=listed and not excluded,
-            reason=POD_EXCLUDED if excluded else reason if listed else STARTING,
+            capable=listed and incapable is None,
+            reason=(incapable or reason) if listed or excluded else STARTING,
             packages=self._loaded.settings.packages,
             formats=frozenset({FORMAT_VERSION}),
             signs=True,

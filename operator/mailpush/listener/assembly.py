@@ -12,6 +12,7 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from mailpush.credentials.named import storage_of
 from mailpush.http.health import Pulse
 from mailpush.kube.client import Kube
 from mailpush.kube.reflector import Reflector
@@ -37,11 +38,15 @@ from mailpush.listener.shards.lease import LeaseKeeper
 from mailpush.listener.shards.loop import Shards
 from mailpush.listener.troubles import Troubles
 from mailpush.listener.users.credentials import Credentials
-from mailpush.listener.users.pod_credentials import PodCredentials, no_storage
+from mailpush.listener.users.marks import Marks
+from mailpush.listener.users.pod_credentials import PodCredentials
+from mailpush.listener.users.pod_storage import ROTATING_SLOT, PodStorage
 from mailpush.listener.users.registration_book import StatusBook
+from mailpush.listener.users.removals import Janitor, Removals
 from mailpush.listener.users.secret_reader import UserSecretReader
 from mailpush.listener.users.siblings import Siblings
 from mailpush.listener.users.status import StatusWriter
+from mailpush.listener.users.stored_entries import StoredEntries
 from mailpush.listener.users.supervisor import Supervisor
 from mailpush.listener.users.trials import Trials
 from mailpush.listener.users.watch import Users
@@ -60,6 +65,11 @@ class Parts:
     keeper: LeaseKeeper
     claims: CurrentClaims
     checkpoints: Checkpoints
+    storage: PodStorage
+    entries: StoredEntries
+    marks: Marks
+    removals: Removals
+    janitor: Janitor
     dispatcher: Dispatcher
     journal: Journal
     inbox: Inbox
@@ -106,9 +116,12 @@ def assemble(env: Environment, kube: Kube, loaded: Loaded, boot: Mapping[str, st
     inbox = Inbox(journal, open_entries)
     users = Users(env.config)
     statuses = StatusWriter(kube, env.namespace, env.me.name, users, permission)
+    entries = StoredEntries()
+    marks = Marks(entries)
+    removals = Removals(kube, env.namespace, env.config, entries)
     supervisor = Supervisor(
         users,
-        Credentials(UserSecretReader(kube, env.namespace)),
+        Credentials(UserSecretReader(kube, env.namespace), entries, marks),
         statuses,
         dispatcher,
         inbox=inbox,
@@ -116,8 +129,16 @@ def assemble(env: Environment, kube: Kube, loaded: Loaded, boot: Mapping[str, st
         siblings=Siblings(kube, env.namespace, env.config),
         book=StatusBook(kube, env.namespace),
         checkpoints=checkpoints,
+        gone=removals.gone,
     )
     users.notify(supervisor)
+    entries.notify(supervisor.user_changed)
+    storage = PodStorage(
+        settings, env.config_uid, storage_of, entries=entries, owns=supervisor.owns, hash_key=env.hash_key
+    )
+    janitor = Janitor(
+        entries, removals, user=users.get, may_look=lambda: users.listed() and supervisor.owns(ROTATING_SLOT)
+    )
     shards = Shards(
         env.me,
         env.config,
@@ -139,7 +160,13 @@ def assemble(env: Environment, kube: Kube, loaded: Loaded, boot: Mapping[str, st
     )
     budget = ConnectBudget()
     credentials = PodCredentials(
-        kube, env.namespace, env.config, settings, Trials(budget), stored=no_storage, changed=supervisor.user_changed
+        kube,
+        env.namespace,
+        env.config,
+        settings,
+        Trials(budget),
+        stored=lambda: storage.stored,
+        changed=entries.put_here,
     )
     admin = PodAdmin(PodUsers(kube, env.namespace, env.config, supervisor), settings, credentials)
     applied = AppliedSettings(
@@ -153,14 +180,21 @@ def assemble(env: Environment, kube: Kube, loaded: Loaded, boot: Mapping[str, st
         inbox=inbox,
         claims=claims,
         checkpoints=CurrentCheckpoints(checkpoints, settings, env.config_uid),
+        storage=storage,
         admin=admin,
         budget=budget,
     )
+    storage.notify(applied.storage_changed)
     return Parts(
         permission=permission,
         keeper=keeper,
         claims=claims,
         checkpoints=checkpoints,
+        storage=storage,
+        entries=entries,
+        marks=marks,
+        removals=removals,
+        janitor=janitor,
         dispatcher=dispatcher,
         journal=journal,
         inbox=inbox,
@@ -173,7 +207,7 @@ def assemble(env: Environment, kube: Kube, loaded: Loaded, boot: Mapping[str, st
         internal=InternalServer(router, shards, key),
         admin=admin,
         applied=applied,
-        troubles=Troubles(keeper, applied, dispatcher, supervisor, calls=calls, claims=claims),
+        troubles=Troubles(keeper, applied, dispatcher, supervisor, calls=calls, claims=claims, storage=storage),
         ingress=Ingress(applied, inbox, calls=calls, logins=applied),
         settings_watch=SettingsWatch(
             kube,

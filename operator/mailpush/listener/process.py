@@ -61,6 +61,7 @@ class ListenerProcess:
         await parts.internal.start(self._env.listen, self._env.internal_port)
         await parts.ingress.start(self._env.listen, self._env.callback_port)
         await parts.admin.start(self._env.listen, self._env.admin_port)
+        parts.removals.start()
         parts.applied.begin()
         self._pulse.beat("shards", within=STALLED_SECONDS)
         LEASE_RIGHT.set_function(parts.permission.remaining)
@@ -78,6 +79,10 @@ class ListenerProcess:
             "troubles": parts.troubles.run(),
             "claims": parts.claims.watch(),
             "checkpoints": parts.checkpoints.run(),
+            "storage": parts.storage.run(),
+            "stored-entries": parts.entries.run(),
+            "marks": parts.marks.run(),
+            "janitor": parts.janitor.run(),
         }
         tasks = {name: asyncio.create_task(loop, name=name) for name, loop in loops.items()}
         stopping = asyncio.create_task(stop.wait(), name="stop")
@@ -165,4 +170,6 @@ class ListenerProcess:
                 await parts.dispatcher.close()
         await parts.claims.close()
         await parts.checkpoints.close()
+        await parts.removals.close()
+        await parts.storage.close()
         parts.journal.close()

@@ -10,7 +10,7 @@ from mailpush.listener.shards.lease import LeaseKeeper
 from mailpush.notifications.degraded import degraded
 from mailpush.notifications.target_health import TargetHealth
 from mailpush.properties.settings import Settings
-from mailpush.sharding.leases import CallbackReport, ServerReport
+from mailpush.sharding.leases import CallbackReport, RotationReport, ServerReport
 from mailpush.work.clock import Clock, boottime
 
 LOOK_SECONDS: Final = 2.0
@@ -59,6 +59,19 @@ class KnowsRedis(Protocol):
     def eviction(self) -> str: ...
 
 
+class KnowsStorage(Protocol):
+    """The credential storage of this pod."""
+
+    @property
+    def trouble(self) -> str: ...
+
+    @property
+    def fingerprint(self) -> str: ...
+
+    @property
+    def rotation(self) -> RotationReport | None: ...
+
+
 class TroubleLog:
     """Logs what is in trouble when that changes, at most one line a minute for each name."""
 
@@ -95,6 +108,7 @@ class Troubles:
         *,
         calls: KnowsCalls,
         claims: KnowsRedis,
+        storage: KnowsStorage,
         clock: Clock = boottime,
     ) -> None:
         self._keeper = keeper
@@ -103,6 +117,7 @@ class Troubles:
         self._users = users
         self._calls = calls
         self._claims = claims
+        self._storage = storage
         self._clock = clock
         self._target_log = TroubleLog("target_degraded", "target_recovered", "target")
         self._server_log = TroubleLog("mail_server_degraded", "mail_server_recovered", "server")
@@ -128,6 +143,9 @@ class Troubles:
             callbacks=calls,
             eviction=self._claims.eviction,
             redis=self._claims.trouble,
+            passcrypt=self._storage.fingerprint,
+            storage=self._storage.trouble,
+            rotation=self._storage.rotation,
         )
         self._target_log.look(troubles, now)
         self._server_log.look({name: one.reason for name, one in servers.items() if one.degraded}, now)

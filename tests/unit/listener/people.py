@@ -65,6 +65,7 @@ class FakeOwner:
         self.outcomes: list[UserOutcome] = []
         self.again: list[UserKey] = []
         self.mails: list[NewMail] = []
+        self.gone: list[UserKey] = []
         self.has_room = True
 
     def reported(self, key: UserKey, outcome: UserOutcome, health: Health | None) -> None:
@@ -72,6 +73,9 @@ class FakeOwner:
 
     def look_again(self, key: UserKey) -> None:
         self.again.append(key)
+
+    def user_gone(self, key: UserKey) -> None:
+        self.gone.append(key)
 
     def mail_seen(self, mail: NewMail) -> bool:
         self.mails.append(mail)

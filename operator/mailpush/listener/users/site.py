@@ -41,5 +41,8 @@ class ListenerOwner(Protocol):
     def look_again(self, key: UserKey) -> None:
         """The mechanism has given up: `reconcile` is to be called."""
 
+    def user_gone(self, key: UserKey) -> None:
+        """The last client of the user is gone, and nothing is registered any more."""
+
     def mail_seen(self, mail: NewMail) -> bool:
         """The mechanism has seen a new mail of the user; returns whether it is kept."""

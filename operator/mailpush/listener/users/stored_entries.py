@@ -99,6 +99,11 @@ class StoredEntries:
         self._held.pop(key, None)
         self._waiting.discard(key)
 
+    def put_here(self, key: UserKey) -> None:
+        """Another was put by this very pod: no need to wait for the next look."""
+        self.reread(key)
+        self._changed(key)
+
     def forget(self, key: UserKey) -> None:
         """The user has left this pod, or uses the storage no more."""
         self.reread(key)

@@ -1,7 +1,7 @@
 """All users of the slots that this pod owns: started, kept right, stopped; and the mails that are theirs."""
 
 import asyncio
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Final, Protocol
 
 import structlog
@@ -69,6 +69,7 @@ class Supervisor:
     Args:
         inbox: keeps the mails that mechanisms see, and those that still have open notifications when this pod
             releases their users.
+        gone: told each user who was here and is gone for good, as far as the watch says.
         permission: whether the pod has its right (P5). Without it what runs goes on, and nothing begins or ends.
     """
 
@@ -84,7 +85,9 @@ class Supervisor:
         siblings: OtherPushUsers | None = None,
         book: RegistrationBook | None = None,
         checkpoints: Checkpointing | None = None,
+        gone: Callable[[UserKey], None] = lambda _key: None,
     ) -> None:
+        self._gone = gone
         self._checkpoints = checkpoints or Checkpoints(MemoryCheckpoints())
         self._users = users
         self._credentials = credentials
@@ -107,8 +110,7 @@ class Supervisor:
     def apply(self, site: Site) -> None:
         """Takes new settings in one step; listeners that they do not concern go on undisturbed."""
         self._site = site
-        for slot in self._epochs:
-            self._look_at(slot)
+        self.look_at_all()
 
     def user_changed(self, key: UserKey) -> None:
         """The PushUser has come, changed or gone."""
@@ -162,6 +164,15 @@ class Supervisor:
     def listening(self) -> list[UserKey]:
         """Users for whom a listener runs."""
         return [key for key, listener in self._listeners.items() if listener.listening]
+
+    def owns(self, slot: int) -> bool:
+        """Whether this pod has the slot."""
+        return slot in self._epochs
+
+    def look_at_all(self) -> None:
+        """What all users share has changed: each is looked at again."""
+        for slot in self._epochs:
+            self._look_at(slot)
 
     def counts(self) -> tuple[dict[str, int], dict[str, int]]:
         """Users by `assigned`, `listening`, `failed`; and the denied ones by reason."""
@@ -217,6 +228,7 @@ class Supervisor:
                 await listener.stop()
                 self._listeners.pop(key, None)
                 self._forget(key, listener)
+                self.user_gone(key)
             return
         if listener is None:
             listener = UserListener(key, self._epochs[slot], self, self._siblings, self._credentials, book=self._book)
@@ -259,6 +271,10 @@ class Supervisor:
     def look_again(self, key: UserKey) -> None:
         """The mechanism has given up, so the next is to have its turn."""
         self._work.add(key)
+
+    def user_gone(self, key: UserKey) -> None:
+        """The user's password is needed no more."""
+        self._gone(key)
 
     def mail_seen(self, mail: NewMail) -> bool:
         """A mechanism has seen a mail. It goes the way of a callback's, so that no end of this process loses it, and

@@ -84,6 +84,7 @@ class UserListener:
         self._choice = Choice()
         self._resynced: str | None = None
         self._unregistered = False
+        self._had_clients = False
         self._refused = False
         """The login with which the registration was to be taken away."""
         self._failures = 0
@@ -120,6 +121,7 @@ class UserListener:
             return RECHECK_BROKEN_SECONDS
         place = place_of(user, site.settings, known)
         self._said.see(user, known.source)
+        self._had_clients = self._had_clients or bool(user.spec.clients)
         if user.deleting or site.unregister:
             return await self._unregister(user, site, known, place)
         self._unregistered = False
@@ -194,7 +196,11 @@ class UserListener:
             return None  # the pod that may take the user needs it
         # OX takes the registration away as well, so that Dovecot does not call for nothing. Until that has worked its
         # calls stay without effect.
-        return await self._clear(attempt, stop=True, similar=True)
+        again = await self._clear(attempt, stop=True, similar=True)
+        if again is None and self._had_clients and not attempt.user.spec.clients:
+            self._had_clients = False
+            self._owner.user_gone(self.key)  # unregistered first: that takes the password
+        return again
 
     async def _hold(self, decision: Decision, user: User, site: Site, place: Place | None) -> float:
         """The password is not known at the moment. Nothing is begun, and nothing is taken away at the mail server.

@@ -242,3 +242,24 @@ async def test_a_stored_password_goes_before_a_token_and_one_that_cannot_be_read
     await other.reconcile()
     assert other.said == ("False", "ClearTextCredential")
     assert not other.fake.dovecot.running
+
+
+async def test_the_password_of_a_user_without_a_client_is_needed_no_more_once_nothing_is_registered() -> None:
+    scene = Scene()
+    await scene.stored.put(KEY, "secret")
+    await scene.reconcile()
+    await scene.reconcile(user(suspend=True))
+    assert scene.owner.gone == [], "suspended is not gone"
+    await scene.reconcile()
+    await scene.reconcile(user(clients=[]))
+    assert scene.fake.dovecot.listeners[-1].unregistered == 1
+    assert scene.owner.gone == [KEY]
+    await scene.reconcile(user(clients=[]))
+    assert scene.owner.gone == [KEY]
+
+
+async def test_the_password_of_a_user_who_never_had_a_client_stays_for_the_first_one() -> None:
+    scene = Scene()
+    await scene.stored.put(KEY, "secret")
+    await scene.reconcile(user(clients=[]))
+    assert scene.owner.gone == []

@@ -1,0 +1,179 @@
+"""The credential storage as this pod uses it: what the settings name, under their passcrypt, and how it does."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+import structlog
+
+from mailpush.credentials.cipher import Cipher, Passcrypt
+from mailpush.credentials.rotation import Progress, Rotation
+from mailpush.credentials.storage import CredentialStorage, StorageUnavailableError
+from mailpush.credentials.stored import PASSCRYPT_MISMATCH, StoredCredentials, StoreState
+from mailpush.listener.users.credentials import uses_storage
+from mailpush.listener.users.stored_entries import StoredEntries
+from mailpush.properties.settings import Settings
+from mailpush.sharding.leases import RotationReport
+from mailpush.work.pace import Backoff
+
+StorageOf = Callable[[Settings, str], CredentialStorage | None]
+"""The storage that settings name, of the MailPushConfig with this UID; None where they name none."""
+
+ROTATING_SLOT: Final = 0
+"""The pod that owns this slot encrypts anew and cleans up: one at a time, and a second does no harm."""
+LOOK_SECONDS: Final = 10.0
+RETRY: Final = Backoff(5.0, 300.0)
+
+log = structlog.get_logger(__name__)
+
+
+class PodStorage:
+    """Replaces the storage where the settings name another one, or another passcrypt.
+
+    Args:
+        owns: whether this pod owns a slot.
+        hash_key: the installation's key, by which passcrypts are compared and not shown.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        config_uid: str,
+        storage_of: StorageOf,
+        *,
+        entries: StoredEntries,
+        owns: Callable[[int], bool],
+        hash_key: Callable[[], bytes],
+    ) -> None:
+        self._config_uid = config_uid
+        self._storage_of = storage_of
+        self._entries = entries
+        self._observer: Callable[[], None] = lambda: None
+        self._owns = owns
+        self._hash_key = hash_key
+        self._named: tuple[object, ...] | None = None
+        self._storage: CredentialStorage | None = None
+        self._cipher: Cipher | None = None
+        self._other = asyncio.Event()
+        self.stored: StoredCredentials | None = None
+        """The one that counts; None where no passwords are stored, or nobody uses them."""
+        self.rotation: RotationReport | None = None
+        """How far this pod has encrypted it anew; None where there is no previous passcrypt."""
+        self._take(settings)
+
+    def notify(self, observer: Callable[[], None]) -> None:
+        """`observer` is called when the storage has become another, or does well or badly all of a sudden."""
+        self._observer = observer
+
+    def _changed(self) -> None:
+        self._observer()
+
+    # -- how it does
+
+    @property
+    def trouble(self) -> str:
+        """What keeps the pod from it, in a word; empty where nothing does."""
+        trouble = self.stored.trouble if self.stored is not None else None
+        return trouble.reason if trouble is not None else ""
+
+    @property
+    def mismatch(self) -> bool:
+        """Whether it is written under another passcrypt."""
+        return self.stored is not None and self.stored.state is StoreState.MISMATCH
+
+    @property
+    def incapable(self) -> str | None:
+        """The reason for which this pod is to get no users; None where the storage is none."""
+        return PASSCRYPT_MISMATCH if self.mismatch else None
+
+    @property
+    def fingerprint(self) -> str:
+        """By which the passcrypts of pods are compared; empty without one."""
+        try:
+            key = self._hash_key()
+        except OSError:
+            return ""
+        return self._cipher.fingerprint(key) if self._cipher is not None and key else ""
+
+    # -- the settings
+
+    async def use(self, settings: Settings) -> None:
+        """The settings that count from now on."""
+        if _named(settings) == self._named:
+            return
+        old = self._storage
+        self._take(settings)
+        self._other.set()
+        self._changed()
+        if old is not None:
+            await old.close()
+
+    def _take(self, settings: Settings) -> None:
+        self._named = _named(settings)
+        self._storage = self._storage_of(settings, self._config_uid) if uses_storage(settings) else None
+        self._cipher, self.stored, self.rotation = None, None, None
+        if self._storage is not None and settings.passcrypt:
+            previous = Passcrypt(settings.passcrypt_previous) if settings.passcrypt_previous else None
+            self._cipher = Cipher(Passcrypt(settings.passcrypt), previous)
+            foreign = settings.ox is not None
+            self.stored = StoredCredentials(self._storage, self._cipher, foreign=foreign, changed=self._changed)
+        self._entries.use(self.stored)
+
+    # -- its life
+
+    async def run(self) -> None:
+        """Watches the storage that counts, and rotates its passcrypt where this pod is to, until cancelled."""
+        while True:
+            self._other.clear()
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(self._rotate())]
+                if self.stored is not None:
+                    tasks.append(group.create_task(self.stored.watch()))
+                await self._other.wait()
+                for task in tasks:
+                    task.cancel()
+
+    async def close(self) -> None:
+        await self._entries.close()
+        if self._storage is not None:
+            await self._storage.close()
+
+    async def _rotate(self) -> None:
+        storage, cipher, stored = self._storage, self._cipher, self.stored
+        if storage is None or cipher is None or cipher.previous is None or stored is None or stored.foreign:
+            return
+        self.rotation = RotationReport(0)
+        rotation = Rotation(storage, cipher, report=self._report)
+        failures = 0
+        while not rotation.progress.finished:
+            if stored.state is not StoreState.READY or not self._owns(ROTATING_SLOT):
+                await asyncio.sleep(LOOK_SECONDS)
+                continue
+            try:
+                await rotation.run()
+            except StorageUnavailableError as error:
+                failures += 1
+                log.warning("rotation_waits", why=str(error))
+                await asyncio.sleep(RETRY.after(failures))
+        log.info("rotation_finished", renewed=rotation.progress.renewed, unreadable=rotation.progress.unreadable)
+
+    def _report(self, progress: Progress) -> None:
+        self.rotation = RotationReport(
+            progress.entries,
+            progress.entries if progress.finished else progress.seen,
+            progress.unreadable,
+            progress.finished,
+        )
+
+
+def _named(settings: Settings) -> tuple[object, ...]:
+    """What of the settings makes another storage."""
+    return (
+        uses_storage(settings),
+        settings.credential_storage,
+        settings.passcrypt,
+        settings.passcrypt_previous,
+        settings.redis,
+        settings.database,
+        settings.ox,
+    )

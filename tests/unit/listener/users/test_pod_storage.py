@@ -1,0 +1,99 @@
+"""The storage that the settings name: replaced when they change, watched, rotated by one pod."""
+
+import asyncio
+from dataclasses import replace
+
+from mailpush.credentials.cipher import Cipher, Passcrypt
+from mailpush.credentials.storage import Entry
+from mailpush.listener.users.pod_storage import PodStorage
+from mailpush.listener.users.stored_entries import StoredEntries
+from mailpush.properties.settings import Settings
+from tests.sites.waiting import until
+from tests.unit.credentials.memory import FaultyStorage
+from tests.unit.listener.people import FILES, settings
+from tests.unit.listener.users.test_stored_passwords import STORED
+
+
+class Scene:
+    def __init__(self, files: dict[str, str] = STORED) -> None:
+        self.storage = FaultyStorage()
+        self.settings: Settings = settings(files)
+        self.owns = False
+        self.changes = 0
+        self.entries = StoredEntries()
+        self.pod = self.another(self.settings)
+
+    def another(self, wanted: Settings) -> PodStorage:
+        pod = PodStorage(
+            wanted,
+            "uid",
+            lambda _settings, _uid: self.storage,
+            entries=self.entries,
+            owns=lambda _slot: self.owns,
+            hash_key=lambda: b"key",
+        )
+        pod.notify(self._changed)
+        return pod
+
+    def _changed(self) -> None:
+        self.changes += 1
+
+
+async def test_without_stored_passwords_there_is_nothing_to_say() -> None:
+    scene = Scene(FILES)
+    assert (scene.pod.stored, scene.pod.trouble, scene.pod.incapable, scene.pod.fingerprint) == (None, "", None, "")
+
+
+async def test_a_pod_with_another_passcrypt_says_so_and_takes_no_users() -> None:
+    scene = Scene()
+    assert scene.pod.stored is not None
+    await scene.pod.stored.open()
+    assert (scene.pod.trouble, scene.pod.incapable) == ("", None)
+    wrong = scene.another(replace(scene.settings, passcrypt="wrong"))
+    assert wrong.stored is not None
+    await wrong.stored.open()
+    assert (wrong.trouble, wrong.incapable) == ("PasscryptMismatch", "PasscryptMismatch")
+    assert wrong.fingerprint != scene.pod.fingerprint
+    assert "wrong" not in wrong.fingerprint
+
+
+async def test_another_passcrypt_in_the_settings_counts_at_once_and_what_does_not_concern_it_changes_nothing() -> None:
+    scene = Scene()
+    running = asyncio.create_task(scene.pod.run())
+    before = scene.pod.stored
+    await scene.pod.use(replace(scene.settings, allow_permanent_push=False))
+    assert scene.pod.stored is before
+    await until(lambda: scene.pod.stored is not None and "key-check" in scene.storage.notes)
+    await scene.pod.use(replace(scene.settings, passcrypt="wrong"))
+    await until(lambda: scene.pod.mismatch)
+    await scene.pod.use(scene.settings)
+    await until(lambda: scene.pod.stored is not None and scene.pod.stored.state.value == "ready")
+    assert scene.pod.trouble == ""
+    assert scene.changes >= 4
+    running.cancel()
+
+
+async def test_the_pod_of_the_first_slot_encrypts_anew_and_says_how_far_it_is() -> None:
+    scene = Scene()
+    assert scene.pod.stored is not None
+    for number in range(5):
+        await scene.pod.stored.put((1, number + 1), "secret")
+    rotating = scene.another(replace(scene.settings, passcrypt="new", passcrypt_previous="right"))
+    running = asyncio.create_task(rotating.run())
+    await until(lambda: rotating.rotation is not None)
+    assert rotating.rotation is not None
+    assert not rotating.rotation.finished
+    running.cancel()
+    scene.owns = True
+    rotating = scene.another(replace(scene.settings, passcrypt="new", passcrypt_previous="right"))
+    assert rotating.stored is not None
+    await rotating.stored.open()
+    running = asyncio.create_task(rotating.run())
+    await until(lambda: rotating.rotation is not None and rotating.rotation.finished)
+    running.cancel()
+    report = rotating.rotation
+    assert report is not None
+    assert (report.total, report.done, report.unreadable) == (5, 5, 0)
+    new = Cipher(Passcrypt("new"))
+    entries: list[Entry] = list(scene.storage.entries.values())
+    assert [(await new.decrypt(entry.password)).clear for entry in entries] == ["secret"] * 5
