@@ -10,6 +10,7 @@ from unittest.mock import patch
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from prometheus_client import generate_latest
 from structlog.testing import capture_logs
 
 from mailpush.admin.credentials import is_loopback
@@ -239,7 +240,7 @@ async def test_a_body_that_does_not_come_ends_the_request() -> None:
     assert shelf.puts == []
 
 
-async def test_no_log_line_holds_a_password(caplog: pytest.LogCaptureFixture) -> None:
+async def test_no_log_line_and_no_metric_holds_a_password(caplog: pytest.LogCaptureFixture) -> None:
     """Of every answer: stored, refused, broken off, down, and a fault of ours."""
     shelf = Shelf()
     with caplog.at_level(logging.DEBUG), capture_logs() as logs:
@@ -262,7 +263,11 @@ async def test_no_log_line_holds_a_password(caplog: pytest.LogCaptureFixture) ->
     assert [line["event"] for line in logs if line["event"].startswith("credentials_")]
     ours = [record for record in caplog.records if not record.name.startswith(("httpx", "httpcore"))]
     assert "Error handling request" in " ".join(record.getMessage() for record in ours)
-    text = json.dumps(logs, default=str) + "".join(logging.Formatter().format(record) for record in ours)
+    text = (
+        generate_latest().decode()
+        + json.dumps(logs, default=str)
+        + "".join(logging.Formatter().format(record) for record in ours)
+    )
     for part in (PLANTED, json.dumps(PLANTED)[1:-1], "pl4nted"):
         assert part not in text
 

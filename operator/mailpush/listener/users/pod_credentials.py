@@ -12,7 +12,7 @@ from mailpush.admin.errors import AdminError
 from mailpush.credentials.cipher import Kind
 from mailpush.credentials.forms import classify
 from mailpush.credentials.storage import Entry, StorageUnavailableError
-from mailpush.credentials.stored import PASSCRYPT_MISMATCH, Stored, StoredCredentials
+from mailpush.credentials.stored import PASSCRYPT_MISMATCH, Stored, StoredCredentials, StoredState
 from mailpush.decision.places import place_of, server_of
 from mailpush.imap.server import ImapLogin
 from mailpush.kube.client import Kube
@@ -25,10 +25,20 @@ from mailpush.properties.settings import Settings
 
 OFF: Final = (
     "The credential storage is off: set credentialStorage.enabled and credentialStorage.passcryptSecretRef of the "
-    "MailPushConfig"
+    'MailPushConfig, and mailAccess.passwordSource to "session"'
 )
 FOREIGN: Final = "The credential storage is OX's table, of which Mail Push deletes nothing: delete it in OX"
 PUSH_USER_SECONDS: Final = 10.0
+_REASONS: Final = {
+    StoredState.MISSING: "CredentialsMissing",
+    StoredState.CLEAR_TEXT: "ClearTextCredential",
+    StoredState.DAMAGED: "CredentialDamaged",
+    StoredState.TOO_LONG: "CredentialTooLong",
+    StoredState.UNDECRYPTABLE: "CredentialUndecryptable",
+    StoredState.MISMATCH: PASSCRYPT_MISMATCH,
+    StoredState.UNAVAILABLE: "CredentialStorageUnavailable",
+}
+"""As in the conditions of a PushUser."""
 
 Result = TypeVar("Result")
 
@@ -97,7 +107,7 @@ class PodCredentials:
         if found.entry is None:
             raise none_stored(key)
         if found.password is None:
-            return Trial("unknown", found.state.value, "What is stored cannot be decrypted: put the password again")
+            return Trial("unknown", _REASONS[found.state], "What is stored gives no password: put it again")
         user = await self._push_user(key)
         place = place_of(user.spec, self._settings)
         server = server_of(place, self._settings) if place is not None else None

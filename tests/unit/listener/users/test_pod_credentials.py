@@ -9,12 +9,12 @@ import pytest
 from mailpush.admin.errors import AdminError
 from mailpush.credentials.cipher import Cipher, Passcrypt
 from mailpush.credentials.storage import Entry, StorageUnavailableError
-from mailpush.credentials.stored import StoredCredentials
+from mailpush.credentials.stored import StoredCredentials, StoredState
 from mailpush.kube.client import Kube
 from mailpush.kube.errors import UnreachableError
 from mailpush.listener.admin import PodAdmin, PodUsers
 from mailpush.listener.mechanisms.budget import ConnectBudget
-from mailpush.listener.users.pod_credentials import PodCredentials, no_storage
+from mailpush.listener.users.pod_credentials import _REASONS, PodCredentials, no_storage
 from mailpush.listener.users.trials import EVERY_SECONDS, Trials
 from mailpush.properties.admin import LOGIN, PASSWORD
 from mailpush.properties.format import dump
@@ -200,16 +200,24 @@ async def test_what_keeps_a_test_from_being_made_is_said() -> None:
     assert (await scene.refused()).status == 503
 
 
+def test_each_state_without_a_password_has_its_reason() -> None:
+    assert set(_REASONS) == set(StoredState) - {StoredState.USABLE}
+
+
 async def test_only_a_decrypted_password_is_tried() -> None:
     async with fake_imap() as imap:
         imap.password = "clear text"
         scene = Scene(imap)
         await scene.stored.open()
-        for text, state in (("clear text", "clearText"), ("a" * 64, "undecryptable")):
+        for text, state, reason in (
+            ("clear text", "clearText", "ClearTextCredential"),
+            ("a" * 64, "undecryptable", "CredentialUndecryptable"),
+            (" ", "missing", "CredentialsMissing"),
+        ):
             scene.storage.entries[KEY] = Entry(*KEY, text)
             trial = await scene.credentials.test(KEY)
-            assert (trial.outcome, trial.reason) == ("unknown", state)
-            assert text not in str(trial)
+            assert (trial.outcome, trial.reason) == ("unknown", reason)
+            assert not text.strip() or text not in str(trial)
             assert (await scene.credentials.get(KEY) or ("",) * 3)[2] == state
         assert imap.commands == []
 
