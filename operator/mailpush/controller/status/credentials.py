@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any, Final
 
-from mailpush.api.conditions import Verdict
+from mailpush.api.conditions import Verdict, truth
 from mailpush.controller.state import ConfigState
 from mailpush.controller.status.pod import PodView
 from mailpush.properties.settings import Settings
@@ -16,6 +16,25 @@ VOLATILE: Final = "CredentialsVolatile"
 NAMED_PODS: Final = 5
 
 _SECRET: Final = "the Secret that credentialStorage.passcryptSecretRef names"  # noqa: S105 - a sentence
+OX_TABLE: Final = "OxTable"
+DATABASE: Final = "Database"
+FILE_OF_POD: Final = "FileOfPod"
+PROCESS_MEMORY: Final = "ProcessMemory"
+CLUSTER_MEMORY: Final = "ClusterMemory"
+_LASTING: Final = {
+    OX_TABLE: "passwords stand in OX's own table",
+    DATABASE: "passwords stand in a database",
+}
+_VOLATILE: Final = {
+    FILE_OF_POD: "passwords stand in a file that ends with its pod: set credentialStorage.database.url to keep them",
+    PROCESS_MEMORY: (
+        "passwords stand in a pod's memory and end with its process: set credentialStorage.rdb or redis.url"
+    ),
+    CLUSTER_MEMORY: (
+        "passwords stand in Redis and are gone when its memory is, as in OX without rdb: then each user's password has "
+        "to be put again; credentialStorage.rdb keeps them"
+    ),
+}
 _WAITS: Final = "listeners that run go on, and those that are to start wait for it"
 
 
@@ -115,22 +134,19 @@ def _degraded(saying: dict[str, LeaseState]) -> Verdict:
     return Verdict(DEGRADED, "True", worst, f"{text}; the log of a listener pod says why, event credential_storage")
 
 
-def _volatile(settings: Settings) -> Verdict:
+def kept_in(settings: Settings) -> str:
+    """Where stored passwords are, in a word."""
     if settings.ox is not None:
-        return Verdict(VOLATILE, "False", "OxTable", "passwords stand in OX's own table")
-    if settings.credential_storage.rdb:
-        if settings.database is None or settings.database.url.startswith("sqlite:"):
-            text = "passwords stand in a file that ends with its pod: set credentialStorage.database.url to keep them"
-            return Verdict(VOLATILE, "True", "FileOfPod", text)
-        return Verdict(VOLATILE, "False", "Database", "passwords stand in a database")
-    if settings.redis is None:
-        text = "passwords stand in a pod's memory and end with its process: set credentialStorage.rdb or redis.url"
-        return Verdict(VOLATILE, "True", "ProcessMemory", text)
-    text = (
-        "passwords stand in Redis and are gone when its memory is, as in OX without rdb: then each user's password has "
-        "to be put again; credentialStorage.rdb keeps them"
-    )
-    return Verdict(VOLATILE, "True", "ClusterMemory", text)
+        return OX_TABLE
+    if not settings.credential_storage.rdb:
+        return PROCESS_MEMORY if settings.redis is None else CLUSTER_MEMORY
+    on_a_server = settings.database is not None and not settings.database.url.startswith("sqlite:")
+    return DATABASE if on_a_server else FILE_OF_POD
+
+
+def _volatile(settings: Settings) -> Verdict:
+    place = kept_in(settings)
+    return Verdict(VOLATILE, truth(place in _VOLATILE), place, _VOLATILE.get(place) or _LASTING[place])
 
 
 def _named(pods: list[str]) -> str:

@@ -1,0 +1,45 @@
+"""The examples of the credential storage, over the values that they stand beside."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from mailpush.api.mailpushconfig import MailPushConfigSpec
+from mailpush.controller.status.credentials import CLUSTER_MEMORY, DATABASE, kept_in
+from mailpush.decision.evaluation import evaluate
+from mailpush.properties.secrets import ResolvedSecrets, purpose_of, secret_references
+from tests.chart.conftest import EXAMPLE, Helm, mail_push_config
+
+STORAGES = {"credentials-database.yaml": DATABASE, "credentials-redis.yaml": CLUSTER_MEMORY}
+CERTIFICATE = "-----BEGIN CERTIFICATE-----\nMA==\n-----END CERTIFICATE-----\n"
+
+
+@pytest.mark.parametrize("name", STORAGES)
+def test_with_an_example_s_secrets_listeners_run_and_keep_passwords_where_it_says(helm: Helm, name: str) -> None:
+    overlay = EXAMPLE.with_name(name)
+    config = mail_push_config(helm.render(None, "--values", str(EXAMPLE), "--values", str(overlay)))
+    assert config is not None
+    spec = MailPushConfigSpec.model_validate(config["spec"])
+    values = {path: CERTIFICATE if purpose_of(path) == "ca" else "there" for path, _ in secret_references(spec)}
+    found = evaluate("main", spec, ResolvedSecrets(b"k" * 32, values))
+    assert found.problems == ()
+    assert found.settings is not None
+    assert found.settings.mail is not None
+    assert found.settings.mail.password_source == "session"
+    assert kept_in(found.settings) == STORAGES[name]
+    _names_its_secrets(overlay, spec)
+
+
+def _names_its_secrets(overlay: Path, spec: MailPushConfigSpec) -> None:
+    """The list at the file's head has each Secret that it brings, with its purpose."""
+    text = overlay.read_text()
+    others = {reference.name for _, reference in secret_references(MailPushConfigSpec.model_validate(_of(EXAMPLE)))}
+    for path, reference in secret_references(spec):
+        if reference.name not in others:
+            rows = [line.split() for line in text.splitlines() if line.startswith(f"#     {reference.name} ")]
+            assert [(row[2], row[3].rstrip(":")) for row in rows] == [(purpose_of(path), reference.key)], reference
+
+
+def _of(values: Path) -> object:
+    return yaml.safe_load(values.read_text())["mailPushConfig"]["spec"]
