@@ -1,5 +1,8 @@
 """The stores and token endpoints of a MailPushConfig as properties: written, and read back."""
 
+import re
+from typing import Final
+
 from mailpush.api.credentialstorage import CredentialStorage, Database
 from mailpush.api.mailaccess import MailAccess
 from mailpush.api.mailpushconfig import MailPushConfigSpec, Redis
@@ -17,6 +20,10 @@ from mailpush.properties.values import boolean
 
 Properties = dict[str, str]
 
+_HOSTS: Final = r"[^/,?#\s]+(?:,[^/,?#\s]+)*"
+_REDIS_URL: Final = re.compile(
+    rf"rediss?://[^/,?#\s]+(?:/[0-9]*)?|redis\+cluster://{_HOSTS}/?|redis\+sentinel://{_HOSTS}/[^/?#\s]+(?:/[0-9]*)?"
+)
 REDIS_SCHEMES = ("redis", "rediss", "redis+sentinel", "redis+cluster")
 DATABASE_SCHEMES = ("mysql", "mariadb", "sqlite")
 MECHANISMS = ("auto", "XOAUTH2", "OAUTHBEARER")
@@ -81,6 +88,11 @@ def read_redis(lookup: Lookup) -> RedisSettings | None:
     url = lookup.url(keys.REDIS_URL, REDIS_SCHEMES)
     if not url:
         return None
+    if "@" not in url and not _REDIS_URL.fullmatch(url):
+        lookup.problem(
+            f"{keys.BOOT_FILE}: {keys.REDIS_URL} is no URL of a Redis; allowed is redis://host:6379/0, rediss:// "
+            "in place of it for TLS, redis+cluster://host:6379, and redis+sentinel://host:26379,host:26379/NAME/0"
+        )
     return RedisSettings(
         url,
         password=lookup.secret(keys.REDIS_PASSWORD) or None,

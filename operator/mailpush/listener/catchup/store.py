@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Iterator, Mapping
 from typing import Any, Final, NamedTuple, Protocol
 
-from redis.asyncio import BlockingConnectionPool, Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
+from redis.asyncio import RedisCluster
 
 from mailpush.properties.settings import Settings
+from mailpush.store.redis import ERRORS, RedisClient, redis_client
 
 KEPT_SECONDS: Final = 14 * 24 * 3600
 """How long one is kept that nobody writes again: it is of use for `catchUp.maxAge`, an hour."""
 
-TIMEOUT_SECONDS: Final = 2.0
+CONNECTIONS: Final = 16
 
 
 class Folder(NamedTuple):
@@ -86,7 +85,7 @@ return 1
 class RedisCheckpoints:
     """Under the key `<MailPushConfig UID>:checkpoint:<context>:<user>`, a hash with a field a folder."""
 
-    def __init__(self, redis: Redis, config_uid: str) -> None:
+    def __init__(self, redis: RedisClient, config_uid: str) -> None:
         self._redis = redis
         self._prefix = f"{config_uid}:checkpoint:"
         self._save = redis.register_script(_SAVE)
@@ -94,23 +93,27 @@ class RedisCheckpoints:
     async def load(self, folder: Folder) -> Checkpoint | None:
         try:
             value = await self._redis.hget(self._key(folder), _field(folder))
-        except (RedisError, OSError, TimeoutError) as error:
+        except ERRORS as error:
             raise CheckpointsUnavailable(f"Redis does not give the checkpoint: {type(error).__name__}") from None
         return None if value is None else _parsed(value)
 
     async def save(self, epoch: int, checkpoints: Mapping[Folder, Checkpoint]) -> None:
         try:
             await self._saved(epoch, checkpoints)
-        except (RedisError, OSError, TimeoutError) as error:
+        except ERRORS as error:
             raise CheckpointsUnavailable(f"Redis does not take checkpoints: {type(error).__name__}") from None
 
     async def close(self) -> None:
         await self._redis.aclose()
 
     async def _saved(self, epoch: int, checkpoints: Mapping[Folder, Checkpoint]) -> None:
+        if isinstance(self._redis, RedisCluster):  # whose pipelines run no scripts
+            await asyncio.gather(
+                *(self._save(keys=[self._key(folder)], args=args) for folder, args in _arguments(epoch, checkpoints))
+            )
+            return
         async with self._redis.pipeline(transaction=False) as pipeline:
-            for folder, checkpoint in checkpoints.items():
-                args = (_field(folder), f"{epoch:019}", checkpoint.uidvalidity, checkpoint.low, KEPT_SECONDS)
+            for folder, args in _arguments(epoch, checkpoints):
                 await self._save(keys=[self._key(folder)], args=args, client=pipeline)
             await pipeline.execute()
 
@@ -122,16 +125,16 @@ def checkpoint_store(settings: Settings, config_uid: str) -> CheckpointStore:
     """Redis where it is configured, else this process's memory."""
     if settings.redis is None:
         return MemoryCheckpoints()
-    pool = BlockingConnectionPool.from_url(
-        settings.redis.url,
-        password=settings.redis.password,
-        timeout=TIMEOUT_SECONDS,
-        socket_timeout=TIMEOUT_SECONDS,
-        socket_connect_timeout=TIMEOUT_SECONDS,
-        retry=Retry(NoBackoff(), 1),  # one more try, for a connection that was closed while idle
-        max_connections=16,
+    redis = settings.redis
+    client = redis_client(
+        redis.url, username=redis.username, password=redis.password, ca_pem=redis.ca_pem, connections=CONNECTIONS
     )
-    return RedisCheckpoints(Redis.from_pool(pool), config_uid)
+    return RedisCheckpoints(client, config_uid)
+
+
+def _arguments(epoch: int, checkpoints: Mapping[Folder, Checkpoint]) -> Iterator[tuple[Folder, list[Any]]]:
+    for folder, checkpoint in checkpoints.items():
+        yield folder, [_field(folder), f"{epoch:019}", checkpoint.uidvalidity, checkpoint.low, KEPT_SECONDS]
 
 
 def _field(folder: Folder) -> bytes:

@@ -87,4 +87,7 @@ def _claims_of(settings: Settings, config_uid: str) -> Claims:
     if settings.redis is None:
         log.warning("claims_in_memory", meaning="a restart may notify twice; configure redis to avoid it")
         return MemoryClaims()
-    return RedisClaims.from_url(settings.redis.url, config_uid, password=settings.redis.password)
+    redis = settings.redis
+    return RedisClaims.from_url(
+        redis.url, config_uid, username=redis.username, password=redis.password, ca_pem=redis.ca_pem
+    )

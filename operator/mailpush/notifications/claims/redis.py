@@ -6,20 +6,7 @@ import re
 from math import ceil
 from typing import Any, Final, Self
 
-from redis.asyncio import BlockingConnectionPool, Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import (
-    AuthenticationError,
-    AuthorizationError,
-    NoPermissionError,
-    OutOfMemoryError,
-    ReadOnlyError,
-    RedisError,
-    ResponseError,
-)
-from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import TimeoutError as RedisTimeoutError
+from redis.exceptions import ReadOnlyError, ResponseError
 
 from mailpush.notifications.claims.store import (
     DONE_SECONDS,
@@ -31,6 +18,7 @@ from mailpush.notifications.claims.store import (
     boottime,
     new_token,
 )
+from mailpush.store.redis import ERRORS, TIMEOUT, RedisClient, drop_idle, redis_client, trouble_of
 
 # A value is "d" (done) or "p:<token>" (pending). A command repeated because its answer was lost changes nothing.
 _CLAIM: Final = """
@@ -53,26 +41,13 @@ return 0
 _POLICY: Final = re.compile(r"[a-z-]{1,32}")
 
 
-# The first row that fits counts: subclasses stand above their classes.
-_TROUBLES: Final[tuple[tuple[type[RedisError], str], ...]] = (
-    (AuthenticationError, "login"),
-    (AuthorizationError, "login"),
-    (NoPermissionError, "login"),
-    (ReadOnlyError, "read_only"),
-    (OutOfMemoryError, "full"),
-    (RedisConnectionError, "away"),
-    (RedisTimeoutError, "away"),
-)
-
-
 class RedisClaims:
     """Claims under the key `<MailPushConfig UID>:claim:<id>`.
 
-    One Redis, or one that a Sentinel or a cluster's endpoint leads to: a failover may forget the last claims, as
-    protocol P17 says.
+    A failover may forget the last claims, as protocol P17 says. Each script has one key, as a Cluster wants it.
     """
 
-    def __init__(self, redis: Redis, config_uid: str) -> None:
+    def __init__(self, redis: RedisClient, config_uid: str) -> None:
         self._redis = redis
         self._prefix = f"{config_uid}:claim:"
         self._claim = redis.register_script(_CLAIM)
@@ -87,20 +62,11 @@ class RedisClaims:
         *,
         username: str | None = None,
         password: str | None = None,
-        timeout: float = 2.0,
+        ca_pem: str | None = None,
+        timeout: float = TIMEOUT,
     ) -> Self:
-        """`url`: `redis://host:port/db`, `rediss://` for TLS; `timeout`: seconds for connecting and for an answer."""
-        options: dict[str, Any] = {"username": username, "password": password}
-        pool = BlockingConnectionPool.from_url(
-            url,
-            timeout=timeout,
-            socket_timeout=timeout,
-            socket_connect_timeout=timeout,
-            retry=Retry(NoBackoff(), 1),  # one more try, for a connection that was closed while idle
-            max_connections=32,
-            **{name: value for name, value in options.items() if value is not None},
-        )
-        return cls(Redis.from_pool(pool), config_uid)
+        """As `redis_client` has it; `timeout`: seconds for connecting and for an answer."""
+        return cls(redis_client(url, username=username, password=password, ca_pem=ca_pem, timeout=timeout), config_uid)
 
     async def claim(self, id: str, holder: str, ttl: float) -> ClaimResult:
         token, asked_at = new_token(holder), boottime()
@@ -123,17 +89,15 @@ class RedisClaims:
         """
         try:
             return await self._policy_by_info() or await self._policy_by_config()
-        except (RedisError, OSError, TimeoutError) as error:
+        except ERRORS as error:
             raise ClaimsUnavailable(f"Redis does not answer: {error.__class__.__name__}") from None
 
     async def trouble(self) -> str:
         """What keeps claims from being made now, in a word; empty where nothing does. It writes a key of a second."""
         try:
             await self._redis.set(f"{self._prefix}probe", b"", px=1000)
-        except RedisError as error:
-            return next((word for kind, word in _TROUBLES if isinstance(error, kind)), "refuses")
-        except (OSError, TimeoutError):
-            return "away"
+        except ERRORS as error:
+            return trouble_of(error)
         return ""
 
     async def close(self) -> None:
@@ -156,9 +120,9 @@ class RedisClaims:
             return await script(keys=[self._prefix + id], args=[token, ceil(seconds * 1000)])
         except ReadOnlyError:
             # A failover: the Service or name leads to another server by now, and these connections still to this one.
-            await self._redis.connection_pool.disconnect(inuse_connections=False)
+            await drop_idle(self._redis)
             raise ClaimsUnavailable("Redis does not take the claim: it is a read-only replica") from None
-        except (RedisError, OSError, TimeoutError) as error:
+        except ERRORS as error:
             # Only the kind: a text of the library may hold the address with what stands in it.
             raise ClaimsUnavailable(f"Redis does not take the claim: {error.__class__.__name__}") from None
 
