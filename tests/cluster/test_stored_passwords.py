@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
 from typing import TypeVar
 
 import pytest
@@ -36,7 +37,7 @@ class StoredSite(ListenerSite):
         """Does `work` with the storage, as somebody with the right passcrypt."""
 
         async def run() -> Result:
-            storage = storage_of(read(self.rendered.directory), CONFIG_UID)
+            storage = storage_of(read(self.rendered.directory), CONFIG_UID, Path())
             assert storage is not None
             try:
                 return await work(StoredCredentials(storage, Cipher(Passcrypt(RIGHT))))

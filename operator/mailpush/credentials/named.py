@@ -1,21 +1,38 @@
 """The credential storage that the settings name."""
 
+from pathlib import Path
+from typing import Final
+
+from mailpush.credentials.database import DatabaseCredentials
 from mailpush.credentials.memory import ProcessCredentials, RedisCredentials
 from mailpush.credentials.storage import CredentialStorage, Entry, StorageUnavailableError, UserKey
-from mailpush.properties.settings import Settings
+from mailpush.properties.settings import DatabaseSettings, Settings
 from mailpush.store.redis import redis_client
+from mailpush.store.sql import engine_of
+
+FILE: Final = "credentials.sqlite"
 
 
-def storage_of(settings: Settings, config_uid: str) -> CredentialStorage | None:
+def storage_of(settings: Settings, config_uid: str, folder: Path) -> CredentialStorage | None:
     """The storage of the MailPushConfig with this UID; None where no passwords are stored.
 
-    Cluster memory in Redis, or without Redis this process's own memory: that is for one pod, as the settings see to.
+    A database, or cluster memory in Redis. Without a server it is a file in the pod's `folder`, or this process's own
+    memory: they are for one pod, as the settings see to.
     """
-    storage = settings.credential_storage
-    if not storage.enabled:
+    if not settings.credential_storage.enabled:
         return None
-    if storage.rdb or settings.ox is not None:
-        return Absent("credentialStorage.rdb and ox are not supported by this version: use Redis")
+    if settings.ox is not None:
+        return Absent("credentialStorage.ox is not supported by this version", "NotYetSupported")
+    try:
+        return _server(settings, config_uid, folder)
+    except ValueError as error:  # a URL or a certificate; the text repeats neither
+        return Absent(str(error), "CredentialStorageInvalid")
+
+
+def _server(settings: Settings, config_uid: str, folder: Path) -> CredentialStorage:
+    if settings.credential_storage.rdb:
+        database = settings.database or DatabaseSettings(f"sqlite:///{folder.absolute() / FILE}")
+        return DatabaseCredentials(engine_of(database))
     redis = settings.redis
     if redis is None:
         return ProcessCredentials()
@@ -26,8 +43,9 @@ def storage_of(settings: Settings, config_uid: str) -> CredentialStorage | None:
 class Absent:
     """In place of a storage that cannot be had, with the sentence that says why: pods wait, and none ends."""
 
-    def __init__(self, why: str) -> None:
+    def __init__(self, why: str, reason: str) -> None:
         self._why = why
+        self._reason = reason
 
     async def get(self, key: UserKey) -> Entry | None:
         raise self._error()
@@ -60,4 +78,4 @@ class Absent:
         pass
 
     def _error(self) -> StorageUnavailableError:
-        return StorageUnavailableError(self._why, "NotYetSupported")
+        return StorageUnavailableError(self._why, self._reason)

@@ -134,10 +134,21 @@ def assemble(env: Environment, kube: Kube, loaded: Loaded, boot: Mapping[str, st
     users.notify(supervisor)
     entries.notify(supervisor.user_changed)
     storage = PodStorage(
-        settings, env.config_uid, storage_of, entries=entries, owns=supervisor.owns, hash_key=env.hash_key
+        settings,
+        env.config_uid,
+        lambda wanted, uid: storage_of(wanted, uid, env.journal_dir),
+        entries=entries,
+        owns=supervisor.owns,
+        hash_key=env.hash_key,
     )
     janitor = Janitor(
-        entries, removals, user=users.get, may_look=lambda: users.listed() and supervisor.owns(ROTATING_SLOT)
+        entries,
+        removals,
+        user=users.get,
+        # A database may be shared with another MailPushConfig against all advice, whose users this pod does not know.
+        may_look=lambda: (
+            users.listed() and supervisor.owns(ROTATING_SLOT) and not applied.settings.credential_storage.rdb
+        ),
     )
     shards = Shards(
         env.me,

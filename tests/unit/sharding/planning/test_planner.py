@@ -56,6 +56,14 @@ def test_without_a_fit_pod_nothing_is_written() -> None:
     assert plan(see(make_map("--"), pod(A, lease_capable=False))).next_map is None
 
 
+def test_where_all_pods_have_another_passcrypt_each_keeps_its_slots_and_its_listeners() -> None:
+    wrong = [pod(one, lease_capable=False, lease_reason="PasscryptMismatch") for one in (A, B, C)]
+    assert plan(see(make_map("abc"), *wrong)) == Plan()
+    some = plan(see(make_map("abc"), wrong[0], wrong[1], pod(C))).next_map
+    assert some is not None
+    assert {move.receiver for move in some.moves} == {C}, "those of some move to who has the right one"
+
+
 # -- joining, leaving, weight
 
 

@@ -1,0 +1,53 @@
+"""Which storage settings name."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from mailpush.credentials.database import DatabaseCredentials
+from mailpush.credentials.memory import ProcessCredentials, RedisCredentials
+from mailpush.credentials.named import Absent, storage_of
+from mailpush.credentials.storage import Entry, StorageUnavailableError
+from mailpush.properties.settings import DatabaseSettings, RedisSettings, Settings
+from tests.unit.listener.people import settings
+from tests.unit.listener.users.test_stored_passwords import STORED
+
+BASE = settings(STORED)
+RDB = replace(BASE, credential_storage=BASE.credential_storage.model_copy(update={"rdb": True}))
+
+
+@pytest.mark.parametrize(
+    ("named", "kind"),
+    [
+        (settings(), type(None)),
+        (BASE, ProcessCredentials),
+        (replace(BASE, redis=RedisSettings("redis://r.example/0", "p")), RedisCredentials),
+        (replace(BASE, redis=RedisSettings("nonsense://r.example/0", "p")), Absent),
+        (RDB, DatabaseCredentials),
+        (replace(RDB, database=DatabaseSettings("mysql://db.example:3306/mailpush", "u", "p")), DatabaseCredentials),
+        (replace(RDB, database=DatabaseSettings("nonsense://db.example/mailpush", "u", "p")), Absent),
+    ],
+)
+async def test_the_storage_of_settings(named: Settings, kind: type, tmp_path: Path) -> None:
+    storage = storage_of(named, "uid", tmp_path)
+    assert type(storage) is kind
+    if storage is not None:
+        await storage.close()
+
+
+async def test_a_file_of_the_pod_keeps_passwords_for_its_next_process(tmp_path: Path) -> None:
+    for number in (1, 2):
+        storage = storage_of(RDB, "uid", tmp_path)
+        assert storage is not None
+        await storage.put(Entry(1, number, "encrypted"))
+        assert await storage.count() == number
+        await storage.close()
+
+
+async def test_one_that_cannot_be_had_says_why_at_each_operation() -> None:
+    absent = Absent("no such thing", "Nothing")
+    for asked in (absent.get((1, 1)), absent.get_many([]), absent.page(None, 1), absent.count(), absent.note("n")):
+        with pytest.raises(StorageUnavailableError, match="no such thing") as error:
+            await asked
+        assert error.value.reason == "Nothing"
