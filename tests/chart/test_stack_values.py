@@ -5,6 +5,10 @@ from typing import Any
 import pytest
 
 from charts.generate import values_schema
+from mailpush.api.mailpushconfig import MailPushConfigSpec
+from mailpush.properties.read import read
+from mailpush.properties.render import render
+from mailpush.properties.secrets import PASSCRYPT, ResolvedSecrets
 from tests.chart.conftest import Helm, Values, mail_push_config
 
 DOVECOT = "open-xchange-push-dovecot"
@@ -260,3 +264,22 @@ def test_a_push_package_that_stands_only_below_roles_is_an_error_with_a_hint(
     assert f"{path}.packages.status.{DOVECOT}: Mail Push has no roles" in said
     assert f"core-mw.packages.status.{DOVECOT}" in said
     assert spec(helm, {"core-mw": {**ENABLED, **where}})["packages"] == ENABLED["packages"]
+
+
+def test_the_page_s_properties_in_core_mw_s_values_switch_the_storage_on(helm: Helm) -> None:
+    """All but the passcrypt, which is a secret: its place is a Secret."""
+    push = "com.openexchange.push"
+    properties = {
+        f"{push}.allowPermanentPush": "true",
+        f"{push}.allowedClients": "USM-EAS*",
+        f"{push}.credstorage.enabled": "true",
+        f"{push}.credstorage.passcrypt": "hunter2",
+        f"{push}.credstorage.rdb": "true",
+    }
+    own = {"credentialStorage": {"passcryptSecretRef": {"name": "p", "key": "k"}}}
+    found = spec(helm, {"core-mw": {**ENABLED, "properties": properties}, "mailPushConfig": {"spec": own}})
+    secrets = ResolvedSecrets(b"k" * 32, {PASSCRYPT: "of the Secret"})
+    settings = read(render(MailPushConfigSpec.model_validate(found), secrets, "main").directory)
+    assert (settings.credential_storage.enabled, settings.credential_storage.rdb) == (True, True)
+    assert settings.passcrypt == "of the Secret"
+    assert settings.allowed_clients.patterns == ("USM-EAS*",)

@@ -162,4 +162,6 @@ class AppliedSettings:
             packages=self._loaded.settings.packages,
             formats=frozenset({FORMAT_VERSION}),
             signs=True,
+            # With the hash, in one write: the operator takes the end of a rotation for that of these settings.
+            rotation=self._storage.rotation_under(self._loaded.settings),
         )

@@ -68,8 +68,7 @@ class KnowsStorage(Protocol):
     @property
     def fingerprint(self) -> str: ...
 
-    @property
-    def rotation(self) -> RotationReport | None: ...
+    def rotation_under(self, settings: Settings) -> RotationReport | None: ...
 
 
 class TroubleLog:
@@ -145,7 +144,7 @@ class Troubles:
             redis=self._claims.trouble,
             passcrypt=self._storage.fingerprint,
             storage=self._storage.trouble,
-            rotation=self._storage.rotation,
+            rotation=self._storage.rotation_under(self._applied.settings),
         )
         self._target_log.look(troubles, now)
         self._server_log.look({name: one.reason for name, one in servers.items() if one.degraded}, now)

@@ -60,7 +60,9 @@ def storage_status(state: ConfigState, pods: tuple[PodView, ...]) -> dict[str, A
         return None
     if settings.passcrypt_previous is None or settings.ox is not None:
         return {}
-    reports = [lease.rotation for lease in _saying(pods).values()]
+    # A former rotation's end must not count for one that the pods have not read of yet: their hash tells.
+    wanted = state.evaluation.rendered.config_hash if state.evaluation is not None else None
+    reports = [lease.rotation if lease.config_hash == wanted else None for lease in _saying(pods).values()]
     known = [report for report in reports if report is not None]
     if not known:
         return {"rotation": {"text": "waiting"}, "previousNeeded": True}

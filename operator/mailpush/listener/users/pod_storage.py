@@ -95,6 +95,10 @@ class PodStorage:
             return ""
         return self._cipher.fingerprint(key) if self._cipher is not None and key else ""
 
+    def rotation_under(self, settings: Settings) -> RotationReport | None:
+        """How far it is with these settings: the end of a former rotation says nothing of the one that they begin."""
+        return self.rotation if _named(settings) == self._named else None
+
     # -- the settings
 
     async def use(self, settings: Settings) -> None:

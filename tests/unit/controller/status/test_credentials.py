@@ -124,16 +124,29 @@ def test_it_says_where_passwords_are_gone_with_what_holds_them(
 def test_the_previous_passcrypt_is_needed_until_a_pod_has_finished_and_all_have_it(
     rotations: tuple[RotationReport | None, ...], text: str, needed: bool
 ) -> None:
-    pods = tuple(view(number, rotation=rotation) for number, rotation in enumerate(rotations))
-    found = storage_status(storing(previous=True), pods)
+    it = storing(previous=True)
+    assert it.evaluation is not None
+    wanted = it.evaluation.rendered.config_hash
+    pods = tuple(view(number, rotation=one, config_hash=wanted) for number, one in enumerate(rotations))
+    found = storage_status(it, pods)
     assert found is not None
     assert found["rotation"]["text"] == text
     assert found["previousNeeded"] is needed
 
 
+def test_the_end_of_a_former_rotation_does_not_count_for_pods_that_have_not_read_of_the_next_one() -> None:
+    """Another previous passcrypt may stand in the same key of the same Secret: the spec is the same then."""
+    finished = RotationReport(100, 100, 0, True)
+    before = storage_status(storing(previous=True), (view(0, rotation=finished, config_hash="of before"),))
+    assert before == {"rotation": {"text": "waiting"}, "previousNeeded": True}
+
+
 def test_they_stand_in_the_status_and_ready_points_to_them() -> None:
-    pods = (view(0, storage="MemoryUnreachable", counts={"listening": 3}, rotation=RotationReport(9, 4)),)
-    status = config_status(storing(previous=True), pods, MapView(1, users=3), {}, "2026-01-01T00:00:00Z")
+    it = storing(previous=True)
+    assert it.evaluation is not None
+    said: dict[str, Any] = {"rotation": RotationReport(9, 4), "config_hash": it.evaluation.rendered.config_hash}
+    pods = (view(0, storage="MemoryUnreachable", counts={"listening": 3}, **said),)
+    status = config_status(it, pods, MapView(1, users=3), {}, "2026-01-01T00:00:00Z")
     by_type = {one["type"]: one for one in status["conditions"]}
     assert by_type["CredentialStorageDegraded"]["status"] == "True"
     assert "see CredentialStorageDegraded" in by_type["Ready"]["message"]

@@ -94,6 +94,10 @@ async def test_the_pod_of_the_first_slot_encrypts_anew_and_says_how_far_it_is() 
     report = rotating.rotation
     assert report is not None
     assert (report.total, report.done, report.unreadable) == (5, 5, 0)
+    ended = replace(scene.settings, passcrypt="new", passcrypt_previous="right")
+    assert rotating.rotation_under(ended) == report
+    # The next one has not begun yet: nothing may say that its previous passcrypt can go.
+    assert rotating.rotation_under(replace(ended, passcrypt="newer", passcrypt_previous="new")) is None
     new = Cipher(Passcrypt("new"))
     entries: list[Entry] = list(scene.storage.entries.values())
     assert [(await new.decrypt(entry.password)).clear for entry in entries] == ["secret"] * 5
