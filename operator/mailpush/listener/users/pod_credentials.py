@@ -43,11 +43,6 @@ _REASONS: Final = {
 Result = TypeVar("Result")
 
 
-def no_storage() -> StoredCredentials | None:
-    """Where none can be configured."""
-    return None
-
-
 class PodCredentials:
     """
     Args:

@@ -14,7 +14,7 @@ from mailpush.kube.client import Kube
 from mailpush.kube.errors import UnreachableError
 from mailpush.listener.admin import PodAdmin, PodUsers
 from mailpush.listener.mechanisms.budget import ConnectBudget
-from mailpush.listener.users.pod_credentials import _REASONS, PodCredentials, no_storage
+from mailpush.listener.users.pod_credentials import _REASONS, PodCredentials
 from mailpush.listener.users.trials import EVERY_SECONDS, Trials
 from mailpush.properties.admin import LOGIN, PASSWORD
 from mailpush.properties.format import dump
@@ -111,7 +111,7 @@ async def test_where_the_store_goes_away_in_the_middle_it_is_not_asked_for_each_
 
 async def test_without_a_storage_it_says_what_to_set() -> None:
     scene = Scene()
-    off = PodCredentials(cast("Kube", scene.kube), "mail", "main", at(None), Trials(scene.budget), stored=no_storage,
+    off = PodCredentials(cast("Kube", scene.kube), "mail", "main", at(None), Trials(scene.budget), stored=lambda: None,
                          changed=scene.changed.append)  # fmt: skip
     operations = (off.put({KEY: "x"}), off.get(KEY), off.delete(KEY), off.test(KEY), off.page(None, 1))
     for operation in operations:
