@@ -29,13 +29,22 @@ from cryptography.hazmat.primitives.kdf.argon2 import Argon2i
 from dev.services.mariadb import MariaDB
 from mailpush.credentials.argon import secret_of
 from mailpush.credentials.cipher import Cipher, Kind, Passcrypt
+from mailpush.credentials.database import DatabaseCredentials
 from mailpush.credentials.rotation import Rotation
 from mailpush.credentials.storage import Entry, UserKey
 from mailpush.credentials.stored import KEY_CHECK
-from tests.bench.table import COLUMNS, DATABASE, NAME, PASSWORD, Table
+from mailpush.credentials.tables import CREDENTIALS
+from mailpush.properties.settings import DatabaseSettings
+from mailpush.store.sql import engine_of
 
+NAME: Final = CREDENTIALS.name
+COLUMNS: Final = "context_id, user_id, password, changed, worked, refused"
+DATABASE: Final = "mailpush"
+PASSWORD: Final = "of the benchmark"
 PAGE: Final = 5000
 USERS_OF_A_CONTEXT: Final = 100
+TIMEOUT_MILLISECONDS: Final = 30_000
+"""A busy machine is to be slow here, not to fail."""
 PASSCRYPT: Final = Passcrypt("of the benchmark")
 NEXT_PASSCRYPT: Final = Passcrypt("of the benchmark, rotated")
 
@@ -58,7 +67,7 @@ async def timed(work: Callable[[], Awaitable[int]], expected: int) -> Took:
     return took
 
 
-async def pages(storage: Table) -> AsyncIterator[list[Entry]]:
+async def pages(storage: DatabaseCredentials) -> AsyncIterator[list[Entry]]:
     after: UserKey | None = None
     while page := await storage.page(after, PAGE):
         yield page
@@ -68,7 +77,7 @@ async def pages(storage: Table) -> AsyncIterator[list[Entry]]:
 class Bench:
     """One table, and the ways in which it is read and written."""
 
-    def __init__(self, storage: Table, driver: Any, entries: int, note: str) -> None:
+    def __init__(self, storage: DatabaseCredentials, driver: Any, entries: int, note: str) -> None:
         self.storage = storage
         self.driver = driver
         self.entries = entries
@@ -142,8 +151,7 @@ class Bench:
     async def rotate(self) -> int:
         """Encrypts all of them anew under the next passcrypt."""
         await self.storage.set_note(KEY_CHECK, None, self.note)
-        storage: Any = self.storage  # all of a storage that a rotation asks for
-        return (await Rotation(storage, self.cipher(NEXT_PASSCRYPT, PASSCRYPT)).run()).renewed
+        return (await Rotation(self.storage, self.cipher(NEXT_PASSCRYPT, PASSCRYPT)).run()).renewed
 
 
 async def measured(bench: Bench, rounds: int) -> dict[str, Any]:
@@ -197,14 +205,19 @@ def tell(name: str, rows: int, times: list[Took]) -> None:
 async def run(entries: int, rounds: int) -> dict[str, Any]:
     with MariaDB.launch() as server:
         server.create(DATABASE, DATABASE, PASSWORD)
-        async with Table.opened(server) as storage:
-            driver = await asyncmy.connect(
-                host=server.host, port=server.port, user=DATABASE, password=PASSWORD, db=DATABASE, autocommit=True
-            )
-            try:
-                return await measured(Bench(storage, driver, entries, await Cipher(PASSCRYPT).key_check()), rounds)
-            finally:
-                await driver.ensure_closed()
+        settings = DatabaseSettings(
+            f"mysql://{server.host}:{server.port}/{DATABASE}", DATABASE, PASSWORD, timeout_ms=TIMEOUT_MILLISECONDS
+        )
+        storage = DatabaseCredentials(engine_of(settings))
+        await storage.count()  # which makes the tables
+        driver = await asyncmy.connect(
+            host=server.host, port=server.port, user=DATABASE, password=PASSWORD, db=DATABASE, autocommit=True
+        )
+        try:
+            return await measured(Bench(storage, driver, entries, await Cipher(PASSCRYPT).key_check()), rounds)
+        finally:
+            await driver.ensure_closed()
+            await storage.close()
 
 
 @click.command()
