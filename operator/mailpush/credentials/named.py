@@ -5,6 +5,9 @@ from typing import Final
 
 from mailpush.credentials.database import DatabaseCredentials
 from mailpush.credentials.memory import ProcessCredentials, RedisCredentials
+from mailpush.credentials.ox.address import from_url
+from mailpush.credentials.ox.engines import Reach
+from mailpush.credentials.ox.table import OxTable
 from mailpush.credentials.storage import CredentialStorage, Entry, StorageUnavailableError, UserKey
 from mailpush.properties.settings import DatabaseSettings, Settings
 from mailpush.store.redis import redis_client
@@ -16,13 +19,11 @@ FILE: Final = "credentials.sqlite"
 def storage_of(settings: Settings, config_uid: str, folder: Path) -> CredentialStorage | None:
     """The storage of the MailPushConfig with this UID; None where no passwords are stored.
 
-    A database, or cluster memory in Redis. Without a server it is a file in the pod's `folder`, or this process's own
-    memory: they are for one pod, as the settings see to.
+    OX's own table, which is only read; a database; or cluster memory in Redis. Without a server it is a file in the
+    pod's `folder`, or this process's own memory: they are for one pod, as the settings see to.
     """
     if not settings.credential_storage.enabled:
         return None
-    if settings.ox is not None:
-        return Absent("credentialStorage.ox is not supported by this version", "NotYetSupported")
     try:
         return _server(settings, config_uid, folder)
     except ValueError as error:  # a URL or a certificate; the text repeats neither
@@ -30,6 +31,11 @@ def storage_of(settings: Settings, config_uid: str, folder: Path) -> CredentialS
 
 
 def _server(settings: Settings, config_uid: str, folder: Path) -> CredentialStorage:
+    if settings.ox is not None:
+        configdb = settings.ox.configdb
+        address = from_url(configdb.url, configdb.username, configdb.password)
+        reach = Reach(configdb.tls != "none", configdb.ca_pem, configdb.pool_size, configdb.timeout_ms / 1000)
+        return OxTable(address, reach)
     if settings.credential_storage.rdb:
         database = settings.database or DatabaseSettings(f"sqlite:///{folder.absolute() / FILE}")
         return DatabaseCredentials(engine_of(database))

@@ -204,6 +204,7 @@ class StoredCredentials:
         Raises:
             StorageUnavailableError: also PasscryptMismatchError.
         """
+        self._own()
         before = await self.entries(list(passwords))
         turns = asyncio.Semaphore(PUT_AT_ONCE)
 
@@ -242,6 +243,7 @@ class StoredCredentials:
         Raises:
             StorageUnavailableError: also PasscryptMismatchError.
         """
+        self._own()
         await self._usable()
         return await self._asked(self._storage.delete(key))
 
@@ -288,6 +290,12 @@ class StoredCredentials:
     @property
     def foreign(self) -> bool:
         return self._foreign
+
+    def _own(self) -> None:
+        if self._foreign:
+            raise StorageUnavailableError(
+                "the credential storage is OX's table, which is only read: change the password in OX", "ReadOnly"
+            )
 
     async def _fits(self) -> bool:
         if self._foreign:

@@ -8,13 +8,15 @@ import pytest
 from mailpush.credentials.database import DatabaseCredentials
 from mailpush.credentials.memory import ProcessCredentials, RedisCredentials
 from mailpush.credentials.named import Absent, storage_of
+from mailpush.credentials.ox.table import OxTable
 from mailpush.credentials.storage import Entry, StorageUnavailableError
-from mailpush.properties.settings import DatabaseSettings, RedisSettings, Settings
+from mailpush.properties.settings import DatabaseSettings, OxCredentialSettings, RedisSettings, Settings
 from tests.unit.listener.people import settings
 from tests.unit.listener.users.test_stored_passwords import STORED
 
 BASE = settings(STORED)
 RDB = replace(BASE, credential_storage=BASE.credential_storage.model_copy(update={"rdb": True}))
+CONFIGDB = DatabaseSettings("mysql://db.example/configdb")
 
 
 @pytest.mark.parametrize(
@@ -26,6 +28,10 @@ RDB = replace(BASE, credential_storage=BASE.credential_storage.model_copy(update
         (replace(BASE, redis=RedisSettings("nonsense://r.example/0", "p")), Absent),
         (RDB, DatabaseCredentials),
         (replace(RDB, database=DatabaseSettings("mysql://db.example:3306/mailpush", "u", "p")), DatabaseCredentials),
+        (
+            replace(BASE, ox=OxCredentialSettings("read", None, DatabaseSettings("mysql://db.example/configdb"))),
+            OxTable,
+        ),
         (replace(RDB, database=DatabaseSettings("nonsense://db.example/mailpush", "u", "p")), Absent),
     ],
 )

@@ -234,6 +234,10 @@ async def test_a_foreign_table_gets_no_note_and_no_marks_and_three_rows_settle_a
     assert await scene.stored.open() is StoreState.MISMATCH
     scene.storage.entries[1, 2] = Entry(1, 2, await scene.cipher.encrypt(SECRET))
     assert await scene.stored.open() is StoreState.READY
+    for refused in (scene.stored.put((1, 2), "another"), scene.stored.delete((1, 2))):
+        with pytest.raises(StorageUnavailableError):
+            await refused
+    assert scene.stored.state is StoreState.READY
     await scene.stored.mark_refused(scene.storage.entries[1, 2])
     await scene.stored.mark_worked(scene.storage.entries[1, 2])
     assert scene.storage.asked_for("note", "set_note", "replace", "put", "delete") == 0

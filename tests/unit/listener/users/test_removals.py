@@ -3,6 +3,7 @@
 from typing import cast
 
 from mailpush.credentials.cipher import Cipher, Passcrypt
+from mailpush.credentials.storage import Entry
 from mailpush.credentials.stored import StoredCredentials
 from mailpush.kube.client import Kube
 from mailpush.kube.errors import UnreachableError
@@ -96,7 +97,7 @@ async def test_under_another_passcrypt_nothing_is_deleted() -> None:
 
 async def test_of_the_table_of_others_nothing_is_deleted() -> None:
     scene = Scene(foreign=True)
-    await scene.stored.put(KEY, "secret")
+    await scene.storage.put(Entry(*KEY, "encrypted by OX"))
     scene.removals.gone(KEY)
     await scene.work()
     assert KEY in scene.storage.entries
