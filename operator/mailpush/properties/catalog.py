@@ -103,6 +103,7 @@ SETTINGS: Final = (
     Setting("credentialStorage.enabled", keys.CREDSTORAGE_ENABLED, Reload.LIVE),
     Setting("credentialStorage.rdb", keys.CREDSTORAGE_RDB, Reload.LIVE),
     Setting("credentialStorage.passcryptSecretRef", keys.CREDSTORAGE_PASSCRYPT, Reload.LIVE, secret=True),
+    Setting("credentialStorage.generatePasscrypt", None, Reload.LIVE),
     Setting("credentialStorage.passcryptPreviousSecretRef", keys.PASSCRYPT_PREVIOUS, Reload.LIVE, secret=True),
     *_database("credentialStorage.database", keys.DATABASE),
     Setting("credentialStorage.ox.credentials", keys.OX_CREDENTIALS, Reload.LIVE),
