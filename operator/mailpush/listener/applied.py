@@ -93,7 +93,11 @@ class AppliedSettings:
 
     def storage_changed(self) -> None:
         """The credential storage has become another, or does well or badly all of a sudden."""
-        self._supervisor.look_at_all()
+        if self._storage.mismatch or not self._storage.trouble:  # else what runs goes on, and who begins is told
+            if self._storage.renewed():
+                self._supervisor.look_at_all()
+            else:
+                self._supervisor.look_at_waiting()
         self._report(self._trouble)
 
     def callback_login(self) -> CallbackSettings:

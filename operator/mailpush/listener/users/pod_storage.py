@@ -54,6 +54,7 @@ class PodStorage:
         self._named: tuple[object, ...] | None = None
         self._storage: CredentialStorage | None = None
         self._cipher: Cipher | None = None
+        self._seen: tuple[object, ...] | None = None
         self._other = asyncio.Event()
         self.stored: StoredCredentials | None = None
         """The one that counts; None where no passwords are stored, or nobody uses them."""
@@ -85,6 +86,13 @@ class PodStorage:
     def incapable(self) -> str | None:
         """The reason for which this pod is to get no users; None where the storage is none."""
         return PASSCRYPT_MISMATCH if self.mismatch else None
+
+    def renewed(self) -> bool:
+        """Whether what was known of all users counts no more, since this was asked last: another storage, another
+        passcrypt."""
+        now = (self._named, self.mismatch)
+        before, self._seen = self._seen, now
+        return before != now
 
     @property
     def fingerprint(self) -> str:

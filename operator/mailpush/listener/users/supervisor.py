@@ -20,7 +20,7 @@ from mailpush.listener.users.siblings import NoSiblings, OtherPushUsers
 from mailpush.listener.users.site import Site
 from mailpush.listener.users.status import StatusWriter, UserOutcome, WritePermission
 from mailpush.listener.users.user import UserKey
-from mailpush.listener.users.user_listener import UserListener
+from mailpush.listener.users.user_listener import NOT_KNOWN_NOW, UserListener
 from mailpush.listener.users.watch import Users
 from mailpush.notifications.dispatcher import Dispatched, Undelivered
 from mailpush.notifications.notification import NewMail
@@ -173,6 +173,12 @@ class Supervisor:
         """What all users share has changed: each is looked at again."""
         for slot in self._epochs:
             self._look_at(slot)
+
+    def look_at_waiting(self) -> None:
+        """The credential storage does well again: those are looked at who wait for it. A pod may have 50,000 others."""
+        for key, listener in self._listeners.items():
+            if listener.outcome is None or listener.outcome.reason in NOT_KNOWN_NOW:
+                self._work.add(key)
 
     def counts(self) -> tuple[dict[str, int], dict[str, int]]:
         """Users by `assigned`, `listening`, `failed`; and the denied ones by reason."""

@@ -52,6 +52,7 @@ async def test_a_pod_with_another_passcrypt_says_so_and_takes_no_users() -> None
     wrong = scene.another(replace(scene.settings, passcrypt="wrong"))
     assert wrong.stored is not None
     await wrong.stored.open()
+    assert [wrong.renewed(), wrong.renewed()] == [True, False]
     assert (wrong.trouble, wrong.incapable) == ("PasscryptMismatch", "PasscryptMismatch")
     assert wrong.fingerprint != scene.pod.fingerprint
     assert "wrong" not in wrong.fingerprint

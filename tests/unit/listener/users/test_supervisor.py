@@ -1,6 +1,7 @@
 """The users of the owned slots, and whose a mail is."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any, cast
 
@@ -319,3 +320,28 @@ async def test_a_mail_that_the_dispatcher_has_no_room_for_stays_with_whoever_off
     assert scene.mail(3) is TakeResult.TAKEN
     scene.dispatcher.refuses = 1
     assert scene.mail(3) is TakeResult.BUSY
+
+
+async def test_when_the_credential_storage_is_back_those_are_looked_at_who_wait_for_it() -> None:
+    scene = Scene()
+    for number in (3, 4):
+        scene.there(number)
+    scene.supervisor.start_slots([THREE, FOUR], 5)
+    await scene.supervisor.idle()
+    waiting = scene.supervisor._listeners[1, 3]
+    waiting.outcome = UserOutcome("False", "CredentialStorageUnavailable", "down", None, 5)
+    looked: list[UserKey] = []
+    scene.supervisor._work._work = looked_at(looked)
+    scene.supervisor.look_at_waiting()
+    await scene.supervisor.idle()
+    assert looked == [(1, 3)]
+    scene.supervisor.look_at_all()
+    await scene.supervisor.idle()
+    assert sorted(looked) == [(1, 3), (1, 3), (1, 4)]
+
+
+def looked_at(looked: list[UserKey]) -> Callable[[UserKey], Awaitable[None]]:
+    async def work(key: UserKey) -> None:
+        looked.append(key)
+
+    return work
