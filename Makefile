@@ -5,6 +5,7 @@ PYTEST_ARGS ?=
 BUSY ?= 0
 FAULTS ?=
 SCENES ?=
+USERS ?= 1500
 # The Python of the image (Dockerfile); the tests run on Debian's.
 IMAGE_PYTHON := 3.13
 # `make test COVERAGE=` does without.
@@ -17,7 +18,7 @@ LOCAL := 127.0.0.1,localhost,::1,172.29.0.1,172.29.0.0/24,10.244.0.0/16,10.96.0.
 export NO_PROXY := $(patsubst %,%$(comma),$(or $(NO_PROXY),$(no_proxy)))$(LOCAL)
 export no_proxy := $(NO_PROXY)
 
-.PHONY: help setup demo demo-down chaos lifecycle bench-credentials binaries test unit image-python cluster nodes check lint types layers drift crds schema docs golden \
+.PHONY: help setup demo demo-down chaos lifecycle credentials bench-credentials binaries test unit image-python cluster nodes check lint types layers drift crds schema docs golden \
 	changelog format locks clean
 
 help: ## this list
@@ -38,6 +39,9 @@ chaos: setup ## a steady stream of mail through one fault after another (root); 
 lifecycle: setup ## install, upgrade, roll back, mend, remove: what an administrator does, with both Helms (root)
 	@$(BIN)/python -m dev.lifecycle $(SCENES)
 
+credentials: setup binaries ## the credential storage under faults: stale passwords, lost pods, stores away (root); USERS=10000
+	@$(BIN)/python -m tests.credentials --users $(USERS) $(SCENES)
+
 bench-credentials: setup ## how fast 100,000 stored passwords are read, decrypted and rotated, on a real MariaDB
 	@$(BIN)/python -m tests.bench.credentials
 
@@ -46,7 +50,7 @@ binaries: setup ## fetch or build Kubernetes and the other programs that the tes
 	@$(BIN)/python -m dev binaries >/dev/null
 
 test: check image-python binaries ## lint, types, layers, drift, all tests; with the coverage
-	@$(BIN)/pytest $(PARALLEL) $(COVERAGE) $(PYTEST_ARGS)
+	@$(BIN)/pytest $(PARALLEL) $(COVERAGE) --durations=20 --durations-min=5 $(PYTEST_ARGS)
 
 unit: setup ## the tests that need nothing but Python
 	@$(BIN)/pytest tests/unit tests/golden $(PYTEST_ARGS)
@@ -73,6 +77,7 @@ drift: setup ## whether what is generated fits what it is generated from
 	@$(BIN)/python charts/generate.py --check
 	@$(BIN)/python docs/generate.py --check
 	@$(BIN)/python docs/decision.py --check
+	@$(BIN)/python docs/sources.py --check
 
 lint: setup ## ruff, and what no tool checks
 	@test ! -e operator/__init__.py || { echo "operator/__init__.py would shadow the standard library's operator"; exit 1; }
@@ -92,6 +97,7 @@ crds schema: setup ## write crds/ and the chart's schema anew after a change of 
 docs: setup ## write the generated parts of docs/ anew after a change of models or checks
 	@$(BIN)/python docs/generate.py
 	@$(BIN)/python docs/decision.py
+	@$(BIN)/python docs/sources.py
 
 golden: setup ## write the golden property files anew
 	@$(BIN)/python -m tests.golden

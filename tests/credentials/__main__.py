@@ -19,8 +19,8 @@ from tests.credentials.site import Stage
 from tests.credentials.verdict import Verdict
 from tests.sites.namespace import wait_for
 
-USERS = 4000
-"""Of the scene `stale`: what a cold start of two cores takes in two minutes. The issue's number is 10000."""
+USERS = 1500
+"""Of the scene `stale`, which starts them cold three times: on two cores some five minutes."""
 
 
 @dataclass(frozen=True)

@@ -91,7 +91,10 @@ class Evidence:
 
     def found(self) -> list[str]:
         """Where a planted password stands, in any of the forms in which a text is carried, in words without it."""
-        wanted = {form: what for password, what in self._planted.items() for form in forms(password)}
+        return self.search({form: what for password, what in self._planted.items() for form in forms(password)})
+
+    def search(self, wanted: dict[bytes, str]) -> list[str]:
+        """Where each of these texts stands, by the words for it."""
         return [
             f"{what} in {path.name}"
             for path in sorted(self.folder.iterdir())

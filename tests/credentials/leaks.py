@@ -4,6 +4,8 @@ from pathlib import Path
 
 from tests.credentials.site import Stage
 
+KNOWN = b"main-1-3"
+"""The name of a push user, which stands in objects and logs."""
 LEAST_BYTES = 100_000
 """Less than this and the search has looked at nothing."""
 
@@ -19,6 +21,7 @@ def play(stage: Stage) -> None:
         size > LEAST_BYTES and evidence.planted > 0,
         f"{files} files, {size} bytes",
     )
+    verdict.step("what is there is found", len(evidence.search({KNOWN: "a push user"})) > 1)
     if looked:
         found = evidence.found()
         verdict.step(f"none of {evidence.planted} passwords stands in it", not found, "; ".join(found[:20]))

@@ -113,4 +113,4 @@ def words(site: CredentialSite) -> str:
 def table(site: CredentialSite) -> list[tuple[str, ...]]:
     """The entries as the database has them, byte by byte."""
     assert site.database is not None
-    return site.database.sql("SELECT * FROM credentials ORDER BY 1, 2", DATABASE)
+    return site.database.sql("SELECT * FROM mailpush_credentials ORDER BY 1, 2", DATABASE)

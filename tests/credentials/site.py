@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
 
+import redis
+
 from dev.cluster.controlplane import ControlPlane
 from dev.services import MariaDB
 from mailpush import names
@@ -220,12 +222,30 @@ class CredentialSite(MailSite):
         self.evidence.keep_logs(name, self.group.folder)
         for service, log in (("dovecot", self.dovecot.log()), ("redis", self.redis.log())):
             self.evidence.keep(f"{name}-{service}", log)
+        self.evidence.keep(f"{name}-redis-data", "\n".join(self._redis_data()))
         if self.database:
             self.evidence.keep(f"{name}-mariadb", self.database.log())
+            for (table,) in self.database.sql("SHOW TABLES", DATABASE):
+                rows = self.database.sql(f"SELECT * FROM {table}", DATABASE)
+                self.evidence.keep(f"{name}-mariadb-data", "".join("\t".join(row) + "\n" for row in rows))
         self.evidence.keep_objects(name)
         for process, address in self.addresses().items():
             self.evidence.keep_metrics(process, f"http://{address}:{names.HEALTH_PORT}/metrics")
         self.evidence.keep(f"{name}-notifications", b"\n".join(one.body for one in self.receiver.received))
+
+    def _redis_data(self) -> Iterator[str]:
+        """All keys with what they hold."""
+        with redis.Redis(host=self.redis.host, port=self.redis.port, password=self.redis.password) as client:
+            read: dict[bytes, Callable[[bytes], object]] = {
+                b"string": client.get,
+                b"hash": client.hgetall,
+                b"set": client.smembers,
+                b"list": lambda key: client.lrange(key, 0, -1),
+                b"zset": lambda key: client.zrange(key, 0, -1),
+                b"stream": client.xrange,
+            }
+            for key in client.scan_iter(count=1000):
+                yield f"{key!r} {read[client.type(key)](key)!r}"
 
     def close(self) -> None:
         super().close()

@@ -16,7 +16,7 @@ def memory(stage: Stage) -> None:
         stage.verdict.step("after a flush of Redis all say CredentialsMissing", True)
         tried = [*site.logins(place), *site.refused(place)]
         stage.verdict.step("nobody is tried at Dovecot without a password", not tried, f"{len(tried)} logins")
-        put_again(stage, site)
+        put(stage, site, "after the flush")
 
 
 def rdb(stage: Stage) -> None:
@@ -27,8 +27,7 @@ def rdb(stage: Stage) -> None:
         site.redis.start()
         site.database.stop()
         site.database.start()
-        site.replace(*site.pods)
-        site.wait_listening(*USERS)
+        restart_all(site)
         stage.verdict.step("all are listened for after a flush of Redis and a restart of MariaDB", True)
         stage.told(site, "after both servers restarted", USERS)
 
@@ -42,24 +41,29 @@ def lost_pods(stage: Stage, site: CredentialSite) -> None:
     site.wait_reason("CredentialsMissing", *USERS)
     verdict.step("without a password all say CredentialsMissing", True)
     verdict.step("nobody is tried at Dovecot", not site.logins() and not site.refused())
-    put_again(stage, site)
-    first, *others = sorted(site.pods)
+    put(stage, site, "once the passwords were put")
+    others = sorted(site.pods)[1:]
     site.replace(*others)
     site.wait_listening(*USERS)
     verdict.step(f"all are listened for after {len(others)} of {len(site.pods)} pods were killed", True)
     stage.told(site, f"after {len(others)} pods were killed", USERS)
-    place = site.log_end()
-    site.replace(first, *others)
-    site.wait_for("all log in anew", lambda: len({login for _, login in site.logins(place)}) == len(USERS))
-    site.wait_listening(*USERS)
+    restart_all(site)
     verdict.step("all are listened for after all pods were killed", True)
     stage.told(site, "after all pods were killed", USERS)
     verdict.step("no login was refused", not site.refused(), f"{len(site.refused())} refused")
 
 
-def put_again(stage: Stage, site: CredentialSite) -> None:
+def restart_all(site: CredentialSite) -> None:
+    """All pods are lost at once. What a status says is of before until the new pods have logged in."""
+    place = site.log_end()
+    site.replace(*sorted(site.pods))
+    site.wait_for("all log in anew", lambda: len({login for _, login in site.logins(place)}) == len(USERS))
+    site.wait_listening(*USERS)
+
+
+def put(stage: Stage, site: CredentialSite, what: str) -> None:
     site.put(*USERS)
     site.wait_for("all are listened for", lambda: listening(site.users(), USERS))
     sources = {status.get("credentials", {}).get("source") for status in site.users().values()}
-    stage.verdict.step("once put, all are listened for, by the storage", sources == {"storage"}, sources)
-    stage.told(site, "once the passwords were put", USERS)
+    stage.verdict.step(f"{what}: all are listened for, by the storage", sources == {"storage"}, sources)
+    stage.told(site, what, USERS)

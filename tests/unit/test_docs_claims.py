@@ -85,6 +85,14 @@ def test_every_problem_and_warning_of_a_mailpushconfig_is_told_of() -> None:
     assert {name for name in reasons if f"`{name}`" not in TEXT[ROOT / "docs" / "metrics.md"]} == set()
 
 
+def test_each_field_that_names_a_secret_stands_beside_the_label_that_the_secret_needs() -> None:
+    rows = re.findall(r"^\| `([\w-]+)` \| (.*) \|$", TEXT[ROOT / "docs" / "security.md"], re.MULTILINE)
+    named = {(use, field) for use, fields in rows for field in re.findall(r"`([^`]+)`", fields)}
+    needed = {(use, re.sub(r"(?<=SecretRef)[.[].*", "", path)) for path, use in PURPOSES.items()}
+    assert len(needed) > 10
+    assert needed - named == set()
+
+
 def test_every_rule_of_the_protocol_that_is_cited_is_written_down() -> None:
     rules = set(re.findall(r"^\*\*(P\d+) ", TEXT[ROOT / "docs" / "protocol.md"], re.MULTILINE))
     cited = {
