@@ -10,11 +10,16 @@ import pytest
 
 from dev.services import MariaDB
 from mailpush.credentials.cipher import Cipher, Passcrypt
+from mailpush.credentials.named import storage_of
 from mailpush.credentials.ox.address import Address
 from mailpush.credentials.ox.engines import Engines, Reach
 from mailpush.credentials.ox.table import OxTable, ox_table
 from mailpush.credentials.storage import Entry, StorageUnavailableError
 from mailpush.credentials.stored import StoredCredentials, StoredState, StoreState
+from mailpush.listener.users.pod_storage import PodStorage
+from mailpush.listener.users.stored_entries import StoredEntries
+from mailpush.properties import keys
+from mailpush.properties.read import read
 from mailpush.properties.settings import DatabaseSettings, OxCredentialSettings
 from tests.sites.ox_cipher import Costs, write_argon, write_legacy
 
@@ -308,3 +313,42 @@ async def test_tls_goes_by_the_authority_that_is_set() -> None:
                 assert not works
             finally:
                 await engines.close()
+
+
+FILES: Final = """\
+com.openexchange.mail.passwordSource=session
+com.openexchange.push.credstorage.enabled=true
+com.openexchange.push.credstorage.passcrypt=passcrypt
+"""
+
+
+async def test_the_settings_name_it_and_a_pod_takes_its_passwords_from_there(site: MariaDB, tmp_path: Path) -> None:
+    before = contents(site)
+    url = f"mysql://{site.host}:{site.port}/configdb"
+    named = {
+        keys.OX_CREDENTIALS: "read",
+        keys.database_key(keys.CONFIGDB, "url"): url,
+        keys.database_key(keys.CONFIGDB, "username"): "openexchange",
+        keys.database_key(keys.CONFIGDB, "password"): OX_PASSWORD,
+        keys.database_key(keys.CONFIGDB, "timeout"): "20000",
+    }
+    lines = [f"{key}={value}" for key, value in named.items()]
+    settings = read({"all.properties": FILES + "\n".join(lines) + "\n"})
+    assert settings.ox is not None, settings
+    entries = StoredEntries()
+    pod = PodStorage(
+        settings,
+        "uid",
+        lambda named, uid: storage_of(named, uid, tmp_path),
+        entries=entries,
+        owns=lambda _slot: True,
+        hash_key=lambda: b"k" * 32,
+    )
+    try:
+        assert pod.stored is not None
+        assert await pod.stored.open() is StoreState.READY
+        assert (await entries.get((1, 3))).password == "secret"
+        assert (await entries.get((3, 7))).password == "secret"
+    finally:
+        await pod.close()
+    assert contents(site) == before
