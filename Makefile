@@ -5,6 +5,7 @@ PYTEST_ARGS ?=
 BUSY ?= 0
 FAULTS ?=
 SCENES ?=
+STORE ?= redis
 USERS ?= 1500
 # The Python of the image (Dockerfile); the tests run on Debian's.
 IMAGE_PYTHON := 3.13
@@ -27,8 +28,8 @@ help: ## this list
 setup: ## the Python environment in .venv, from the hashed lock
 	@dev/setup.sh
 
-demo: setup ## the main job on a real Kubernetes on this machine (Debian 12, root)
-	@$(BIN)/python -m dev.demo
+demo: setup ## the main job on a real Kubernetes on this machine (Debian 12, root); STORE=mariadb: passwords kept there
+	@$(BIN)/python -m dev.demo --store $(STORE)
 
 demo-down: setup ## take all of it away
 	@$(BIN)/python -m dev down

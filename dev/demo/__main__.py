@@ -1,5 +1,6 @@
 """The demo's story, from an empty machine to the last line of figures."""
 
+import argparse
 import json
 import sys
 import time
@@ -11,7 +12,17 @@ from dev.cluster import nodes
 from dev.demo import users
 from dev.demo.mail import Delivered, Mails, percentile
 from dev.demo.show import chapter, table, text
-from dev.demo.site import Site, as_expected, listening, pod_of, settled, wait_for
+from dev.demo.site import (
+    STORAGES,
+    Site,
+    Store,
+    as_expected,
+    listening,
+    pod_of,
+    settled,
+    wait_for,
+    wrong_sources,
+)
 from dev.demo.users import DemoUser
 from dev.images import image as images
 from dev.images import project
@@ -22,7 +33,9 @@ LOST_NODE = "node2"
 
 
 def main() -> int:
-    demo = Demo()
+    parser = argparse.ArgumentParser(prog="python -m dev.demo", description="The main job on real nodes (root).")
+    parser.add_argument("--store", choices=sorted(STORAGES), default="redis", help="where stored passwords are kept")
+    demo = Demo(parser.parse_args().store)
     try:
         demo.play()
     except DevError as error:
@@ -40,7 +53,8 @@ def main() -> int:
 class Demo:
     """One run: chapter by chapter, remembering what the figures need."""
 
-    def __init__(self) -> None:
+    def __init__(self, store: Store) -> None:
+        self.store = store
         self.wrong: list[str] = []
         self.slowest_change = 0.0
 
@@ -49,6 +63,7 @@ class Demo:
         self.install()
         self.register()
         self.mails = Mails((self.site.address("dovecot"), 24), f"http://{self.site.address('webhook-receiver')}:8080/")
+        self.sources()
         self.explain()
         self.change_allowed_clients()
         self.ask_pushusers()
@@ -60,17 +75,18 @@ class Demo:
     def build(self) -> None:
         chapter("A Kubernetes cluster with two nodes")
         self.cluster = nodes.Cluster.up()
-        self.site = Site(self.cluster)
+        self.site = Site(self.cluster, self.store)
         chapter("The image, from the project's Dockerfile")
         self.image, self.testbed = project.build(), images.testbed()
         self.cluster.load_images(self.image, self.testbed)
 
     def install(self) -> None:
-        chapter("Redis, Dovecot and a webhook receiver; then Mail Push by Helm with examples/values.yaml")
+        stores = "Redis, MariaDB" if self.store == "mariadb" else "Redis"
+        chapter(f"{stores}, Dovecot and a webhook receiver; then Mail Push by Helm with examples/values.yaml")
         self.site.prepare(self.testbed.reference)
         self.site.install(self.image.reference)
         self.site.second_config()
-        for deployment in ("redis", "webhook-receiver", "dovecot"):
+        for deployment in self.site.servers:
             self.site.ready(deployment)
         text(self.site.kubectl("get", "nodes,pods", "-o", "wide"))
         chapter("mail-push.properties, as an OX node would read it")
@@ -89,6 +105,16 @@ class Demo:
         wait_for("users are spread evenly", self.spread_evenly)
         text("\n" + self.site.kubectl("get", "mailpushconfigs,shardmaps"))
         text(f"users per pod of main: {self.spread}")
+
+    def sources(self) -> None:
+        chapter(f"Where the passwords come from: a master user, Secrets of the users, the storage ({self.store})")
+        found = settled(self.site.push_users, lambda found: not wrong_sources(found), seconds=120)
+        rows = {user: found[user.name]["status"].get("credentials", {}) for user in users.LISTENING}
+        table(
+            ("USER", "SOURCE", "LAST WORKED"),
+            [(user.name, said.get("source", "-"), said.get("lastWorked", "-")) for user, said in rows.items()],
+        )
+        self.wrong += wrong_sources(found)
 
     def explain(self) -> None:
         chapter("kubectl mailpush explain: why a user is not listened for, and why another is")
@@ -236,6 +262,8 @@ class Demo:
             "users": len(users.USERS),
             "listening": len(users.LISTENING),
             "denied": len(users.SILENT),
+            "store": self.store,
+            "sources": Counter(user.source for user in users.LISTENING),
             "pods": len(self.site.listener_pods()),
             "spread": self.spread,
             "mails": len(self.delivered),

@@ -2,12 +2,13 @@
 
 import base64
 import json
+import os
 import secrets
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Final, Literal, Protocol, TypeVar
 
 import yaml
 
@@ -25,6 +26,28 @@ PUSHUSERS = "/opt/open-xchange/sbin/pushusers"
 PATIENCE = 300.0
 """Seconds for one thing to come true; only so that a demo in which it never does comes to an end."""
 
+KUBECTL_MAILPUSH = Path(sys.executable).with_name("kubectl-mailpush")
+
+Store = Literal["redis", "mariadb"]
+STORAGES: Final[dict[Store, dict[str, Any]]] = {
+    "redis": {"rdb": False},
+    "mariadb": {
+        "rdb": True,
+        "database": {
+            "url": "mysql://mariadb:3306/mailpush",
+            "username": "mailpush",
+            "passwordSecretRef": {"name": "database", "key": "password"},
+            "tls": "none",
+        },
+    },
+}
+"""What `credentialStorage` says of each store."""
+INIT_SQL: Final = """\
+CREATE DATABASE mailpush CHARACTER SET utf8mb4;
+CREATE USER mailpush@'%' IDENTIFIED BY '{password}';
+GRANT ALL ON mailpush.* TO mailpush@'%';
+"""
+
 Answer = TypeVar("Answer")
 
 
@@ -36,10 +59,11 @@ class Cluster(Protocol):
 
 
 class Site:
-    """The namespace `mail` of a cluster."""
+    """The namespace `mail` of a cluster. `store`: where the second installation keeps its users' passwords."""
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: Cluster, store: Store = "redis") -> None:
         self.kubeconfig = cluster.kubeconfig
+        self.store = store
 
     def kubectl(self, *args: str, input: str | None = None, check: bool = True) -> str:
         return run.quiet(
@@ -52,19 +76,28 @@ class Site:
     def apply(self, *objects: dict[str, Any]) -> None:
         self.kubectl("apply", "--server-side", "-f", "-", input=yaml.safe_dump_all(objects))
 
+    @property
+    def servers(self) -> tuple[str, ...]:
+        """The Deployments of the mail site."""
+        return ("redis", "webhook-receiver", "dovecot", *(("mariadb",) if self.store == "mariadb" else ()))
+
     def prepare(self, testbed: str) -> None:
-        """Namespace, Secrets, Redis, the receiver and Dovecot (which starts once the operator made its Secret)."""
+        """Namespace, Secrets, the stores, the receiver and Dovecot (which starts once the operator made its Secret)."""
         self.kubectl("create", "namespace", NAMESPACE)
         authority = Authority.new("Demo CA")
         dovecot = authority.issue("dovecot", names=("dovecot", f"dovecot.{NAMESPACE}", f"dovecot.{NAMESPACE}.svc"))
         master = secrets.token_urlsafe(16)
         self.admin_password = secrets.token_urlsafe(16)
-        passwords = {user: secrets.token_urlsafe(12) for user in users.USERS}
+        self.passwords = passwords = {user: secrets.token_urlsafe(12) for user in users.USERS}
+        database = secrets.token_urlsafe(16)
         spare = f"{users.SPARE}:{{PLAIN}}{secrets.token_urlsafe(12)}\n"
         self.apply(
             secret("dovecot-ca", {"ca.crt": authority.pair.certificate.decode()}, use="ca"),
             secret("dovecot-tls", {"tls.crt": dovecot.certificate.decode(), "tls.key": dovecot.key.decode()}),
             secret("mail-master", {"password": master}, use="master-password"),
+            secret("passcrypt", {"passcrypt": secrets.token_urlsafe(24)}, use="passcrypt"),
+            secret("database", {"password": database}, use="database"),
+            secret("mariadb-init", {"init.sql": INIT_SQL.format(password=database)}),
             secret("admin", {"login": ADMIN, "password": self.admin_password}, use="admin"),
             secret("webhook", {"secret": "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()}, use="webhook"),
             secret(
@@ -87,7 +120,9 @@ class Site:
                 "data": {name: (HERE / name).read_text() for name in ("dovecot.conf", "receiver.py")},
             },
         )
-        self.kubectl("apply", "-f", "-", input=(HERE / "site.yaml").read_text().replace("@TESTBED@", testbed))
+        files = ("site.yaml", *(("mariadb.yaml",) if self.store == "mariadb" else ()))
+        manifests = "---\n".join((HERE / name).read_text() for name in files)
+        self.kubectl("apply", "-f", "-", input=manifests.replace("@TESTBED@", testbed))
 
     def install(self, image: str, *more: str, release: str = "mail-push") -> None:
         """Helm install with examples/values.yaml and an overlay of image and place only."""
@@ -112,10 +147,25 @@ class Site:
         )
 
     def second_config(self) -> None:
-        self.kubectl("apply", "--validate=strict", "-f", str(HERE / "second.yaml"))
+        config = yaml.safe_load((HERE / "second.yaml").read_text())
+        config["spec"]["credentialStorage"] |= STORAGES[self.store]
+        self.kubectl("apply", "--validate=strict", "-f", "-", input=yaml.safe_dump(config))
 
     def register(self) -> None:
+        """The push users, and the passwords of those whose password is stored."""
         self.kubectl("apply", "--validate=strict", "-f", "-", input=users.manifests_of(users.USERS))
+        self.put_credentials()
+
+    def put_credentials(self) -> None:
+        """As a login hook would, once a listener pod of theirs takes them."""
+        for user in users.STORED:
+            who = (str(user.context_id), str(user.user_id), "--config", user.config, "-n", NAMESPACE)
+
+            def put(who: tuple[str, ...] = who, password: str = self.passwords[user]) -> bool:
+                run.quiet(KUBECTL_MAILPUSH, "credentials", "put", *who, input=password, env=self.environment)
+                return True
+
+            wait_for(f"the password of {user.name} is put", put)
 
     def pushusers(self, pod: str, *args: str) -> str:
         """What the command prints in a pod (or `deployment/...`); the password goes by standard input."""
@@ -124,9 +174,8 @@ class Site:
 
     def explain(self, context_id: int, user_id: int) -> tuple[int, str]:
         """Exit code and text of `kubectl mailpush explain`."""
-        command = Path(sys.executable).with_name("kubectl-mailpush")
         arguments = ("explain", "-n", NAMESPACE, str(context_id), str(user_id))
-        done = run.quiet(command, *arguments, check=False, env=self.environment)
+        done = run.quiet(KUBECTL_MAILPUSH, *arguments, check=False, env=self.environment)
         return done.returncode, done.stdout + done.stderr
 
     def change(self, spec: dict[str, Any], config: str = "main") -> None:
@@ -160,8 +209,9 @@ class Site:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What a command needs to reach the cluster."""
-        return {"KUBECONFIG": str(self.kubeconfig)}
+        """What a command needs to reach the cluster: kubectl's plugin runs kubectl itself."""
+        path = f"{binaries.path('kubectl').parent}{os.pathsep}{os.environ.get('PATH', '')}"
+        return {"KUBECONFIG": str(self.kubeconfig), "PATH": path}
 
 
 def overlay(image: str) -> dict[str, Any]:
@@ -206,6 +256,16 @@ def as_expected(found: dict[str, dict[str, Any]]) -> bool:
         and (user.listens or found[user.name].get("status", {}).get("reason") == user.reason)
         for user in users.USERS
     )
+
+
+def wrong_sources(found: dict[str, dict[str, Any]]) -> list[str]:
+    """Which users who are listened for have credentials of another source than expected, in words."""
+    said = {user: found[user.name].get("status", {}).get("credentials", {}).get("source") for user in users.LISTENING}
+    return [
+        f"the credentials of {user.name} come from {source}, not from {user.source}"
+        for user, source in said.items()
+        if source != user.source
+    ]
 
 
 def wait_for(what: str, condition: Callable[[], bool], seconds: float = PATIENCE) -> float:

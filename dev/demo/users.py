@@ -20,6 +20,9 @@ class DemoUser:
     clients: tuple[str, ...] = (CLIENT,)
     suspended: bool = False
     own_password: bool = False
+    """Whether the password stands in a Secret of the user's own."""
+    stored: bool = False
+    """Whether the password is put into the credential storage."""
 
     @property
     def login(self) -> str:
@@ -28,6 +31,11 @@ class DemoUser:
     @property
     def name(self) -> str:
         return f"{self.config}-{self.context_id}-{self.user_id}"
+
+    @property
+    def source(self) -> str:
+        """Where the password comes from, as the PushUser's status names it."""
+        return "userSecret" if self.own_password else "storage" if self.stored else "master"
 
     @property
     def reason(self) -> str | None:
@@ -67,9 +75,11 @@ USERS = (
     DemoUser("main", 13, clients=("some-other-client",)),
     DemoUser("main", 14, suspended=True),
     *(DemoUser("idle", number, own_password=True) for number in range(21, 24)),
+    *(DemoUser("idle", number, stored=True) for number in range(24, 27)),
 )
 DENIED = next(user for user in USERS if not user.listens and not user.suspended)
 LISTENING = tuple(user for user in USERS if user.listens)
+STORED = tuple(user for user in USERS if user.stored)
 SPARE = "user30"
 """A login that Dovecot knows and no push user has."""
 SILENT = tuple(user for user in USERS if not user.listens)

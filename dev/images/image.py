@@ -15,7 +15,7 @@ _KEPT = 3  # archives of an image whose content changes
 
 SUITE: Final = "bookworm"
 BASE_PACKAGES: Final = ("ca-certificates", "python3", "python3-venv")
-TESTBED_PACKAGES: Final = ("ca-certificates", "python3", *packages.DOVECOT, *packages.REDIS)
+TESTBED_PACKAGES: Final = ("ca-certificates", "python3", *packages.DOVECOT, *packages.REDIS, *packages.MARIADB)
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def base() -> Image:
 
 
 def testbed() -> Image:
-    """Debian 12 with Dovecot, Redis and Python, for the pods that a demo or a test runs beside the product."""
+    """Debian 12 with Dovecot, Redis, MariaDB and Python, for the pods that a demo or a test runs beside the product."""
     return _debian("testbed", TESTBED_PACKAGES)
 
 

@@ -165,6 +165,7 @@ def reinstalled(stage: Stage) -> None:
     code, printed = stage.install("helm3")
     stage.verdict.step("helm 3 installs", code == 0, printed[-300:] if code else "")
     stage.site.second_config()
+    stage.site.put_credentials()
     stage.all_as_expected()
     again = stage.site.get("secret", "mail-push-main-callback")["data"]["password"]
     stage.verdict.step("the callback's password is what it was", again == password)

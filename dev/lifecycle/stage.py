@@ -103,7 +103,7 @@ class Stage:
 
     def settle(self) -> None:
         """Once the site's servers are ready and all push users are as they should be."""
-        for deployment in ("redis", "webhook-receiver", "dovecot"):
+        for deployment in self.site.servers:
             self.site.ready(deployment)
         self.site.register()
         self.all_as_expected()

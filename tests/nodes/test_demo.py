@@ -43,10 +43,24 @@ def test_the_demo_does_the_main_job_after_a_run_that_was_killed_half_way() -> No
     figures = json.loads(done.stdout.splitlines()[-1])
     print(json.dumps(figures))
     assert list(figures) == [
-        *("users", "listening", "denied", "pods", "spread", "mails", "notified", "duplicates", "p50_ms", "p99_ms"),
+        *(
+            "users",
+            "listening",
+            "denied",
+            "store",
+            "sources",
+            "pods",
+            "spread",
+            "mails",
+            "notified",
+            "duplicates",
+            "p50_ms",
+            "p99_ms",
+        ),
         "takeover_s",
     ]
-    assert (figures["users"], figures["listening"], figures["denied"]) == (15, 13, 2)
+    assert (figures["users"], figures["listening"], figures["denied"]) == (18, 16, 2)
+    assert figures["sources"] == {"master": 10, "userSecret": 3, "storage": 3}
     assert (figures["mails"], figures["notified"], figures["duplicates"]) == (40, 40, 0)
     assert max(figures["spread"]) - min(figures["spread"]) <= 1
     assert figures["takeover_s"] > 0
