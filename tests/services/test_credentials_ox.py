@@ -175,7 +175,7 @@ async def test_a_server_is_sent_nothing_but_selects(site: MariaDB) -> None:
         await stored.entries(list(EXPECTED))
         await stored.page(None, 100)
         await store.count()
-        with pytest.raises(StorageUnavailableError, match="OX's own table of credentials, which is only read") as error:
+        with pytest.raises(StorageUnavailableError, match="OX's table, which is only read") as error:
             await stored.delete((1, 3))
         assert error.value.reason == "ReadOnly"
         for write in (store.put(Entry(1, 3, "x")), store.replace(Entry(1, 3, LEGACY), Entry(1, 3, "x"))):
