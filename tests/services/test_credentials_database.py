@@ -205,3 +205,40 @@ def test_an_address_that_is_none_is_refused_without_being_repeated(url: str) -> 
     with pytest.raises(ValueError, match="URL is not") as told:
         engine_of(DatabaseSettings(url))
     assert "planted" not in str(told.value)
+
+
+def modes_in(folder: Path) -> dict[str, int]:
+    return {path.name: stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()}
+
+
+async def test_a_file_takes_many_who_write_at_once_in_the_order_in_which_they_came(tmp_path: Path) -> None:
+    storage = DatabaseCredentials(engine_of(DatabaseSettings(f"sqlite:///{tmp_path}/credentials.sqlite")))
+    try:
+        await asyncio.gather(*(storage.put(Entry(1, number, "a")) for number in range(200)))
+        assert await storage.count() == 200
+        modes = modes_in(tmp_path)
+        assert set(modes.values()) == {0o600}
+        assert len(modes) > 1  # with the journal beside it
+    finally:
+        await storage.close()
+
+
+async def test_closing_waits_for_what_was_asked_and_refuses_what_comes_after(storage: DatabaseCredentials) -> None:
+    await storage.count()
+    asked = [asyncio.create_task(storage.put(Entry(1, number, "a"))) for number in range(8)]
+    await asyncio.sleep(0)
+    await storage.close()
+    assert all(task.done() for task in asked)
+    assert await asyncio.gather(*asked) == [None] * 8
+    with pytest.raises(StorageUnavailableError, match="closed"):
+        await storage.count()
+
+
+async def test_a_rule_of_somebody_elses_is_no_fault_of_the_program(server: DatabaseSettings, mariadb: MariaDB) -> None:
+    storage = DatabaseCredentials(engine_of(server))
+    await storage.count()
+    mariadb.sql("ALTER TABLE mailpush_credentials ADD CHECK (user_id < 5)", database_of(server))
+    with pytest.raises(StorageUnavailableError, match="rule") as told:
+        await storage.put(Entry(1, 7, "S3cret"))
+    assert told.value.reason == "DatabaseTablesDiffer"
+    await storage.close()

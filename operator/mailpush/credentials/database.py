@@ -1,5 +1,6 @@
 """Credentials in a database: MariaDB, MySQL, or a file of SQLite for one pod. Each MailPushConfig has its own."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Final
@@ -13,12 +14,16 @@ from mailpush.credentials.limits import check_entry, check_note, in_reach
 from mailpush.credentials.storage import Entry, StorageUnavailableError, UserKey
 from mailpush.credentials.tables import CREDENTIALS, NOTES, TablesDifferError, prepare
 from mailpush.store.sql import error_number
+from mailpush.work.pace import set_within
 
 AT_ONCE: Final = 500
+CLOSE_SECONDS: Final = 5.0
+"""For what is asked when it closes; longer than an answer takes by default."""
 TABLES_DIFFER: Final = "DatabaseTablesDiffer"
 VALUES: Final = ("password", "changed", "worked", "refused")
 _KEY: Final = tuple_(CREDENTIALS.c.context_id, CREDENTIALS.c.user_id)
 _COLUMNS: Final = select(CREDENTIALS.c.context_id, CREDENTIALS.c.user_id, *(CREDENTIALS.c[name] for name in VALUES))
+A_RULE: Final = "a rule of the database's tables refuses the row"
 _TROUBLES: Final = {
     **dict.fromkeys((1044, 1142, 1143, 1370), ("DatabaseNotAllowed", "the database does not let this login do it")),
     1045: ("DatabaseLoginRefused", "the database refuses the login"),
@@ -26,6 +31,7 @@ _TROUBLES: Final = {
     **dict.fromkeys((1290, 1836, 8), ("DatabaseReadOnly", "the database takes no writes")),
     **dict.fromkeys((1021, 1114), ("DatabaseFull", "the database is full")),
     **dict.fromkeys((1406, 1366, 1265), (TABLES_DIFFER, "a value does not fit its column")),
+    **dict.fromkeys((4025, 3819), (TABLES_DIFFER, A_RULE)),
 }
 
 
@@ -39,6 +45,10 @@ class DatabaseCredentials:
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
         self._prepared = False
+        self._running = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._closed = False
 
     async def get(self, key: UserKey) -> Entry | None:
         return (await self.get_many([key])).get(key)
@@ -111,11 +121,18 @@ class DatabaseCredentials:
         return True
 
     async def close(self) -> None:
+        """Ends after what was asked for: a connection that is closed under somebody leaves him waiting for ever."""
+        self._closed = True
+        await set_within(self._idle, CLOSE_SECONDS)
         await self._engine.dispose()
 
     @asynccontextmanager
     async def _connected(self) -> AsyncIterator[AsyncConnection]:
         """A transaction. What goes wrong in it is a StorageUnavailableError without a word of the database's."""
+        if self._closed:
+            raise StorageUnavailableError("the database's connections are closed")
+        self._running += 1
+        self._idle.clear()
         try:
             if not self._prepared:
                 async with self._engine.begin() as connection:
@@ -129,10 +146,17 @@ class DatabaseCredentials:
             raise StorageUnavailableError(f"the database is not as it should be: {error}", TABLES_DIFFER) from None
         except (SQLAlchemyError, OSError, TimeoutError) as error:
             raise _trouble_of(error) from None
+        finally:
+            self._running -= 1
+            if not self._running:
+                self._idle.set()
 
 
-class _TakenError(Exception):
-    """There is a row of that key."""
+class _TakenError(StorageUnavailableError):
+    """There is a row of that key, or a rule of somebody's refuses the row."""
+
+    def __init__(self) -> None:
+        super().__init__(A_RULE, TABLES_DIFFER)
 
 
 def _upsert(connection: AsyncConnection, row: dict[str, Any]) -> Insert:

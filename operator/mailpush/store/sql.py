@@ -19,6 +19,8 @@ logging.getLogger("asyncmy").setLevel(logging.CRITICAL)
 DEFAULT_PORT: Final = 3306
 CONNECT_SECONDS: Final = 5
 RECYCLE_SECONDS: Final = 300
+FILE_SECONDS: Final = 10.0
+"""For a turn with a file: who waits for it waits for this process, and for no server that may have gone."""
 # What does not fit is an error and no shorter value.
 SQL_MODE: Final = "STRICT_ALL_TABLES,NO_ZERO_DATE,NO_ZERO_IN_DATE,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION"
 
@@ -83,12 +85,29 @@ def _of_file(path: str, database: DatabaseSettings) -> AsyncEngine:
         raise ValueError("the database's URL is not sqlite:////path")
     with suppress(OSError):  # told by whoever connects
         os.close(os.open(path, os.O_CREAT | os.O_RDONLY, 0o600))  # for nobody else
-    return create_async_engine(
+    seconds = database.timeout_ms / 1000
+    # SQLite lets one write at a time, and of several that wait none is sure to be next. So one connection serves all,
+    # in the order in which they came.
+    engine = create_async_engine(
         URL.create("sqlite+aiosqlite", database=path),
-        connect_args={"timeout": database.timeout_ms / 1000},
-        pool_size=database.pool_size,
+        connect_args={"timeout": seconds},
+        pool_size=1,
+        max_overflow=0,
+        pool_timeout=FILE_SECONDS,
         hide_parameters=True,
     )
+
+    def connected(connection: Any, _record: object) -> None:
+        """A commit appends to a journal beside the file, which has the file's mode."""
+        cursor = connection.cursor()
+        try:
+            cursor.execute("PRAGMA journal_mode = WAL")
+            cursor.execute("PRAGMA synchronous = NORMAL")
+        finally:
+            cursor.close()
+
+    event.listen(engine.sync_engine, "connect", connected)
+    return engine
 
 
 def error_number(error: BaseException) -> int | None:
