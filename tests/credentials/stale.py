@@ -9,13 +9,12 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
-from mailpush import names
 from mailpush.kube import resources
 from mailpush.kube.client import Kube
-from mailpush.sharding.slots import slot_of
 from tests.credentials.site import CredentialSite, Stage
+from tests.sites.listener import ListenerSite
 from tests.sites.mail import CLIENT
 
 SHARE: Final = 0.02
@@ -140,25 +139,11 @@ async def register(site: CredentialSite, logins: dict[int, str]) -> None:
         for start in range(0, len(numbers), BATCH):
             await asyncio.gather(
                 *(
-                    kube.create(resources.PUSH_USER, site.namespace.name, push_user(number, logins[number]))
+                    kube.create(
+                        resources.PUSH_USER,
+                        site.namespace.name,
+                        ListenerSite.push_user(number, (CLIENT,), login=logins[number]),
+                    )
                     for number in numbers[start : start + BATCH]
                 )
             )
-
-
-def push_user(number: int, login: str) -> dict[str, Any]:
-    return {
-        "apiVersion": names.API_VERSION,
-        "kind": "PushUser",
-        "metadata": {
-            "name": names.push_user_name("main", 1, number),
-            "labels": {names.CONFIG_LABEL: "main", names.SLOT_LABEL: str(slot_of(1, number))},
-        },
-        "spec": {
-            "configRef": {"name": "main"},
-            "contextId": 1,
-            "userId": number,
-            "clients": [CLIENT],
-            "login": login,
-        },
-    }

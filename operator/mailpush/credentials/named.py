@@ -10,7 +10,7 @@ from mailpush.credentials.ox.engines import Reach
 from mailpush.credentials.ox.table import OxTable
 from mailpush.credentials.storage import CredentialStorage, Entry, StorageUnavailableError, UserKey
 from mailpush.properties.settings import DatabaseSettings, Settings
-from mailpush.store.redis import redis_client
+from mailpush.store.redis import client_of
 from mailpush.store.sql import engine_of
 
 FILE: Final = "credentials.sqlite"
@@ -39,11 +39,9 @@ def _server(settings: Settings, config_uid: str, folder: Path) -> CredentialStor
     if settings.credential_storage.rdb:
         database = settings.database or DatabaseSettings(f"sqlite:///{folder.absolute() / FILE}")
         return DatabaseCredentials(engine_of(database))
-    redis = settings.redis
-    if redis is None:
+    if settings.redis is None:
         return ProcessCredentials()
-    client = redis_client(redis.url, username=redis.username, password=redis.password, ca_pem=redis.ca_pem)
-    return RedisCredentials(client, config_uid)
+    return RedisCredentials(client_of(settings.redis), config_uid)
 
 
 class Absent:

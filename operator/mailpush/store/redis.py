@@ -29,6 +29,8 @@ from redis.exceptions import (
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from mailpush.properties.settings import RedisSettings
+
 RedisClient: TypeAlias = Redis | RedisCluster
 ERRORS: Final = (RedisError, RedisClusterException, OSError, TimeoutError)
 """What a command may raise. The library's texts may hold an address or a value: only the class may be told."""
@@ -142,6 +144,13 @@ def redis_client(
         BlockingConnectionPool(
             connection_class=Connection if context is None else _TlsConnection, host=host, port=port, **options
         )
+    )
+
+
+def client_of(redis: RedisSettings, *, connections: int = CONNECTIONS) -> RedisClient:
+    """The client of the Redis that the settings name. Raises ValueError as `redis_client` does."""
+    return redis_client(
+        redis.url, username=redis.username, password=redis.password, ca_pem=redis.ca_pem, connections=connections
     )
 
 

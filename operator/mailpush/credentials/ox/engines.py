@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from mailpush.credentials.ox.address import Address
 from mailpush.credentials.storage import StorageUnavailableError
+from mailpush.store.sql import error_number
 
 NO_SUCH_TABLE: Final = 1146
 RECYCLE_SECONDS: Final = 300
@@ -54,7 +55,7 @@ class Engines:
             async with self._engine(address).connect() as connection:
                 yield connection
         except DBAPIError as error:
-            number = _number(error)
+            number = error_number(error)
             if number == NO_SUCH_TABLE:
                 raise NoSuchTableError from None
             raise StorageUnavailableError(f"OX's database {address.host} does not answer ({_word(number)})") from None
@@ -114,14 +115,6 @@ class Engines:
             cursor.execute(f"SET SESSION net_read_timeout = 30 /*M!100101 , max_statement_time = {seconds} */")
         finally:
             cursor.close()
-
-
-def _number(error: DBAPIError) -> int | None:
-    arguments = getattr(error.orig, "args", ())
-    if arguments and isinstance(arguments[0], int):
-        return arguments[0]
-    nested = getattr(getattr(error.orig, "__cause__", None), "args", ())
-    return nested[0] if nested and isinstance(nested[0], int) else None
 
 
 _WORDS: Final = {

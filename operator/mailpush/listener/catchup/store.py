@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple, Protocol
 from redis.asyncio import RedisCluster
 
 from mailpush.properties.settings import Settings
-from mailpush.store.redis import ERRORS, RedisClient, redis_client
+from mailpush.store.redis import ERRORS, RedisClient, client_of
 
 KEPT_SECONDS: Final = 14 * 24 * 3600
 """How long one is kept that nobody writes again: it is of use for `catchUp.maxAge`, an hour."""
@@ -125,11 +125,7 @@ def checkpoint_store(settings: Settings, config_uid: str) -> CheckpointStore:
     """Redis where it is configured, else this process's memory."""
     if settings.redis is None:
         return MemoryCheckpoints()
-    redis = settings.redis
-    client = redis_client(
-        redis.url, username=redis.username, password=redis.password, ca_pem=redis.ca_pem, connections=CONNECTIONS
-    )
-    return RedisCheckpoints(client, config_uid)
+    return RedisCheckpoints(client_of(settings.redis, connections=CONNECTIONS), config_uid)
 
 
 def _arguments(epoch: int, checkpoints: Mapping[Folder, Checkpoint]) -> Iterator[tuple[Folder, list[Any]]]:

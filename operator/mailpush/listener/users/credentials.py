@@ -125,7 +125,4 @@ def uses_storage(settings: Settings) -> bool:
 
 
 def _facts(stored: Stored) -> StoredFacts:
-    return StoredFacts(_WORDS[stored.state])
-
-
-_WORDS: Final = {state: state.value for state in StoredState}
+    return StoredFacts(stored.state.value)

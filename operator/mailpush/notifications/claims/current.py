@@ -9,6 +9,7 @@ from prometheus_client import Gauge
 from mailpush.notifications.claims.redis import RedisClaims
 from mailpush.notifications.claims.store import Claim, ClaimResult, Claims, ClaimsUnavailable, MemoryClaims
 from mailpush.properties.settings import Settings
+from mailpush.store.redis import client_of
 
 NO_EVICTION: Final = "noeviction"
 MAY_EVICT: Final = Gauge(
@@ -87,7 +88,4 @@ def _claims_of(settings: Settings, config_uid: str) -> Claims:
     if settings.redis is None:
         log.warning("claims_in_memory", meaning="a restart may notify twice; configure redis to avoid it")
         return MemoryClaims()
-    redis = settings.redis
-    return RedisClaims.from_url(
-        redis.url, config_uid, username=redis.username, password=redis.password, ca_pem=redis.ca_pem
-    )
+    return RedisClaims(client_of(settings.redis), config_uid)
