@@ -174,6 +174,32 @@ class Kube:
         """
         await self._json("GET", resource.path(namespace), query={"limit": "1"}, answer_seconds=answer_seconds)
 
+    async def pages(
+        self,
+        resource: Resource,
+        namespace: str | None,
+        *,
+        label_selector: str | None = None,
+        field_selector: str | None = None,
+        answer_seconds: float = ANSWER_SECONDS,
+    ) -> AsyncIterator[tuple[list[Object], str]]:
+        """All objects, page by page, each with the resourceVersion of the whole list, to watch from.
+
+        The next page is asked for when the former one has been dealt with, so that nobody has to hold all at a time.
+        `answer_seconds`: for each page.
+
+        Raises:
+            GoneError: the reader took so long that the rest of the list is not kept any more; list again.
+        """
+        query: dict[str, str] = {"limit": str(CHUNK), **_selectors(label_selector, field_selector)}
+        while True:
+            page = await self._json("GET", resource.path(namespace), query=query, answer_seconds=answer_seconds)
+            proceed = page["metadata"].get("continue")
+            yield page.pop("items", None) or [], page["metadata"]["resourceVersion"]
+            if not proceed:
+                return
+            query["continue"] = proceed
+
     async def list(
         self,
         resource: Resource,
@@ -183,16 +209,19 @@ class Kube:
         field_selector: str | None = None,
         answer_seconds: float = ANSWER_SECONDS,
     ) -> tuple[list[Object], str]:
-        """All objects, read in chunks, and the resourceVersion to watch from. `answer_seconds`: for each chunk."""
-        query: dict[str, str] = {"limit": str(CHUNK), **_selectors(label_selector, field_selector)}
+        """All objects, as `pages` gives them, and the resourceVersion to watch from."""
         items: list[Object] = []
-        while True:
-            page = await self._json("GET", resource.path(namespace), query=query, answer_seconds=answer_seconds)
-            items += page.get("items") or []
-            proceed = page["metadata"].get("continue")
-            if not proceed:
-                return items, page["metadata"]["resourceVersion"]
-            query["continue"] = proceed
+        version = ""
+        async for page, listed_at in self.pages(
+            resource,
+            namespace,
+            label_selector=label_selector,
+            field_selector=field_selector,
+            answer_seconds=answer_seconds,
+        ):
+            items += page
+            version = listed_at
+        return items, version
 
     async def watch(
         self,

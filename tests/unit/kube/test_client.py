@@ -115,6 +115,23 @@ async def test_what_a_start_asks_is_one_request_however_many_users_there_are(tmp
         assert requests == 1 + USERS / 500
 
 
+async def test_a_page_is_asked_for_when_the_former_one_has_been_dealt_with(tmp_path: Path) -> None:
+    """A list of 100,000 users was collected before any of them was stripped: 1.6 GiB."""
+    asked: list[str] = []
+
+    async def page(request: web.Request) -> web.Response:
+        asked.append(request.query.get("continue", ""))
+        metadata = {"resourceVersion": "9", "continue": "more" if len(asked) < 3 else ""}
+        return web.json_response({"metadata": metadata, "items": [{"number": len(asked)}]})
+
+    async with client_of(page, tmp_path) as kube:
+        taken = 0
+        async for items, version in kube.pages(PUSH_USER, "ns"):
+            taken += 1
+            assert (items, version, len(asked)) == ([{"number": taken}], "9", taken)
+    assert asked == ["", "more", "more"]
+
+
 async def test_a_connection_whose_other_end_is_gone_without_a_word_is_noticed_within_the_time_of_a_takeover(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
