@@ -19,7 +19,7 @@ LOCAL := 127.0.0.1,localhost,::1,172.29.0.1,172.29.0.0/24,10.244.0.0/16,10.96.0.
 export NO_PROXY := $(patsubst %,%$(comma),$(or $(NO_PROXY),$(no_proxy)))$(LOCAL)
 export no_proxy := $(NO_PROXY)
 
-.PHONY: help setup demo demo-down chaos lifecycle credentials bench-credentials binaries test unit image-python cluster nodes check lint types layers drift crds schema docs golden \
+.PHONY: help setup demo demo-down chaos lifecycle credentials bench-credentials bench-placement binaries test unit image-python cluster nodes check lint types layers drift crds schema docs golden \
 	changelog format locks clean
 
 help: ## this list
@@ -45,6 +45,9 @@ credentials: setup binaries ## the credential storage under faults: stale passwo
 
 bench-credentials: setup ## how fast 100,000 stored passwords are read, decrypted and rotated, on a real MariaDB
 	@$(BIN)/python -m tests.bench.credentials
+
+bench-placement: setup ## how evenly a million users are spread over 100 pods, what one pod more moves, beside other ways
+	@$(BIN)/python -m tests.bench.placement
 
 # Before the tests, which would show nothing of the minutes that the first build of Kubernetes takes.
 binaries: setup ## fetch or build Kubernetes and the other programs that the tests run
