@@ -100,6 +100,11 @@ def callback_service_name(config: str) -> str:
     return f"mail-push-{config}"
 
 
+def credentials_service_name(config: str) -> str:
+    """Where a login hook puts passwords. Not `-admin`, which the chart's own Service may have."""
+    return f"mail-push-{config}-credentials"
+
+
 def properties_configmap_name(config: str) -> str:
     return f"mail-push-{config}-properties"
 

@@ -50,6 +50,7 @@ CHILDREN = (
     ("statefulset", "mail-push-main"),
     ("service", "mail-push-main"),
     ("service", "mail-push-main-pods"),
+    ("service", "mail-push-main-credentials"),
     ("configmap", "mail-push-main-properties"),
     ("secret", "mail-push-main-secrets"),
     ("secret", "mail-push-main-internal"),

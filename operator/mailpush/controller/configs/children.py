@@ -48,6 +48,7 @@ def children(desired: Desired, settings: OperatorSettings) -> tuple[Child, ...]:
         Child(resources.ROLE_BINDING, access.role_binding(owner, settings.listener_cluster_role)),
         Child(resources.SERVICE, services.headless_service(owner)),
         Child(resources.SERVICE, services.callback_service(owner)),
+        Child(resources.SERVICE, services.credentials_service(owner)),
         # The Secret first: a listener that sees the ConfigMap's new hash then finds the Secret that belongs to it.
         Child(resources.SECRET, property_files.properties_secret(owner, rendered.secret_files, rendered.secrets_hash)),
         Child(

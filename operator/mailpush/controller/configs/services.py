@@ -1,4 +1,4 @@
-"""The two Services of a MailPushConfig: where Dovecot calls, and where pods reach each other."""
+"""The Services of a MailPushConfig: where Dovecot calls, where a login hook does, and where pods reach each other."""
 
 from mailpush import names
 from mailpush.controller.owner import Manifest, Owner
@@ -19,6 +19,18 @@ def callback_service(owner: Owner) -> Manifest:
             "type": "ClusterIP",
             "selector": {**names.listener_selector(owner.name), names.CALLBACK_LABEL: names.CALLBACK_OPEN},
             "ports": [_port("callback", names.CALLBACK_PORT)],
+        },
+    }
+
+
+def credentials_service(owner: Owner) -> Manifest:
+    """Where a login hook puts passwords: the admin port of any pod that is ready, since each takes them for every user."""
+    return {
+        "metadata": owner.metadata(names.credentials_service_name(owner.name)),
+        "spec": {
+            "type": "ClusterIP",
+            "selector": names.listener_selector(owner.name),
+            "ports": [_port("admin", names.ADMIN_PORT)],
         },
     }
 

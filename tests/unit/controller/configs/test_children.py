@@ -52,6 +52,7 @@ def test_the_children_are_those_of_the_contract_and_the_stateful_set_comes_last(
         "RoleBinding/mail-push-main-listener",
         "Service/mail-push-main-pods",
         "Service/mail-push-main",
+        "Service/mail-push-main-credentials",
         "Secret/mail-push-main-secrets",
         "ConfigMap/mail-push-main-properties",
         boot,
@@ -90,6 +91,16 @@ def test_the_callback_service_selects_one_label_more_than_the_stateful_set_and_t
     headless = found["Service/mail-push-main-pods"]["spec"]
     assert (headless["clusterIP"], headless["publishNotReadyAddresses"]) == ("None", True)
     assert headless["selector"] == selector
+
+
+def test_a_login_hook_reaches_the_admin_port_of_ready_pods() -> None:
+    found = built()
+    service = found["Service/mail-push-main-credentials"]["spec"]
+    assert service["selector"] == found["StatefulSet/mail-push-main"]["spec"]["selector"]["matchLabels"]
+    assert "publishNotReadyAddresses" not in service
+    ports = found["StatefulSet/mail-push-main"]["spec"]["template"]["spec"]["containers"][0]["ports"]
+    named = {port["name"]: port["containerPort"] for port in ports}
+    assert [named[port["targetPort"]] for port in service["ports"]] == [1099]
 
 
 def test_the_pods_are_restricted_and_have_no_volume_claims() -> None:
