@@ -24,7 +24,7 @@ def callback_service(owner: Owner) -> Manifest:
 
 
 def credentials_service(owner: Owner) -> Manifest:
-    """Where a login hook puts passwords: the admin port of any pod that is ready, since each takes them for every user."""
+    """Where a login hook puts passwords: the admin port of any pod that is ready, as each takes them for all users."""
     return {
         "metadata": owner.metadata(names.credentials_service_name(owner.name)),
         "spec": {
