@@ -1,8 +1,9 @@
-"""A local copy of a collection, kept by list and watch.
+"""What a collection holds, kept by list and watch.
 
-After a list, objects that have vanished meanwhile are reported as absent (mark and sweep): a watch that was broken does
-not report them. Before each list or watch that follows a failure there is a pause with jitter, so that a hundred pods
-whose watches end together do not list together.
+A list is read page by page, and each page is dealt with before the next is asked for. After a list, objects that have
+vanished meanwhile are reported as absent (mark and sweep): a watch that was broken does not report them. Before each
+list or watch that follows a failure there is a pause with jitter, so that a hundred pods whose watches end together do
+not list together.
 """
 
 import asyncio
@@ -20,6 +21,8 @@ Change = Literal["ADDED", "MODIFIED", "DELETED", "ABSENT"]
 OnChange = Callable[[Change, Object], None]
 
 RETRY: Final = Backoff(0.4, 15.0)
+AT_ONCE: Final = 50
+"""Objects of a page that are dealt with in one turn of the loop: some milliseconds."""
 
 log = structlog.get_logger(__name__)
 
@@ -29,8 +32,12 @@ class Reflector:
 
     DELETED is an event that the watch brought, with the object's last state: it was deleted, or it no longer matches
     the selector. ABSENT was found by a list: the object is not there any more, and nobody saw it go.
-    `on_error` is called with each failure, for those who must know since when they are blind.
-    `answer_seconds`: for each chunk of a list, and until a watch begins.
+
+    Args:
+        bodies: whether the objects are kept, for `on_change` with ABSENT. Without, only their resourceVersions are,
+            and ABSENT has an object with nothing but its name and namespace.
+        on_error: called with each failure, for those who must know since when they are blind.
+        answer_seconds: for each page of a list, and until a watch begins.
     """
 
     def __init__(
@@ -42,13 +49,15 @@ class Reflector:
         *,
         label_selector: str | None = None,
         field_selector: str | None = None,
+        bodies: bool = True,
         on_listed: Callable[[], None] | None = None,
         on_error: Callable[[KubeError], None] | None = None,
         answer_seconds: float = ANSWER_SECONDS,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        self.store: dict[str, Object] = {}
         self.listed = asyncio.Event()
+        self._versions: dict[str, str] = {}
+        self._bodies: dict[str, Object] | None = {} if bodies else None
         self._kube = kube
         self._resource = resource
         self._namespace = namespace
@@ -98,18 +107,22 @@ class Reflector:
             log.warning("watch_failed", resource=self._resource.plural, error=str(error), failures=failures)
 
     async def _list(self) -> str:
-        items, version = await self._kube.list(
+        seen: set[str] = set()
+        version = ""
+        async for page, version in self._kube.pages(  # noqa: B007 - of the whole list, so the last is as the first
             self._resource,
             self._namespace,
             label_selector=self._label_selector,
             field_selector=self._field_selector,
             answer_seconds=self._answer_seconds,
-        )
-        seen = {item["metadata"]["name"]: item for item in items}
-        for name in [name for name in self.store if name not in seen]:
-            self._on_change("ABSENT", self.store.pop(name))
-        for name, item in seen.items():
-            self._take("MODIFIED" if name in self.store else "ADDED", item)
+        ):
+            for number, item in enumerate(page, 1):
+                seen.add(item["metadata"]["name"])
+                self._take("LISTED", item)
+                if number % AT_ONCE == 0:
+                    await asyncio.sleep(0)
+        for name in self._versions.keys() - seen:
+            self._forget("ABSENT", name, self._remembered(name))
         self.listed.set()
         if self._on_listed is not None:
             self._on_listed()
@@ -118,16 +131,29 @@ class Reflector:
     def _take(self, kind: str, item: Object) -> None:
         if kind == "BOOKMARK":
             return  # its object has a resourceVersion and nothing else
-        name = item["metadata"]["name"]
+        name, version = item["metadata"]["name"], item["metadata"]["resourceVersion"]
         if kind == "DELETED":
-            self.store.pop(name, None)
-            self._on_change("DELETED", item)
-        elif kind in ("ADDED", "MODIFIED"):
-            before = self.store.get(name)
-            if before is not None and before["metadata"]["resourceVersion"] == item["metadata"]["resourceVersion"]:
+            self._forget("DELETED", name, item)
+        elif kind in ("ADDED", "MODIFIED", "LISTED"):
+            before = self._versions.get(name)
+            if before == version:
                 return
-            self.store[name] = item
+            item["metadata"].pop("managedFields", None)  # often half of the object, and nobody here reads them
+            self._versions[name] = version
+            if self._bodies is not None:
+                self._bodies[name] = item
             self._on_change("MODIFIED" if before is not None else "ADDED", item)
+
+    def _forget(self, change: Change, name: str, item: Object) -> None:
+        self._versions.pop(name, None)
+        if self._bodies is not None:
+            self._bodies.pop(name, None)
+        self._on_change(change, item)
+
+    def _remembered(self, name: str) -> Object:
+        if self._bodies is not None:
+            return self._bodies[name]
+        return {"metadata": {"name": name, "namespace": self._namespace}}
 
 
 def _resumable(error: KubeError) -> bool:

@@ -1,7 +1,8 @@
 """What happens while the operator waits for an answer: what it has read may be old by then, and must not count."""
 
+import builtins
 import copy
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
@@ -73,6 +74,9 @@ class Api(Finds):
 
     async def list(self, resource: Resource, *_: Any, **__: Any) -> tuple[list[Object], str]:
         return [copy.deepcopy(body) for (kind, _), body in self.objects.items() if kind == resource.kind], "1"
+
+    async def pages(self, resource: Resource, *_: Any, **__: Any) -> AsyncIterator[tuple[builtins.list[Object], str]]:
+        yield await self.list(resource)
 
     async def delete(self, _resource: Resource, _namespace: str, name: str, **_: Any) -> None:
         self.deleted.append(name)

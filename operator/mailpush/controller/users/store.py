@@ -142,7 +142,8 @@ class UserStore:
         self._queue = queue
         self._wakes = wakes
         self._reflectors = {
-            namespace: Reflector(kube, resources.PUSH_USER, namespace, self._changed) for namespace in namespaces
+            namespace: Reflector(kube, resources.PUSH_USER, namespace, self._changed, bodies=False)
+            for namespace in namespaces
         }
 
     def reflectors(self) -> Iterator[Reflector]:

@@ -12,6 +12,15 @@ UserKey = tuple[int, int]
 """Context and user."""
 
 
+def key_of(config: str, name: str) -> UserKey | None:
+    """The user of a PushUser's name, which the API server enforces; None where it is no name of one of `config`."""
+    prefix, _, rest = name.rpartition("-")
+    prefix, _, context = prefix.rpartition("-")
+    if prefix != config or not (context.isdecimal() and rest.isdecimal()):
+        return None
+    return int(context), int(rest)
+
+
 @dataclass(frozen=True, slots=True)
 class User:
     """One PushUser object. `deleting`: it carries a deletionTimestamp, so the user is to be unregistered."""

@@ -12,7 +12,7 @@ from mailpush.kube.reflector import Change, Reflector
 from mailpush.kube.resources import PUSH_USER
 from mailpush.listener.users.elders import ByLogin, elder_of
 from mailpush.listener.users.logins import Logins
-from mailpush.listener.users.user import User, UserKey
+from mailpush.listener.users.user import User, UserKey, key_of
 from mailpush.properties.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -68,6 +68,7 @@ class Users:
             namespace,
             self.observe,
             label_selector=f"{names.CONFIG_LABEL}={self._config}",
+            bodies=False,
             on_listed=all_read,
         )
 
@@ -90,37 +91,47 @@ class Users:
         return self._slots.get(slot, ())
 
     def observe(self, change: Change, obj: Object) -> None:
-        """One difference that the watch or a list has shown."""
+        """One difference that the watch or a list has shown. ABSENT needs nothing of the object but its name."""
+        metadata = obj["metadata"]
+        if change in ("DELETED", "ABSENT"):
+            key = key_of(self._config, metadata["name"])
+            before = None if key is None else self._users.get(key)
+            self._broken.discard(metadata["name"])
+            if before is not None and metadata.get("uid", before.uid) == before.uid:  # else made anew meanwhile
+                self._drop(before)
+            return
         try:
             user = User.of(obj)
         except ValidationError as error:
-            name = obj["metadata"]["name"]
+            name = metadata["name"]
             if name not in self._broken:
                 self._broken.add(name)
                 fields = sorted({".".join(str(part) for part in problem["loc"]) for problem in error.errors()})
                 log.warning("push_user_unreadable", push_user=name, fields=fields)
             return
         self._broken.discard(user.name)
-        if user.spec.config_ref.name != self._config:
-            return  # a wrong label, which the operator puts right
+        if user.spec.config_ref.name == self._config:  # else a wrong label, which the operator puts right
+            self._put(user)
+
+    def _put(self, user: User) -> None:
         before = self._users.get(user.key)
-        if change in ("ADDED", "MODIFIED"):
-            if before is not None:
-                self._logins.drop(before)
-            self._users[user.key] = user
-            self._logins.put(user)
-            self._slots.setdefault(user.slot, set()).add(user.key)
-        else:
-            if before is not None and before.uid != user.uid:
-                return  # made anew meanwhile
-            if before is not None:
-                del self._users[user.key]
-                self._logins.drop(before)
-            if members := self._slots.get(user.slot):
-                members.discard(user.key)
-                if not members:
-                    del self._slots[user.slot]
-        touched = self._by_login.replace(before, self._users.get(user.key))
+        if before is not None:
+            self._logins.drop(before)
+        self._users[user.key] = user
+        self._logins.put(user)
+        self._slots.setdefault(user.slot, set()).add(user.key)
+        self._changed(user.key, self._by_login.replace(before, user))
+
+    def _drop(self, user: User) -> None:
+        del self._users[user.key]
+        self._logins.drop(user)
+        members = self._slots[user.slot]
+        members.discard(user.key)
+        if not members:
+            del self._slots[user.slot]
+        self._changed(user.key, self._by_login.replace(user, None))
+
+    def _changed(self, key: UserKey, touched: set[UserKey]) -> None:
         if self._observer is not None:
-            for key in (user.key, *touched):
-                self._observer.user_changed(key)
+            for one in (key, *touched):
+                self._observer.user_changed(one)

@@ -46,8 +46,16 @@ def test_a_user_who_is_gone_is_forgotten(change: Any) -> None:
 def test_the_end_of_a_former_object_does_not_take_the_new_one_away() -> None:
     scene = Scene()
     scene.users.observe("ADDED", push_user(3, metadata={"uid": "new"}))
-    scene.users.observe("ABSENT", push_user(3, metadata={"uid": "old"}))
+    scene.users.observe("DELETED", push_user(3, metadata={"uid": "old"}))
     assert scene.users.get((1, 3)) is not None
+
+
+@pytest.mark.parametrize("name", ["main-1-3", "other-1-3", "main-1-x", "main", ""])
+def test_who_is_absent_is_known_by_the_name_alone(name: str) -> None:
+    scene = Scene()
+    scene.users.observe("ADDED", push_user(3))
+    scene.users.observe("ABSENT", {"metadata": {"name": name, "namespace": "mail"}})
+    assert (scene.users.get((1, 3)) is None) is (name == "main-1-3")
 
 
 def test_users_of_another_config_are_passed_over() -> None:
