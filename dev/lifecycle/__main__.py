@@ -12,8 +12,9 @@ from dev.images import image as images
 from dev.images import project
 from dev.lifecycle.scenes import SCENES, Scene
 from dev.lifecycle.stage import Stage
-from dev.lifecycle.verdict import Step, Verdict
+from dev.lifecycle.verdict import Verdict
 from dev.processes.errors import DevError
+from dev.scenes import Step, parsed, parser_of
 
 NEEDED = "install"
 
@@ -66,19 +67,8 @@ def _row(step: Step) -> tuple[object, ...]:
 
 
 def parse() -> argparse.Namespace:
-    listed = "\n".join(f"  {scene.name:10} {scene.what}" for scene in SCENES)
-    parser = argparse.ArgumentParser(
-        prog="python -m dev.lifecycle",
-        description="What an administrator does to a site in its life, on the demo's cluster (root).",
-        epilog=f"scenes, in this order:\n{listed}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("scenes", nargs="*", metavar="SCENE", help=f"only these, and {NEEDED}; all of them by default")
-    arguments = parser.parse_args()
-    unknown = set(arguments.scenes) - {scene.name for scene in SCENES}
-    if unknown:
-        parser.error(f"no such scene: {', '.join(sorted(unknown))}")
-    return arguments
+    what = "What an administrator does to a site in its life, on the demo's cluster (root)."
+    return parsed(parser_of("python -m dev.lifecycle", what, SCENES, always=(NEEDED,)), SCENES)
 
 
 if __name__ == "__main__":

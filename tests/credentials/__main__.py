@@ -12,6 +12,7 @@ from pathlib import Path
 from dev.cluster.controlplane import ControlPlane
 from dev.demo.show import chapter
 from dev.processes.errors import DevError
+from dev.scenes import parsed, parser_of
 from tests.cluster.conftest import ROOT, described
 from tests.credentials import leaks, mismatch, outage, stale, stores
 from tests.credentials.evidence import Evidence
@@ -71,20 +72,10 @@ def play(scene: Scene, stage: Stage) -> None:
 
 
 def parse() -> argparse.Namespace:
-    listed = "\n".join(f"  {scene.name:10} {scene.what}" for scene in SCENES)
-    parser = argparse.ArgumentParser(
-        prog="python -m tests.credentials",
-        description="The credential storage under faults: processes on a control plane, real servers (root).",
-        epilog=f"scenes, in this order:\n{listed}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("scenes", nargs="*", metavar="SCENE", help="only these; all of them by default")
+    what = "The credential storage under faults: processes on a control plane, real servers (root)."
+    parser = parser_of("python -m tests.credentials", what, SCENES)
     parser.add_argument("--users", type=int, default=USERS, help=f"of the scene stale; {USERS} by default")
-    arguments = parser.parse_args()
-    unknown = set(arguments.scenes) - {scene.name for scene in SCENES}
-    if unknown:
-        parser.error(f"no such scene: {', '.join(sorted(unknown))}")
-    return arguments
+    return parsed(parser, SCENES)
 
 
 if __name__ == "__main__":
