@@ -22,6 +22,7 @@ from mailpush.properties import keys
 from mailpush.properties.read import read
 from mailpush.properties.settings import DatabaseSettings, OxCredentialSettings
 from tests.sites.ox_cipher import Costs, write_argon, write_legacy
+from tests.sites.passcrypts import SamePasscrypts
 
 pytestmark = pytest.mark.cluster
 
@@ -343,6 +344,7 @@ async def test_the_settings_name_it_and_a_pod_takes_its_passwords_from_there(sit
         entries=entries,
         owns=lambda _slot: True,
         hash_key=lambda: b"k" * 32,
+        passcrypts=SamePasscrypts(),
     )
     try:
         assert pod.stored is not None

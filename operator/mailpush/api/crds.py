@@ -99,7 +99,7 @@ def _mail_push_configs() -> Manifest:
                 "Rotation",
                 "string",
                 ".status.credentialStorage.rotation.text",
-                "How far passwords are encrypted under the current passcrypt.",
+                "How far passwords are encrypted under the current passcrypt, and what that waits for.",
                 priority=1,
             ),
             _column("Message", "string", f"{ready}.message", "Why, and what to do.", priority=1),

@@ -76,7 +76,7 @@ class RotationStatus(StatusModel):
     finished: bool | None = None
     """Whether all that can be read stands under the current passcrypt."""
     text: Text | None = None
-    """The same in short."""
+    """The same in short, and what it waits for."""
 
 
 class CredentialStorageStatus(StatusModel):
@@ -86,6 +86,8 @@ class CredentialStorageStatus(StatusModel):
     """Of the passcrypt, while credentialStorage.passcryptPreviousSecretRef is given."""
     previous_needed: bool | None = None
     """Whether the previous passcrypt is still needed. False: take passcryptPreviousSecretRef out."""
+    passcrypt_made: bool | None = None
+    """Whether the operator has ever made a passcrypt (generatePasscrypt). If its Secret is gone, it makes no other."""
 
 
 class MailPushConfigStatus(StatusModel):

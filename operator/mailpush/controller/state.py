@@ -44,6 +44,17 @@ class ConfigState:
             self.status_version, self.body_status = version, body.get("status") or {}
 
     @property
+    def passcrypt_made(self) -> bool:
+        """Whether the operator has ever made a passcrypt for it: what is stored may need that one, and no other."""
+        if (self.body_status.get("credentialStorage") or {}).get("passcryptMade") is True:
+            return True
+        if self.evaluation is None or self.evaluation.settings is None:
+            return False
+        storage = self.evaluation.spec.credential_storage
+        made = storage.generate_passcrypt and storage.passcrypt_secret_ref is None
+        return made and self.evaluation.settings.passcrypt is not None
+
+    @property
     def wanted_replicas(self) -> int | None:
         """Pods that may own slots: those above are drained. None: not known, so no pod is above."""
         if self.evaluation is None or self.evaluation.blocked:

@@ -6,7 +6,7 @@ what is left; only an entry that still stands as it was read is replaced. OX's t
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Final
@@ -54,6 +54,8 @@ class Rotation:
 
     Args:
         cipher: knows both passcrypts, and the salt of the store's check value.
+        gate: awaited before each page: it raises StorageUnavailableError while entries are not to be written under
+            the current passcrypt, as a pod that has the previous one alone could read none of them.
         report: called after each page.
     """
 
@@ -62,12 +64,14 @@ class Rotation:
         storage: CredentialStorage,
         cipher: Cipher,
         *,
+        gate: Callable[[], Awaitable[None]],
         report: Callable[[Progress], None] = lambda _: None,
         sleep: Sleep = asyncio.sleep,
     ) -> None:
         self.progress = Progress()
         self._storage = storage
         self._cipher = cipher
+        self._gate = gate
         self._report = report
         self._sleep = sleep
         self._after: UserKey | None = None
@@ -76,10 +80,8 @@ class Rotation:
     async def run(self) -> Progress:
         """Rounds until one finds nothing to do. Called again after an error, it goes on where it stood.
 
-        All pods are to have the current passcrypt: one that has the previous one alone goes on writing under it.
-
         Raises:
-            StorageUnavailableError
+            StorageUnavailableError: also what `gate` raises.
         """
         progress = self.progress
         while not progress.finished:
@@ -100,6 +102,7 @@ class Rotation:
         progress = self.progress
         if self._after is None:
             progress.entries, progress.seen, progress.left, progress.unreadable = await self._storage.count(), 0, 0, 0
+        await self._gate()
         while page := await self._storage.page(self._after, PAGE):
             outcomes = await self._renew_all(page)
             self._after = page[-1].key
@@ -107,6 +110,7 @@ class Rotation:
             progress.left += outcomes[_Outcome.LEFT]
             progress.unreadable += outcomes[_Outcome.UNREADABLE]
             self._report(progress)
+            await self._gate()
         self._after = None
 
     async def _renew_all(self, page: list[Entry]) -> Counter[_Outcome]:

@@ -110,6 +110,7 @@ class StoredCredentials:
     Args:
         foreign: others write the storage as well (OX's table). No note stands in it, no marks, and nothing is deleted.
         changed: called when `state` has become another.
+        may_begin: asked before the note is written where there is none. False: this passcrypt is not to be the store's.
         clock: seconds since 1970.
     """
 
@@ -120,12 +121,14 @@ class StoredCredentials:
         *,
         foreign: bool = False,
         changed: Callable[[], None] = lambda: None,
+        may_begin: Callable[[], Awaitable[bool]] | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._storage = storage
         self._cipher = cipher
         self._foreign = foreign
         self._changed = changed
+        self._may_begin = may_begin
         self._clock = clock
         self._opening = asyncio.Lock()
         self._wake = asyncio.Event()
@@ -303,6 +306,8 @@ class StoredCredentials:
         note = await self._storage.note(KEY_CHECK)
         if note is None:
             if await self._verdict() is Verdict.MISMATCH:  # a store without its note: its rows tell as much
+                return False
+            if self._may_begin is not None and not await self._may_begin():
                 return False
             own = await self._cipher.key_check()
             written = await self._storage.set_note(KEY_CHECK, None, own)

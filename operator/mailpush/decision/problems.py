@@ -103,8 +103,10 @@ def _missing(path: str, reference: SecretKeyReference | None) -> Problem:
     if path == PASSCRYPT and reference is None:
         return Problem(
             "SecretNotFound",
-            "the Secret of the passcrypt that the operator made once has lost its key passcrypt: put it back, or "
-            "delete the Secret for another one, with which all passwords have to be put again",
+            "the Secret mail-push-<name>-passcrypt, which the operator made once, is gone or has lost its key "
+            "passcrypt, and another one reads nothing of what is stored: put it back from your copy (the Secret "
+            "mail-push-<name>-secrets still holds the value of pods that run), or name a new one as "
+            "credentialStorage.passcryptSecretRef, with which all passwords have to be put again",
         )
     what = f"key {reference.key} of Secret {reference.name}" if reference is not None else "the Secret or key"
     return Problem("SecretNotFound", f"{what}, which {path} names, does not exist or is empty: create it")

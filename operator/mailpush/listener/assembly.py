@@ -39,6 +39,7 @@ from mailpush.listener.shards.loop import Shards
 from mailpush.listener.troubles import Troubles
 from mailpush.listener.users.credentials import Credentials
 from mailpush.listener.users.marks import Marks
+from mailpush.listener.users.passcrypts import KubePasscrypts
 from mailpush.listener.users.pod_credentials import PodCredentials
 from mailpush.listener.users.pod_storage import ROTATING_SLOT, PodStorage
 from mailpush.listener.users.registration_book import StatusBook
@@ -140,6 +141,7 @@ def assemble(env: Environment, kube: Kube, loaded: Loaded, boot: Mapping[str, st
         entries=entries,
         owns=supervisor.owns,
         hash_key=env.hash_key,
+        passcrypts=KubePasscrypts(kube, env.namespace, env.config, env.me.name),
     )
     janitor = Janitor(
         entries,

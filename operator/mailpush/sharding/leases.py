@@ -91,12 +91,14 @@ class RotationReport(NamedTuple):
     """How far a pod has encrypted the credential storage anew, in entries: `done` of `total`.
 
     `unreadable`: neither passcrypt reads them. `finished`: the previous passcrypt is needed no more.
+    `waits`: a sentence on what it waits for; empty where it goes on, or where another pod does it.
     """
 
     total: int
     done: int = 0
     unreadable: int = 0
     finished: bool = False
+    waits: str = ""
 
 
 NO_CALLBACKS: Final = CallbackReport()
@@ -201,7 +203,6 @@ def parse_lease(obj: Mapping[str, Any]) -> LeaseState:
 
     counts = _object(text(COUNTS))
     credentials = _object(text(CREDENTIALS))
-    rotation = _typed(credentials.get("rotation"), [int, int, int, bool])
     return LeaseState(
         holder=_holder(_mapping(obj.get("spec")).get("holderIdentity")),
         map_uid=text(MAP_UID) or None,
@@ -217,13 +218,13 @@ def parse_lease(obj: Mapping[str, Any]) -> LeaseState:
         denied=_whole(_mapping(counts.get("denied"))),
         degraded={key: why for key, why in _mapping(counts.get("degraded")).items() if isinstance(why, str)},
         servers=_servers(_mapping(counts.get("servers"))),
-        eviction=eviction if isinstance(eviction := counts.get("eviction"), str) else "",
-        redis=redis if isinstance(redis := counts.get("redis"), str) else "",
+        eviction=_text(counts, "eviction"),
+        redis=_text(counts, "redis"),
         callbacks=CallbackReport(*_typed(counts.get("callbacks"), [int, bool, str])),
         formats=frozenset(int(part) for part in text(FORMATS).split(",") if _NUMBER.fullmatch(part)),
         passcrypt=text(PASSCRYPT),
-        storage=storage if isinstance(storage := credentials.get("storage"), str) else "",
-        rotation=RotationReport(*rotation) if rotation else None,
+        storage=_text(credentials, "storage"),
+        rotation=_rotation(credentials),
         map_copy=text(MAP_COPY),
         signs=bool(text(SIGNS)) and text(SIGNS) == _mapping(obj.get("spec")).get("holderIdentity"),
     )
@@ -265,7 +266,10 @@ def _where_needed(state: LeaseState) -> dict[str, str]:
     """The annotations that a Lease has only where there is something to say; empty texts are left out."""
     credentials: dict[str, Any] = {"storage": state.storage} if state.storage else {}
     if state.rotation is not None:
-        credentials["rotation"] = state.rotation
+        *numbers, waits = state.rotation
+        credentials["rotation"] = numbers  # in the form of versions that knew of no waiting
+        if waits:
+            credentials["rotationWaits"] = waits
     return {
         PASSCRYPT: state.passcrypt,
         CREDENTIALS: json.dumps(credentials, separators=(",", ":")) if credentials else "",
@@ -281,6 +285,11 @@ def replaced_annotations(before: Mapping[str, str] | None, state: LeaseState) ->
 
 def _mapping(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
+
+
+def _text(value: Mapping[str, Any], key: str) -> str:
+    found = value.get(key)
+    return found if isinstance(found, str) else ""
 
 
 def _holder(value: Any) -> Holder | None:
@@ -307,6 +316,11 @@ def _object(text: str) -> Mapping[str, Any]:
 def _servers(value: Mapping[str, Any]) -> dict[str, ServerReport]:
     reports = {name: _typed(report, [int, int, str, int, str]) for name, report in value.items()}
     return {name: ServerReport(*report) for name, report in reports.items() if report}
+
+
+def _rotation(credentials: Mapping[str, Any]) -> RotationReport | None:
+    numbers = _typed(credentials.get("rotation"), [int, int, int, bool])
+    return RotationReport(*numbers)._replace(waits=_text(credentials, "rotationWaits")) if numbers else None
 
 
 def _typed(value: Any, types: list[type]) -> list[Any]:

@@ -34,12 +34,21 @@ class Scene:
         self.next_round = asyncio.Event()
         self.next_round.set()
         self.reports: list[Progress] = []
+        self.shut: str | None = None
         self.rotation = self.again()
 
     def again(self) -> Rotation:
         return Rotation(
-            self.storage, self.cipher, report=lambda each: self.reports.append(replace(each)), sleep=self.sleep
+            self.storage,
+            self.cipher,
+            gate=self.gate,
+            report=lambda each: self.reports.append(replace(each)),
+            sleep=self.sleep,
         )
+
+    async def gate(self) -> None:
+        if self.shut is not None:
+            raise StorageUnavailableError(self.shut)
 
     async def sleep(self, seconds: float) -> None:
         self.waits.append(seconds)
@@ -103,6 +112,29 @@ async def test_a_rotation_whose_store_goes_away_goes_on_where_it_stood(scene: Sc
     assert progress == Progress(entries=COUNT + 1, seen=COUNT + 1, renewed=COUNT, unreadable=1, finished=True)
     del scene.storage.entries[1, 50]
     assert await scene.clear() == PASSWORDS
+
+
+async def test_nothing_is_written_while_the_gate_is_shut_and_what_it_says_is_told(scene: Scene) -> None:
+    rows = dict(scene.storage.entries)
+    scene.shut = "a pod has the former one"
+    for _ in range(2):
+        with pytest.raises(StorageUnavailableError, match="a pod has the former one"):
+            await scene.rotation.run()
+    assert scene.storage.entries == rows
+    assert await scene.before.agrees(scene.storage.notes[KEY_CHECK])
+    scene.shut = None
+    assert (await scene.rotation.run()).renewed == COUNT
+
+
+async def test_a_gate_that_shuts_in_the_middle_stops_it_after_the_page(scene: Scene) -> None:
+    first = scene.rotation
+    first._report = lambda _: setattr(scene, "shut", "one came with the former one")
+    with pytest.raises(StorageUnavailableError):
+        await first.run()
+    assert first.progress.renewed == 10
+    scene.shut = None
+    first._report = lambda _: None
+    assert await first.run() == Progress(entries=COUNT, seen=COUNT, renewed=COUNT, finished=True)
 
 
 async def test_another_process_may_begin_again(scene: Scene) -> None:

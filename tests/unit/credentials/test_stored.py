@@ -42,6 +42,24 @@ async def test_what_is_put_comes_back_and_stands_encrypted() -> None:
     assert not await scene.stored.put(KEY, SECRET), "it stands there already"
 
 
+async def test_a_store_that_is_empty_is_begun_only_under_the_passcrypt_that_is_to_be_its_own() -> None:
+    scene = Scene()
+    allowed = False
+
+    async def may_begin() -> bool:
+        return allowed
+
+    scene.stored = StoredCredentials(scene.storage, scene.cipher, may_begin=may_begin)
+    assert await scene.stored.open() is StoreState.MISMATCH
+    assert not scene.storage.notes
+    with pytest.raises(PasscryptMismatchError):
+        await scene.stored.put(KEY, SECRET)
+    allowed = True
+    assert await scene.stored.open() is StoreState.READY
+    allowed = False
+    assert await scene.stored.open() is StoreState.READY, "it has its note by now"
+
+
 async def test_nobody_is_missing_and_a_deleted_one_too() -> None:
     scene = Scene()
     assert (await scene.stored.get(KEY)).state is StoredState.MISSING

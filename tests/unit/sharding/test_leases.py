@@ -72,7 +72,7 @@ def test_the_annotations_have_the_protocols_names() -> None:
         signs=True,
         passcrypt="0123",
         storage="away",
-        rotation=RotationReport(100, 40, 2),
+        rotation=RotationReport(100, 40, 2, waits="l-1"),
     )
     assert lease_annotations(state) == {
         "mailpush.dev/map-uid": "m",
@@ -88,7 +88,7 @@ def test_the_annotations_have_the_protocols_names() -> None:
         "mailpush.dev/formats": "1",
         "mailpush.dev/signs": "l-0/u/n",
         "mailpush.dev/passcrypt": "0123",
-        "mailpush.dev/credentials": '{"storage":"away","rotation":[100,40,2,false]}',
+        "mailpush.dev/credentials": '{"storage":"away","rotation":[100,40,2,false],"rotationWaits":"l-1"}',
     }
     assert str(state.holder) == "l-0/u/n"
 
@@ -118,6 +118,7 @@ def test_an_empty_lease_says_nothing(obj: dict[str, Any]) -> None:
         ("credentials", "{"),
         ("credentials", '{"storage":7,"rotation":[1,2,3]}'),
         ("credentials", '{"rotation":[true,2,3,false]}'),
+        ("credentials", '{"rotationWaits":"l-1"}'),
         ("formats", "one,-2"),
         ("packages", ",,"),
         ("signs", "true"),

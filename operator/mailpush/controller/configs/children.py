@@ -26,12 +26,13 @@ class Child(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Desired:
-    """What a MailPushConfig comes to once its Secrets are known."""
+    """What a MailPushConfig comes to once its Secrets are known. `passcrypt`: its fingerprint, empty without one."""
 
     owner: Owner
     listeners: Listeners
     replicas: int
     rendered: RenderedConfig
+    passcrypt: str = ""
 
 
 def children(desired: Desired, settings: OperatorSettings) -> tuple[Child, ...]:
@@ -53,7 +54,9 @@ def children(desired: Desired, settings: OperatorSettings) -> tuple[Child, ...]:
         Child(resources.SECRET, property_files.properties_secret(owner, rendered.secret_files, rendered.secrets_hash)),
         Child(
             resources.CONFIG_MAP,
-            property_files.properties_config_map(owner, rendered.files, rendered.config_hash, rendered.secrets_hash),
+            property_files.properties_config_map(
+                owner, rendered.files, rendered.config_hash, rendered.secrets_hash, passcrypt=desired.passcrypt
+            ),
         ),
         Child(resources.CONFIG_MAP, boot),
         Child(resources.POD_DISRUPTION_BUDGET, workload.pod_disruption_budget(owner)),

@@ -9,6 +9,7 @@ from mailpush import names
 from mailpush.api.conditions import timestamp
 from mailpush.controller.owner import Manifest, Owner
 from mailpush.properties.secrets import PASSCRYPT, purpose_of
+from mailpush.sharding.leases import PASSCRYPT as PASSCRYPT_FINGERPRINT
 
 KEY_BYTES: Final = 32
 CALLBACK_LOGIN: Final = "mail-push"
@@ -17,9 +18,16 @@ PASSWORD_KEY: Final = "password"  # noqa: S105 - a key's name
 PASSCRYPT_KEY: Final = "passcrypt"
 
 
-def properties_config_map(owner: Owner, files: Mapping[str, str], config_hash: str, secrets_hash: str) -> Manifest:
-    """What `kubectl get configmap` shows is what runs. By the hashes a listener knows a whole change from a part."""
+def properties_config_map(
+    owner: Owner, files: Mapping[str, str], config_hash: str, secrets_hash: str, *, passcrypt: str = ""
+) -> Manifest:
+    """What `kubectl get configmap` shows is what runs. By the hashes a listener knows a whole change from a part.
+
+    `passcrypt`: the fingerprint of the one that pods are to have; empty where they are to have none.
+    """
     annotations = {names.CONFIG_HASH_ANNOTATION: config_hash, names.SECRETS_HASH_ANNOTATION: secrets_hash}
+    if passcrypt:
+        annotations[PASSCRYPT_FINGERPRINT] = passcrypt
     return {
         "metadata": owner.metadata(names.properties_configmap_name(owner.name), annotations=annotations),
         "data": dict(files),

@@ -17,6 +17,7 @@ from mailpush.controller.configs.secrets import ConfigSecrets, ForeignSecretErro
 from mailpush.controller.environment import OperatorSettings
 from mailpush.controller.owner import ConfigKey, Manifest, Owner
 from mailpush.controller.state import ConfigState, OperatorState
+from mailpush.credentials.passcrypt import Passcrypt
 from mailpush.decision import site_facts
 from mailpush.decision.evaluation import (
     Evaluation,
@@ -128,9 +129,11 @@ class Reconciler:
             keys = await self._secrets.internal_keys(state.owner)
             # Not only once: a timer counts no time in which the machine sleeps.
             self._queue.add_after(key, min(keys.seconds, LOOK_AGAIN_SECONDS) + 1.0)
-            resolved = await self._secrets.resolve(state.owner, spec, keys.hash_key)
+            resolved = await self._secrets.resolve(
+                state.owner, spec, keys.hash_key, passcrypt_made=state.passcrypt_made
+            )
             evaluation = evaluate(key.name, spec, resolved, unregister=wants_unregister(body))
-            await self._apply(state, evaluation)
+            await self._apply(state, evaluation, _fingerprint(evaluation, keys.hash_key))
         except (InvalidSpecError, PackageError, ForeignSecretError) as error:
             state.fault, state.generation, state.looked = str(error), generation, True
             self._shards.config_changed(key)
@@ -164,7 +167,7 @@ class Reconciler:
         self._shards.config_changed(key)
         self._users.config_changed(key)
 
-    async def _apply(self, state: ConfigState, evaluation: Evaluation) -> None:
+    async def _apply(self, state: ConfigState, evaluation: Evaluation, passcrypt: str) -> None:
         owner = state.owner
         stateful_set = await self._read(
             resources.STATEFUL_SET, owner.namespace, names.statefulset_name(owner.name), of=owner
@@ -173,7 +176,7 @@ class Reconciler:
         replicas = wanted_replicas(evaluation, running, self._state.highest_owner.get(owner.key))
         if owner.key not in self._state.highest_owner:
             replicas = max(replicas, running)  # a new leader does not know yet who has to be drained
-        desired = Desired(owner, evaluation.spec.listeners, replicas, evaluation.rendered)
+        desired = Desired(owner, evaluation.spec.listeners, replicas, evaluation.rendered, passcrypt)
         keep = evaluation.blocked and running > 0
         applied: dict[str, Manifest] = {}
         for child in children(desired, self._settings):
@@ -239,6 +242,12 @@ class Reconciler:
         if of is not None and owners and not any(owner["uid"] == of.uid for owner in owners):
             return None
         return body
+
+
+def _fingerprint(evaluation: Evaluation, key: bytes) -> str:
+    """Of the passcrypt that pods are to have; empty without one."""
+    passcrypt = evaluation.settings.passcrypt if evaluation.settings is not None else None
+    return Passcrypt(passcrypt).fingerprint(key) if passcrypt else ""
 
 
 def _surplus_data(child: Child, answer: dict[str, Any]) -> set[str]:

@@ -44,8 +44,13 @@ class ConfigSecrets:
     def __init__(self, kube: Kube) -> None:
         self._kube = kube
 
-    async def resolve(self, owner: Owner, spec: MailPushConfigSpec, hash_key: bytes) -> ResolvedSecrets:
+    async def resolve(
+        self, owner: Owner, spec: MailPushConfigSpec, hash_key: bytes, *, passcrypt_made: bool = False
+    ) -> ResolvedSecrets:
         """Everything that the spec refers to, and what is made where it refers to nothing.
+
+        Args:
+            passcrypt_made: a passcrypt was made once, so that another one would read nothing of what is stored.
 
         Raises:
             ForeignSecretError: a Secret cannot be made.
@@ -71,7 +76,7 @@ class ConfigSecrets:
             login, password = await self._callback_credentials(owner)
             values[references.CALLBACK_LOGIN], values[references.CALLBACK_PASSWORD] = login, password
         if spec.credential_storage.generate_passcrypt and spec.credential_storage.passcrypt_secret_ref is None:
-            if passcrypt := await self._passcrypt(owner):
+            if passcrypt := await self._passcrypt(owner, passcrypt_made):
                 values[references.PASSCRYPT] = passcrypt
             else:
                 missing.append(references.PASSCRYPT)
@@ -100,9 +105,13 @@ class ConfigSecrets:
         login = text_of(secret, property_files.LOGIN_KEY) or ""
         return login, text_of(secret, property_files.PASSWORD_KEY) or ""
 
-    async def _passcrypt(self, owner: Owner) -> str | None:
-        """None where somebody has emptied the Secret: another passcrypt would read nothing of what is stored."""
+    async def _passcrypt(self, owner: Owner, made_before: bool) -> str | None:
+        """None where somebody has emptied or deleted the Secret: another passcrypt would read nothing of what is
+        stored."""
         made = property_files.new_passcrypt_secret(owner)
+        if made_before and await self._kube.find(resources.SECRET, owner.namespace, made["metadata"]["name"]) is None:
+            log.warning("passcrypt_gone", config=str(owner.key), name=made["metadata"]["name"])
+            return None
         value = text_of(await self._once(owner, made, (), 0), property_files.PASSCRYPT_KEY) or ""
         return value if value.strip() else None
 

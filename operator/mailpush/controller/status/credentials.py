@@ -51,13 +51,19 @@ def credential_verdicts(state: ConfigState, pods: tuple[PodView, ...]) -> Iterat
 
 
 def storage_status(state: ConfigState, pods: tuple[PodView, ...]) -> dict[str, Any] | None:
-    """The field `credentialStorage` of the status; None where there is no storage.
+    """The field `credentialStorage` of the status; None where there is nothing to say.
 
-    `previousNeeded` is said only where a previous passcrypt is given: a pod that has not begun yet needs it, too.
+    That a passcrypt was made is kept for ever: a storage that is off for a while still holds what it can read.
     """
     settings = _using(state)
+    said = {"passcryptMade": True} if state.passcrypt_made else {}
     if settings is None:
-        return None
+        return said or None
+    return said | _rotation_status(state, settings, pods)
+
+
+def _rotation_status(state: ConfigState, settings: Settings, pods: tuple[PodView, ...]) -> dict[str, Any]:
+    """`previousNeeded` is said only where a previous passcrypt is given: a pod that has not begun yet needs it, too."""
     if settings.passcrypt_previous is None or settings.ox is not None:
         return {}
     # A former rotation's end must not count for one that the pods have not read of yet: their hash tells.
@@ -66,7 +72,8 @@ def storage_status(state: ConfigState, pods: tuple[PodView, ...]) -> dict[str, A
     known = [report for report in reports if report is not None]
     if not known:
         return {"rotation": {"text": "waiting"}, "previousNeeded": True}
-    farthest = max(known, key=lambda report: (report.finished, report.done, report.total))
+    # Of those that have not begun, the one that says what it waits for.
+    farthest = max(known, key=lambda report: (report.finished, report.done, report.total, report.waits))
     # Each pod that has the previous passcrypt must say so: one that runs by older settings may still write under it.
     needed = len(known) < len(reports) or not any(report.finished for report in known)
     return {"rotation": _rotation(farthest), "previousNeeded": needed}
@@ -74,6 +81,8 @@ def storage_status(state: ConfigState, pods: tuple[PodView, ...]) -> dict[str, A
 
 def _rotation(report: RotationReport) -> dict[str, Any]:
     text = "finished" if report.finished else f"{report.done}/{report.total}"
+    if report.waits:
+        text = f"waiting: {report.waits}" if not report.total else f"{text}, waiting: {report.waits}"
     return {
         "total": max(0, report.total),
         "done": max(0, report.done),

@@ -11,9 +11,11 @@ from mailpush.credentials.rotation import Progress, Rotation
 from mailpush.credentials.storage import CredentialStorage, StorageUnavailableError
 from mailpush.credentials.stored import PASSCRYPT_MISMATCH, StoredCredentials, StoreState
 from mailpush.listener.users.credentials import uses_storage
+from mailpush.listener.users.passcrypts import Passcrypts, PasscryptsUnknownError
 from mailpush.listener.users.stored_entries import StoredEntries
 from mailpush.properties.settings import Settings
 from mailpush.sharding.leases import RotationReport
+from mailpush.work.clock import boottime
 from mailpush.work.pace import Backoff
 
 StorageOf = Callable[[Settings, str], CredentialStorage | None]
@@ -22,6 +24,9 @@ StorageOf = Callable[[Settings, str], CredentialStorage | None]
 ROTATING_SLOT: Final = 0
 """The pod that owns this slot encrypts anew and cleans up: one at a time, and a second does no harm."""
 LOOK_SECONDS: Final = 10.0
+NAMED_PODS: Final = 5
+PODS_DIFFER: Final = "PodsDiffer"
+UNKNOWN: Final = "PasscryptsUnknown"
 RETRY: Final = Backoff(5.0, 300.0)
 
 log = structlog.get_logger(__name__)
@@ -33,6 +38,7 @@ class PodStorage:
     Args:
         owns: whether this pod owns a slot.
         hash_key: the installation's key, by which passcrypts are compared and not shown.
+        passcrypts: those of the other pods, and of the operator.
     """
 
     def __init__(
@@ -44,6 +50,7 @@ class PodStorage:
         entries: StoredEntries,
         owns: Callable[[int], bool],
         hash_key: Callable[[], bytes],
+        passcrypts: Passcrypts,
     ) -> None:
         self._config_uid = config_uid
         self._storage_of = storage_of
@@ -51,6 +58,8 @@ class PodStorage:
         self._observer: Callable[[], None] = lambda: None
         self._owns = owns
         self._hash_key = hash_key
+        self._passcrypts = passcrypts
+        self._agreed = float("-inf")
         self._named: tuple[object, ...] | None = None
         self._storage: CredentialStorage | None = None
         self._cipher: Cipher | None = None
@@ -128,7 +137,9 @@ class PodStorage:
             previous = Passcrypt(settings.passcrypt_previous) if settings.passcrypt_previous else None
             self._cipher = Cipher(Passcrypt(settings.passcrypt), previous)
             foreign = settings.ox is not None
-            self.stored = StoredCredentials(self._storage, self._cipher, foreign=foreign, changed=self._changed)
+            self.stored = StoredCredentials(
+                self._storage, self._cipher, foreign=foreign, changed=self._changed, may_begin=self._may_begin
+            )
         self._entries.use(self.stored)
 
     # -- its life
@@ -150,24 +161,73 @@ class PodStorage:
         if self._storage is not None:
             await self._storage.close()
 
+    async def _may_begin(self) -> bool:
+        """Whether a store that is empty may be begun under this pod's passcrypt: only under that of the operator.
+
+        A pod whose passcrypt is wrong would else make all others wrong, when it is the first after Redis has forgotten.
+        """
+        try:
+            return await self._passcrypts.is_given(self._shown())
+        except PasscryptsUnknownError as error:
+            text = f"the credential storage has no check value yet, and whether it may be written is not known: {error}"
+            raise StorageUnavailableError(text, UNKNOWN) from None
+
     async def _rotate(self) -> None:
         storage, cipher, stored = self._storage, self._cipher, self.stored
         if storage is None or cipher is None or cipher.previous is None or stored is None or stored.foreign:
             return
-        self.rotation = RotationReport(0)
-        rotation = Rotation(storage, cipher, report=self._report)
+        self.rotation, self._agreed = RotationReport(0), float("-inf")
+        rotation = Rotation(storage, cipher, gate=self._pods_agree, report=self._report)
         failures = 0
         while not rotation.progress.finished:
-            if stored.state is not StoreState.READY or not self._owns(ROTATING_SLOT):
+            if not self._owns(ROTATING_SLOT):
+                self._waits("")
                 await asyncio.sleep(LOOK_SECONDS)
                 continue
+            if stored.state is not StoreState.READY:
+                self._waits(str(stored.trouble or ""))
+                await asyncio.sleep(LOOK_SECONDS)
+                continue
+            seen = rotation.progress.seen
             try:
                 await rotation.run()
             except StorageUnavailableError as error:
-                failures += 1
-                log.warning("rotation_waits", why=str(error))
-                await asyncio.sleep(RETRY.after(failures))
+                failures = 1 if rotation.progress.seen != seen else failures + 1
+                self._waits(str(error))
+                await asyncio.sleep(LOOK_SECONDS if error.reason == PODS_DIFFER else RETRY.after(failures))
         log.info("rotation_finished", renewed=rotation.progress.renewed, unreadable=rotation.progress.unreadable)
+
+    async def _pods_agree(self) -> None:
+        """Goes on while no live pod has another passcrypt: it could read nothing of what is encrypted anew.
+
+        Raises:
+            StorageUnavailableError: one has, or may have. The text names it.
+        """
+        if boottime() - self._agreed < LOOK_SECONDS:
+            return
+        try:
+            others = await self._passcrypts.differing(self._shown())
+        except PasscryptsUnknownError as error:
+            raise StorageUnavailableError(str(error), PODS_DIFFER) from None
+        if others:
+            more = f" and {len(others) - NAMED_PODS} more" if len(others) > NAMED_PODS else ""
+            have = "have" if len(others) > 1 else "has"
+            raise StorageUnavailableError(
+                f"{', '.join(others[:NAMED_PODS])}{more} {have} not taken the new passcrypt yet", PODS_DIFFER
+            )
+        self._agreed = boottime()
+
+    def _shown(self) -> str:
+        if not (fingerprint := self.fingerprint):
+            raise PasscryptsUnknownError("the key by which passcrypts are compared is not mounted")
+        return fingerprint
+
+    def _waits(self, why: str) -> None:
+        if self.rotation is None or self.rotation.waits == why:
+            return
+        self.rotation = self.rotation._replace(waits=why)
+        if why:
+            log.warning("rotation_waits", why=why)
 
     def _report(self, progress: Progress) -> None:
         self.rotation = RotationReport(

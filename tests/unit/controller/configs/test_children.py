@@ -26,6 +26,14 @@ def stateful_set(listeners: dict[str, Any] | None = None, settings: OperatorSett
     return workload.stateful_set(OWNER, Listeners.model_validate(listeners or {}), 2, BOOT, settings)
 
 
+def test_the_config_map_tells_pods_the_fingerprint_of_the_passcrypt_that_they_are_to_have() -> None:
+    evaluated = evaluation()
+    for fingerprint in ("", "0123"):
+        desired = Desired(OWNER, evaluated.spec.listeners, 2, evaluated.rendered, fingerprint)
+        found = next(one.manifest for one in children(desired, OPERATOR) if one.name == "mail-push-main-properties")
+        assert found["metadata"]["annotations"].get("mailpush.dev/passcrypt", "") == fingerprint
+
+
 def test_every_child_but_the_service_that_dovecot_calls_belongs_to_its_mail_push_config() -> None:
     children = built()
     kept = [name for name, manifest in children.items() if "ownerReferences" not in manifest["metadata"]]

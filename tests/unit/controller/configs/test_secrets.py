@@ -153,9 +153,9 @@ async def test_an_empty_password_is_made_anew_and_the_login_stays() -> None:
     assert api.found["mail-push-main-callback"]["data"]["login"] == old["data"]["login"]
 
 
-async def passcrypt_of(api: Secrets, owner: Owner = OWNER) -> ResolvedSecrets:
+async def passcrypt_of(api: Secrets, owner: Owner = OWNER, *, made: bool = False) -> ResolvedSecrets:
     storing = spec(mailAccess=None, credentialStorage={"enabled": True, "generatePasscrypt": True})
-    return await ConfigSecrets(api).resolve(owner, storing, b"k" * 32)  # type: ignore[arg-type]
+    return await ConfigSecrets(api).resolve(owner, storing, b"k" * 32, passcrypt_made=made)  # type: ignore[arg-type]
 
 
 async def test_a_passcrypt_is_made_once_and_only_where_it_is_asked_for() -> None:
@@ -189,6 +189,15 @@ async def test_a_passcrypt_that_was_emptied_is_missing_and_never_made_anew(data:
     assert found.get(references.PASSCRYPT) is None
     assert found.missing == (references.PASSCRYPT,)
     assert api.found["mail-push-main-passcrypt"] == before
+
+
+async def test_a_passcrypt_whose_secret_was_deleted_is_missing_and_never_made_anew() -> None:
+    api = Secrets()
+    found = await passcrypt_of(api, made=True)
+    assert found.missing == (references.PASSCRYPT,)
+    assert "mail-push-main-passcrypt" not in api.found
+    put_back = Secrets(new_passcrypt_secret(OWNER))
+    assert (await passcrypt_of(put_back, made=True)).get(references.PASSCRYPT)
 
 
 async def test_the_passcrypt_s_labels_come_back_since_the_type_says_whose_it_is() -> None:

@@ -116,6 +116,8 @@ def test_it_says_where_passwords_are_gone_with_what_holds_them(
     [
         ((None, None), "waiting", True),
         ((RotationReport(100, 40, 0), RotationReport(100, 70, 2)), "70/100, 2 unreadable", True),
+        ((RotationReport(0), RotationReport(0, waits="l-2 has the former")), "waiting: l-2 has the former", True),
+        ((RotationReport(100, 40, waits="away"), RotationReport(0)), "40/100, waiting: away", True),
         ((RotationReport(100, 100, 0, True), None), "finished", True),
         ((RotationReport(100, 100, 0, True), RotationReport(100, 0)), "finished", False),
         ((RotationReport(100, 100, 3, True), RotationReport(100, 0)), "finished, 3 unreadable", False),
@@ -139,6 +141,17 @@ def test_the_end_of_a_former_rotation_does_not_count_for_pods_that_have_not_read
     finished = RotationReport(100, 100, 0, True)
     before = storage_status(storing(previous=True), (view(0, rotation=finished, config_hash="of before"),))
     assert before == {"rotation": {"text": "waiting"}, "previousNeeded": True}
+
+
+def test_that_a_passcrypt_was_made_is_never_forgotten() -> None:
+    """Its Secret may be deleted later, also while the storage is off or its settings cannot be read."""
+    made = storing({"passcryptSecretRef": None, "generatePasscrypt": True})
+    assert storage_status(made, ()) == {"passcryptMade": True}
+    before = {"credentialStorage": {"passcryptMade": True}}
+    later = state(evaluation(), status_version="9")
+    later.body_status = before
+    assert storage_status(later, ()) == {"passcryptMade": True}
+    assert storage_status(storing(), ()) == {}
 
 
 def test_they_stand_in_the_status_and_ready_points_to_them() -> None:

@@ -3,11 +3,16 @@
 import asyncio
 from dataclasses import replace
 
+import pytest
+
 from mailpush.credentials.cipher import Cipher, Passcrypt
 from mailpush.credentials.storage import Entry
+from mailpush.credentials.stored import StoreState
+from mailpush.listener.users import pod_storage
 from mailpush.listener.users.pod_storage import PodStorage
 from mailpush.listener.users.stored_entries import StoredEntries
 from mailpush.properties.settings import Settings
+from tests.sites.passcrypts import SamePasscrypts
 from tests.sites.waiting import until
 from tests.unit.credentials.memory import FaultyStorage
 from tests.unit.listener.people import FILES, settings
@@ -20,6 +25,7 @@ class Scene:
         self.settings: Settings = settings(files)
         self.owns = False
         self.changes = 0
+        self.passcrypts = SamePasscrypts()
         self.entries = StoredEntries()
         self.pod = self.another(self.settings)
 
@@ -31,6 +37,7 @@ class Scene:
             entries=self.entries,
             owns=lambda _slot: self.owns,
             hash_key=lambda: b"key",
+            passcrypts=self.passcrypts,
         )
         pod.notify(self._changed)
         return pod
@@ -102,3 +109,55 @@ async def test_the_pod_of_the_first_slot_encrypts_anew_and_says_how_far_it_is() 
     new = Cipher(Passcrypt("new"))
     entries: list[Entry] = list(scene.storage.entries.values())
     assert [(await new.decrypt(entry.password)).clear for entry in entries] == ["secret"] * 5
+
+
+async def test_nothing_is_encrypted_anew_before_every_live_pod_has_the_new_passcrypt(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(pod_storage, "LOOK_SECONDS", 0.01)
+    scene = Scene()
+    assert scene.pod.stored is not None
+    await scene.pod.stored.put((1, 1), "secret")
+    before = dict(scene.storage.entries)
+    scene.owns = True
+    scene.passcrypts.others = ["mail-push-main-1", "mail-push-main-2"]
+    rotating = scene.another(replace(scene.settings, passcrypt="new", passcrypt_previous="right"))
+    running = asyncio.create_task(rotating.run())
+    await until(lambda: rotating.rotation is not None and rotating.rotation.waits != "")
+    assert rotating.rotation is not None
+    assert rotating.rotation.waits == ("mail-push-main-1, mail-push-main-2 have not taken the new passcrypt yet")
+    asked = scene.passcrypts.asked
+    await until(lambda: scene.passcrypts.asked > asked + 3)
+    assert scene.storage.entries == before
+    scene.passcrypts.unknown = "the Leases cannot be read"
+    await until(lambda: rotating.rotation is not None and "cannot be read" in rotating.rotation.waits)
+    assert scene.storage.entries == before
+    scene.passcrypts.unknown, scene.passcrypts.others = "", []
+    await until(lambda: rotating.rotation is not None and rotating.rotation.finished)
+    assert rotating.rotation.waits == ""
+    running.cancel()
+
+
+async def test_a_store_that_is_empty_is_not_begun_by_a_pod_with_another_passcrypt_than_the_operators() -> None:
+    """Redis has forgotten all, and the first pod that comes is the one that is wrong."""
+    scene = Scene()
+    scene.passcrypts.given = scene.pod.fingerprint
+    wrong = scene.another(replace(scene.settings, passcrypt="wrong"))
+    assert wrong.stored is not None
+    assert await wrong.stored.open() is StoreState.MISMATCH
+    assert not scene.storage.notes
+    scene.passcrypts.unknown = "the ConfigMap cannot be read"
+    assert scene.pod.stored is not None
+    assert await scene.pod.stored.open() is StoreState.UNAVAILABLE
+    assert scene.pod.trouble == "PasscryptsUnknown"
+    scene.passcrypts.unknown = ""
+    assert await scene.pod.stored.open() is StoreState.READY
+    assert await wrong.stored.open() is StoreState.MISMATCH
+
+
+async def test_a_pod_that_cannot_tell_its_own_fingerprint_begins_nothing() -> None:
+    scene = Scene()
+    scene.pod._hash_key = lambda: b""
+    assert scene.pod.stored is not None
+    assert await scene.pod.stored.open() is StoreState.UNAVAILABLE
+    assert not scene.storage.notes
