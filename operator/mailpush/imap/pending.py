@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Container
 from dataclasses import dataclass, field
 from typing import Final
@@ -43,7 +42,7 @@ class Pending:
 
     tag: str
     name: str
-    rest: deque[bytes] = field(repr=False)
+    rest: list[bytes] = field(repr=False)
     asked: Container[int | str] | None = field(repr=False)
     last_word: bytes = field(default=b"", repr=False)
     messages: dict[int, Fetch] = field(default_factory=dict, repr=False)

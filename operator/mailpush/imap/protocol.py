@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from enum import Enum
 from typing import Final
 
@@ -111,7 +110,7 @@ class ImapProtocol:
         first, *rest = command.parts
         if command.name in {"LOGIN", "AUTHENTICATE"}:
             self.capabilities = frozenset()  # METADATA, for one, shows only after a login
-        self._pending = Pending(tag, command.name, deque(rest), command.asked, command.last_word)
+        self._pending = Pending(tag, command.name, rest, command.asked, command.last_word)
         if command.name in {"SELECT", "EXAMINE"}:
             self._pending.select()
         self._received = self._responses = 0
@@ -186,7 +185,7 @@ class ImapProtocol:
         if pending is None:
             raise ImapProtocolError("the server asked to go on with nothing")
         if pending.rest:
-            self._send(pending.rest.popleft())
+            self._send(pending.rest.pop(0))
         elif pending.name == "IDLE":
             pending.continued = True  # some say it again
         elif pending.name == "AUTHENTICATE" and not pending.continued:

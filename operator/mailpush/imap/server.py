@@ -30,6 +30,11 @@ class ImapServer:
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
+    @property
+    def certified_name(self) -> str:
+        """What the certificate must be for."""
+        return self.server_name or self.host
+
     def ssl_context(self) -> ssl.SSLContext:
         """Shared by all servers with the same trust: a context of its own per connection would cost more than the rest.
 

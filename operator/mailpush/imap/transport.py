@@ -1,7 +1,4 @@
-"""The asyncio side of a conversation: one Protocol per connection, no streams.
-
-On uvloop an idle TLS connection costs about 30 KiB this way; asyncio's own TLS transport would cost 285 KiB.
-"""
+"""The asyncio side of a conversation: a Wire, and one task that waits for what its bytes mean."""
 
 from __future__ import annotations
 
@@ -9,11 +6,12 @@ import asyncio
 import socket
 import ssl
 from collections.abc import Callable
-from typing import Final, cast
+from typing import Final
 
 from mailpush.imap.errors import ImapCertificateError, ImapConnectionError, ImapError, ImapProtocolError, ImapTlsError
 from mailpush.imap.protocol import ImapProtocol
 from mailpush.imap.server import ImapServer
+from mailpush.imap.wire import Wire
 from mailpush.imap.words import said
 from mailpush.work.lookups import Lookups
 
@@ -30,29 +28,21 @@ KEEPALIVE: Final = {
 }
 
 
-class ImapTransport(asyncio.Protocol):
-    """Moves bytes between a socket and an ImapProtocol, and lets one task wait for what they mean."""
+class ImapTransport:
+    """Moves bytes between a Wire and an ImapProtocol, and lets one task wait for what they mean."""
 
-    __slots__ = ("_failure", "_socket", "_waiter", "core", "server")
+    __slots__ = ("_failure", "_waiter", "_wire", "core", "server")
 
-    def __init__(self, server: ImapServer) -> None:
+    def __init__(self, server: ImapServer, wire: Wire) -> None:
         self.server = server
         self.core = ImapProtocol()
-        self._socket: asyncio.Transport | None = None
+        self._wire = wire
         self._waiter: asyncio.Future[None] | None = None
         self._failure: ImapError | None = None
 
     @property
     def closed(self) -> bool:
-        return self._socket is None or self._failure is not None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._socket = cast(asyncio.Transport, transport)
-        raw: socket.socket | None = transport.get_extra_info("socket")
-        if raw is not None:
-            raw.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            for option, value in KEEPALIVE.items():
-                raw.setsockopt(socket.IPPROTO_TCP, option, value)
+        return self._wire.connection is None or self._failure is not None
 
     def data_received(self, data: bytes) -> None:
         if self._failure is not None:
@@ -69,29 +59,26 @@ class ImapTransport(asyncio.Protocol):
             self.abort()
         self._wake()
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        reason = f": {exc.__class__.__name__}" if exc is not None else ""
+    def connection_lost(self, error: OSError | None) -> None:
+        reason = f": {error.__class__.__name__}" if error is not None else ""
         self._fail(ImapConnectionError(f"{self.server} closed the connection{reason}"))
-        self._socket = None
 
     def flush(self) -> None:
         """Send what the conversation has to say."""
-        out = self.core.outgoing()
-        if out and self._socket is not None:
-            self._socket.write(out)
+        if out := self.core.outgoing():
+            self._wire.write(out)
 
-    def require_open(self) -> asyncio.Transport:
+    def require_open(self) -> Wire:
         """Raises what ended the conversation, if something has."""
         if self._failure is not None:
             raise self._failure
-        if self._socket is None:
+        if self._wire.connection is None:
             raise ImapConnectionError(f"the connection to {self.server} is closed")
-        return self._socket
+        return self._wire
 
     def abort(self) -> None:
         """Drop the connection at once."""
-        if self._socket is not None:
-            self._socket.abort()
+        self._wire.abort()
 
     async def until(self, reached: Callable[[], bool], seconds: float) -> bool:
         """Wait until `reached` or for `seconds`; says which.
@@ -116,16 +103,13 @@ class ImapTransport(asyncio.Protocol):
 
     async def start_tls(self) -> None:
         """After OK to STARTTLS. Raises ImapConnectionError for a failed handshake."""
-        plain = self.require_open()
+        wire = self.require_open()
         self.core.starting_tls()
-        loop = asyncio.get_running_loop()
         try:
-            name = self.server.server_name or self.server.host
-            secured = await loop.start_tls(plain, self, self.server.ssl_context(), server_hostname=name)
+            await wire.start_tls(self.server.ssl_context(), self.server.certified_name)
         except (OSError, ValueError) as error:
             self.abort()
             raise tls_error(self.server, error) from None
-        self._socket = secured
 
     def _fail(self, failure: ImapError) -> None:
         if self._failure is None:
@@ -159,18 +143,21 @@ async def _connected(server: ImapServer) -> ImapTransport:
 
 
 async def _connected_to(address: str, server: ImapServer) -> ImapTransport:
-    loop = asyncio.get_running_loop()
-    if server.security == "tls":
-        _, protocol = await loop.create_connection(
-            lambda: ImapTransport(server),
-            address,
-            server.port,
-            ssl=server.ssl_context(),
-            server_hostname=server.server_name or server.host,
-        )
-    else:
-        _, protocol = await loop.create_connection(lambda: ImapTransport(server), address, server.port)
-    return protocol
+    trusted = server.ssl_context() if server.security == "tls" else None
+    wire = await Wire.open(address, server.port)
+    try:
+        assert wire.connection is not None  # noqa: S101 - it has just been opened
+        wire.connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for option, value in KEEPALIVE.items():
+            wire.connection.setsockopt(socket.IPPROTO_TCP, option, value)
+        if trusted is not None:
+            await wire.start_tls(trusted, server.certified_name)
+    except BaseException:
+        wire.abort()
+        raise
+    transport = ImapTransport(server, wire)
+    wire.begin(transport)
+    return transport
 
 
 def tls_error(server: ImapServer, error: OSError | ValueError) -> ImapConnectionError:

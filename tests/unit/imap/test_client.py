@@ -173,7 +173,8 @@ async def test_a_connection_whose_other_end_is_gone_ends_within_minutes(
     server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context if security == "tls" else None)
     address = ImapServer("127.0.0.1", server.sockets[0].getsockname()[1], security, verify=False)
     async with server, connect(address, TIMEOUT) as client:
-        used = client._transport.require_open().get_extra_info("socket")
+        used = client._transport.require_open().connection
+        assert used is not None
         duplicate = socket.fromfd(used.fileno(), socket.AF_INET, socket.SOCK_STREAM)
         with duplicate:
             assert duplicate.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
