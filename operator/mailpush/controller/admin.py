@@ -10,7 +10,8 @@ import structlog
 from mailpush.admin.errors import AdminError
 from mailpush.admin.server import AdminAccess, AdminServer, Registration, Running
 from mailpush.controller.environment import OperatorSettings
-from mailpush.controller.users.store import UserName, UserRecord, UserStore
+from mailpush.controller.users.record import UserName, UserRecord
+from mailpush.controller.users.store import UserStore
 from mailpush.kube import resources
 from mailpush.kube.client import Kube
 from mailpush.kube.errors import ConflictError, KubeError, NotFoundError
@@ -32,17 +33,17 @@ class ClusterUsers:
 
     async def listeners(self) -> Iterator[Running]:
         return (
-            Running(record.spec.context_id, record.spec.user_id, permanent=True)
+            Running(record.context_id, record.user_id, permanent=True)
             for _, record in self._records()
             if record.listening is not None and record.listening.status == "True"
         )
 
     async def registrations(self) -> Iterator[Registration]:
         return (
-            Registration(record.spec.context_id, record.spec.user_id, client)
+            Registration(record.context_id, record.user_id, client)
             for _, record in self._records()
             if not record.deleting
-            for client in record.spec.clients
+            for client in record.clients
         )
 
     async def unregister(self, context: int, user: int, client: str) -> bool:
@@ -50,9 +51,9 @@ class ClusterUsers:
         found = [
             name
             for name, record in self._records()
-            if (record.spec.context_id, record.spec.user_id) == (context, user)
+            if (record.context_id, record.user_id) == (context, user)
             and not record.deleting
-            and client in record.spec.clients
+            and client in record.clients
         ]
         if len(found) > 1:
             them = ", ".join(f"{name.namespace}/{name.name}" for name in sorted(found))

@@ -19,7 +19,8 @@ from mailpush.controller.triggers import Triggers
 from mailpush.controller.users.ending import EndingNamespaces
 from mailpush.controller.users.leftovers import LeftOvers
 from mailpush.controller.users.reconcile import UserReconciler
-from mailpush.controller.users.store import UserName, UserStore
+from mailpush.controller.users.record import UserName
+from mailpush.controller.users.store import UserStore
 from mailpush.controller.watchdog import Watchdog
 from mailpush.http.health import Pulse
 from mailpush.kube import resources

@@ -16,7 +16,8 @@ from mailpush.admin.routes import LISTENERS
 from mailpush.cli.pushusers.client import ServerError, Target
 from mailpush.controller import admin
 from mailpush.controller.admin import ClusterUsers, OperatorAdmin
-from mailpush.controller.users.store import UserName, UserStore
+from mailpush.controller.users.record import UserName
+from mailpush.controller.users.store import UserStore
 from mailpush.controller.wakes import Wakes
 from mailpush.kube.client import Kube
 from mailpush.kube.errors import ConflictError, NotFoundError, UnreachableError

@@ -17,7 +17,8 @@ from mailpush.controller.status.config import config_status
 from mailpush.controller.status.shard_map import MapView
 from mailpush.controller.triggers import Triggers
 from mailpush.controller.users.reconcile import UserReconciler
-from mailpush.controller.users.store import UserName, UserStore
+from mailpush.controller.users.record import UserName
+from mailpush.controller.users.store import UserStore
 from mailpush.controller.wakes import Wakes
 from mailpush.kube.client import Object
 from mailpush.kube.errors import InvalidError, NotFoundError

@@ -18,7 +18,7 @@ from mailpush.controller.events import (
     new_event,
 )
 from mailpush.controller.users.events import decision_news, listening_news
-from mailpush.controller.users.store import UserName, UserRecord
+from mailpush.controller.users.record import UserName, UserRecord
 from mailpush.kube.client import Kube, Object
 from mailpush.kube.errors import NotFoundError, UnreachableError
 from tests.unit.controller.users.test_reconcile import push_user, said

@@ -2,9 +2,11 @@
 
 from typing import Final
 
+from mailpush.api.pushuser import PushUserSpec
 from mailpush.controller.state import ConfigState
 from mailpush.controller.users.mailboxes import Claim, Mailbox, Mailboxes
-from mailpush.controller.users.store import UserName, UserRecord, UserStore
+from mailpush.controller.users.record import UserName, UserRecord
+from mailpush.controller.users.store import UserStore
 from mailpush.decision import UserFacts, decide
 from mailpush.decision.places import place_of
 from mailpush.work.queue import WorkQueue
@@ -44,18 +46,25 @@ class Duplicates:
         self._claim(name, record, None)
 
     def elder(
-        self, name: UserName, record: UserRecord, state: ConfigState, facts: UserFacts, secret_login: str | None
+        self,
+        name: UserName,
+        record: UserRecord,
+        spec: PushUserSpec,
+        state: ConfigState,
+        facts: UserFacts,
+        secret_login: str | None,
     ) -> UserName | None:
         """The older PushUser that has the user's mailbox; None where none has.
 
         Args:
+            spec: the record's.
             facts: of the user, as if it were alone.
         """
         if state.site is None or state.evaluation is None or state.evaluation.settings is None:
             return None
         decision = decide(facts, state.site)
         registers = decision.spawn and "dovecot" in decision.mechanisms and not record.deleting
-        place = place_of(record.spec, state.evaluation.settings, secret_login)
+        place = place_of(spec, state.evaluation.settings, secret_login)
         self._claim(name, record, place.mailbox if place is not None and (registers or record.registered) else None)
         before = user_name(record.duplicate_of)
         if before is not None and not self._mailboxes.knows(before) and self._store.get(before) is not None:
@@ -69,7 +78,7 @@ class Duplicates:
         return elder
 
     def _claim(self, name: UserName, record: UserRecord, mailbox: Mailbox | None) -> None:
-        claim = Claim(record.created, name, (record.spec.context_id, record.spec.user_id))
+        claim = Claim(record.created, name, (record.context_id, record.user_id))
         self._look_at(self._mailboxes.claim(claim, mailbox))
 
     def _look_at(self, others: set[UserName]) -> None:

@@ -13,7 +13,8 @@ import structlog
 
 from mailpush import names
 from mailpush.controller.state import OperatorState
-from mailpush.controller.users.store import UserName, UserRecord, UserStore
+from mailpush.controller.users.record import UserName, UserRecord
+from mailpush.controller.users.store import UserStore
 from mailpush.kube import resources
 from mailpush.kube.client import Kube, Object
 from mailpush.kube.errors import ConflictError, KubeError, NotFoundError

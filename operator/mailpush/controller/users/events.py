@@ -4,7 +4,7 @@ from typing import Final
 
 from mailpush.api.conditions import Verdict
 from mailpush.controller.events import NORMAL, WARNING, Event, Subject
-from mailpush.controller.users.store import Said, UserName, UserRecord
+from mailpush.controller.users.record import Said, UserName, UserRecord
 
 WISHED: Final = frozenset({"Suspended", "PermanentPushDisabled", "NotRegistered", "Unregistered"})
 """Reasons that somebody wished for."""

@@ -8,7 +8,7 @@ import structlog
 from mailpush.api.conditions import timestamp
 from mailpush.controller import metrics
 from mailpush.controller.events import WARNING, Event, EventRecorder, Subject
-from mailpush.controller.users.store import UserName
+from mailpush.controller.users.record import UserName
 from mailpush.kube import leftovers, resources
 from mailpush.kube.client import Kube, Object
 from mailpush.kube.errors import ForbiddenError, InvalidError, KubeError, NotFoundError

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from mailpush.controller.users.store import UserName
+from mailpush.controller.users.record import UserName
 
 Mailbox = tuple[str, str]
 """Address of the server, and login."""

@@ -8,7 +8,7 @@ from typing import Final
 from mailpush.api.conditions import Verdict
 from mailpush.controller.owner import ConfigKey
 from mailpush.controller.state import OperatorState
-from mailpush.controller.users.store import UserRecord
+from mailpush.controller.users.record import UserRecord
 
 OWNER_LOST: Final = "OwnerLost"
 LOOK_SECONDS: Final = 2.0

@@ -26,8 +26,9 @@ from mailpush.controller.users.owner_lost import (
     lost_verdicts,
     unheard_verdicts,
 )
+from mailpush.controller.users.record import Said, UserName, UserRecord, wanted_labels
 from mailpush.controller.users.secrets import Seen, UserSecrets
-from mailpush.controller.users.store import Said, UserName, UserRecord, UserStore
+from mailpush.controller.users.store import UserStore
 from mailpush.controller.users.wanted import UNREGISTER_SECONDS, Wanted, wanted_finalizer
 from mailpush.decision import decide, user_facts
 from mailpush.kube import resources
@@ -188,10 +189,11 @@ class UserReconciler:
                 elder=user_name(record.duplicate_of),
                 secret_version=record.secret_version,
             )
-        secret = await self._secrets.get(name, record) if state.site.user_secrets else Seen()
-        elder = self._duplicates.elder(name, record, state, user_facts(record.spec, secret.facts), secret.login)
+        spec = record.spec
+        secret = await self._secrets.get(name, spec) if state.site.user_secrets else Seen()
+        elder = self._duplicates.elder(name, record, spec, state, user_facts(spec, secret.facts), secret.login)
         older = None if elder is None else f"{elder.namespace}/{elder.name}"
-        facts = user_facts(record.spec, secret.facts, elder=older)
+        facts = user_facts(spec, secret.facts, elder=older)
         decision = decide(facts, state.site)
         code = f" ({decision.code})" if decision.code else ""
         accepted = Verdict("Accepted", truth(decision.spawn), decision.reason, f"{decision.message}{code}")
@@ -218,9 +220,9 @@ class UserReconciler:
     # -- writing
 
     async def _put_labels(self, name: UserName, record: UserRecord) -> None:
-        labels = {names.CONFIG_LABEL: record.config.name, names.SLOT_LABEL: str(record.slot)}
-        if (record.label_config, record.label_slot) == tuple(labels.values()):
+        if record.labelled:
             return
+        labels = wanted_labels(record.config, record.slot)
         await self._write("labels")
         self._store.take(
             await self._kube.merge_patch(

@@ -5,7 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from mailpush.controller.users.store import UserName, UserRecord
+from mailpush.api.pushuser import PushUserSpec
+from mailpush.controller.users.record import UserName
 from mailpush.credentials.user_secret import MISSING, user_secret
 from mailpush.decision import SecretFacts
 from mailpush.kube import resources
@@ -43,9 +44,9 @@ class UserSecrets:
             self._seen.pop(user, None)
         return users
 
-    async def get(self, name: UserName, record: UserRecord) -> Seen:
+    async def get(self, name: UserName, spec: PushUserSpec) -> Seen:
         """What is known of the user's Secret. Raises KubeError."""
-        reference = record.spec.credentials_secret_ref
+        reference = spec.credentials_secret_ref
         if reference is None:
             self.forget(name)
             return Seen()

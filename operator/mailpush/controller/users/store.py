@@ -7,109 +7,23 @@ keeps 2 to 20 kB for each. What is kept here is a small record a user; the refle
 from array import array
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol, Self
+from typing import Protocol
 
 import structlog
 from pydantic import ValidationError
 
-from mailpush import names
-from mailpush.api.conditions import find
-from mailpush.api.pushuser import PushUserSpec
 from mailpush.controller.owner import ConfigKey
+from mailpush.controller.users.record import UserName, UserRecord
 from mailpush.controller.users.unreadable import Unreadable
 from mailpush.controller.wakes import Wakes
 from mailpush.kube import resources
 from mailpush.kube.client import Kube, Object
 from mailpush.kube.objects import older
 from mailpush.kube.reflector import Change, Reflector
-from mailpush.sharding.slots import SLOTS, slot_of
+from mailpush.sharding.slots import SLOTS
 from mailpush.work.queue import WorkQueue
 
 log = structlog.get_logger(__name__)
-
-
-class UserName(NamedTuple):
-    """Namespace and name of a PushUser object."""
-
-    namespace: str
-    name: str
-
-
-class Said(NamedTuple):
-    """What a condition says; compared to see whether it has to be written again."""
-
-    status: str
-    reason: str
-    message: str
-    generation: int
-    since: str
-
-
-@dataclass(slots=True)
-class UserRecord:
-    """One PushUser object as last read."""
-
-    uid: str
-    version: str
-    generation: int
-    config: ConfigKey
-    spec: PushUserSpec
-    slot: int
-    label_config: str | None
-    label_slot: str | None
-    accepted: Said | None
-    listening: Said | None
-    ready: Said | None
-    left: Said | None
-    """RegistrationLeft."""
-    registered: int
-    """How many mailboxes have an entry for the user."""
-    created: str
-    """RFC 3339."""
-    duplicate_of: str | None
-    secret_version: str | None
-    """Of the user's Secret, as the status says."""
-    mechanism: str | None
-    deleting: bool
-    finalizers: tuple[str, ...]
-    owner_epoch: int = 0
-    weighs: bool = True
-    """Whether a listener is to run: the others do not count when users are spread."""
-
-    @classmethod
-    def of(cls, body: Object) -> Self:
-        """
-        Raises:
-            pydantic.ValidationError: the CRD is of another version than we are.
-        """
-        metadata: dict[str, Any] = body["metadata"]
-        spec = PushUserSpec.model_validate(body["spec"])
-        status: dict[str, Any] = body.get("status") or {}
-        conditions = status.get("conditions") or ()
-        labels = metadata.get("labels") or {}
-        return cls(
-            uid=metadata["uid"],
-            version=metadata["resourceVersion"],
-            generation=metadata.get("generation", 0),
-            config=ConfigKey(metadata["namespace"], spec.config_ref.name),
-            spec=spec,
-            slot=slot_of(spec.context_id, spec.user_id),
-            label_config=labels.get(names.CONFIG_LABEL),
-            label_slot=labels.get(names.SLOT_LABEL),
-            accepted=_said(conditions, "Accepted"),
-            listening=_said(conditions, "Listening"),
-            ready=_said(conditions, "Ready"),
-            left=_said(conditions, "RegistrationLeft"),
-            registered=len(status.get("registrations") or ()),
-            created=metadata.get("creationTimestamp", ""),
-            duplicate_of=status.get("duplicateOf"),
-            secret_version=status.get("secretVersion"),
-            mechanism=status.get("mechanism"),
-            deleting="deletionTimestamp" in metadata,
-            finalizers=tuple(metadata.get("finalizers") or ()),
-            owner_epoch=status.get("ownerEpoch") or 0,
-        )
 
 
 class UserObserver(Protocol):
@@ -270,19 +184,6 @@ class UserStore:
         weights[record.slot] += change
         self._versions[record.config] = self.version(record.config) + 1
         self._wakes.wake(record.config)
-
-
-def _said(conditions: Sequence[dict[str, Any]], type_: str) -> Said | None:
-    condition = find(conditions, type_)
-    if condition is None:
-        return None
-    return Said(
-        condition["status"],
-        condition["reason"],
-        condition["message"],
-        condition.get("observedGeneration", 0),
-        condition["lastTransitionTime"],
-    )
 
 
 def _strip(body: Object) -> None:

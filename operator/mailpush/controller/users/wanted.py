@@ -5,7 +5,7 @@ from typing import Final
 
 from mailpush import names
 from mailpush.api.conditions import Verdict
-from mailpush.controller.users.store import UserName, UserRecord
+from mailpush.controller.users.record import UserName, UserRecord
 
 UNREGISTERED: Final = "Unregistered"
 UNREGISTER_SECONDS: Final = 60.0

@@ -11,7 +11,8 @@ from mailpush.controller.owner import ConfigKey
 from mailpush.controller.state import OperatorState
 from mailpush.controller.users.owner_lost import END_SECONDS
 from mailpush.controller.users.reconcile import UserReconciler
-from mailpush.controller.users.store import UserName, UserStore
+from mailpush.controller.users.record import UserName
+from mailpush.controller.users.store import UserStore
 from mailpush.controller.wakes import Wakes
 from mailpush.decision import site_facts
 from mailpush.kube.client import Object
@@ -201,7 +202,7 @@ async def test_what_is_known_of_secrets_goes_with_their_users() -> None:
             site.api.written(body)
             record = site.store.get(UserName("mail", f"main-1-{number}"))
             assert record is not None
-            await secrets.get(UserName("mail", f"main-1-{number}"), record)
+            await secrets.get(UserName("mail", f"main-1-{number}"), record.spec)
     assert (len(secrets._seen), set(secrets._by_secret)) == (3, {("mail", "s")})
     for number in (1, 2, 3):
         site.store._changed("DELETED", site.api.bodies[f"main-1-{number}"])

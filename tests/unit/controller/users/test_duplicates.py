@@ -7,7 +7,8 @@ from mailpush import names
 from mailpush.controller.owner import ConfigKey
 from mailpush.controller.state import OperatorState
 from mailpush.controller.users.reconcile import UserReconciler
-from mailpush.controller.users.store import UserName, UserStore
+from mailpush.controller.users.record import UserName
+from mailpush.controller.users.store import UserStore
 from mailpush.controller.wakes import Wakes
 from mailpush.decision import site_facts
 from mailpush.kube.client import Object

@@ -9,7 +9,8 @@ from mailpush import names
 from mailpush.controller.state import OperatorState
 from mailpush.controller.users.ending import AT_ONCE, EndingNamespaces
 from mailpush.controller.users.reconcile import UserReconciler
-from mailpush.controller.users.store import UserName, UserStore
+from mailpush.controller.users.record import UserName
+from mailpush.controller.users.store import UserStore
 from mailpush.controller.wakes import Wakes
 from mailpush.kube.errors import ConflictError, KubeError
 from tests.unit.controller.builders import Keys

@@ -11,7 +11,7 @@ from mailpush import names
 from mailpush.controller.users import leftovers as module
 from mailpush.controller.users.leftovers import LeftOvers
 from mailpush.controller.users.owner_lost import abandoned_verdicts
-from mailpush.controller.users.store import UserName, UserRecord
+from mailpush.controller.users.record import UserName, UserRecord
 from mailpush.kube.errors import ForbiddenError, UnreachableError
 from mailpush.kube.leftovers import entries_of
 from tests.unit.controller.builders import Others

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mailpush.controller.users.mailboxes import Claim, Mailbox, Mailboxes
-from mailpush.controller.users.store import UserName
+from mailpush.controller.users.record import UserName
 
 HERE: Mailbox = ("imap.example:993", "anton")
 THERE: Mailbox = ("imap.example:993", "berta")

@@ -10,7 +10,8 @@ from mailpush import names
 from mailpush.api.conditions import Verdict
 from mailpush.controller.owner import ConfigKey
 from mailpush.controller.users.owner_lost import NO_PODS, abandoned_verdicts, lost_verdicts, unheard_verdicts
-from mailpush.controller.users.store import UserName, UserRecord, UserStore
+from mailpush.controller.users.record import UserName, UserRecord, wanted_labels
+from mailpush.controller.users.store import UserStore
 from mailpush.controller.users.wanted import wanted_finalizer
 from mailpush.controller.wakes import Wakes
 from mailpush.kube.client import Kube
@@ -135,11 +136,11 @@ def test_a_user_who_is_not_to_be_listened_for_has_no_weight() -> None:
 def test_a_watch_that_lags_behind_our_own_write_takes_nothing_back() -> None:
     it = Book()
     it.feed("ADDED", push_user(3, "10"))
-    it.book.take(push_user(3, "12", labels={names.CONFIG_LABEL: "main"}))
+    it.book.take(push_user(3, "12", labels=wanted_labels(MAIN, slot_of(1, 3))))
     it.feed("MODIFIED", push_user(3, "11"))
     found = it.book.get(UserName("mail", "main-1-3"))
     assert found is not None
-    assert (found.version, found.label_config) == ("12", "main")
+    assert (found.version, found.labelled) == ("12", True)
 
 
 def test_an_answer_does_not_bring_a_deleted_user_back() -> None:
