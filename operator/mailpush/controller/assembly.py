@@ -2,7 +2,8 @@
 
 From a Lease to the written map: `PodWatch` keeps pods and Leases and wakes the `ShardLoop` of their MailPushConfig,
 which plans and writes. From a MailPushConfig to its children: `Triggers` takes kopf's events and adds to the queue that
-the `Reconciler` works off. From a PushUser to its status: `UserStore` adds to the queue of the `UserReconciler`.
+the `Reconciler` works off. From a PushUser to its status: `UserStore` adds to the queue of the `UserReconciler`, which
+decides and adds those to whom something is to be written to another queue.
 """
 
 import uuid
@@ -36,8 +37,10 @@ from mailpush.kube.errors import ConflictError, KubeError
 from mailpush.work.queue import WorkQueue
 
 CONFIG_WORKERS: Final = 2
+DECIDING: Final = 16
+"""Users on whom is decided at a time: most take no request, some the reading of a Secret."""
 USER_WORKERS: Final = 16
-"""Requests of them that are under way at a time; how many begin in a second is bounded apart."""
+"""Writes to users that are under way at a time; how many begin in a second is bounded apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +61,16 @@ def assemble(kube: Kube, settings: OperatorSettings, pulse: Pulse) -> Operator:
     wakes = Wakes()
     pods = PodWatch(kube, settings.namespaces, state, wakes)
     user_queue: WorkQueue[UserName] = WorkQueue(
-        "users", workers=USER_WORKERS, expected=(KubeError,), conflicts=(ConflictError,)
+        "users", workers=DECIDING, expected=(KubeError,), conflicts=(ConflictError,)
+    )
+    user_writes: WorkQueue[UserName] = WorkQueue(
+        "user_writes", workers=USER_WORKERS, expected=(KubeError,), conflicts=(ConflictError,)
     )
     store = UserStore(kube, settings.namespaces, user_queue, wakes)
     ending = EndingNamespaces(kube, settings.namespaces, state, store)
     events = EventRecorder(kube, settings.identity)
     leftovers = LeftOvers(kube, settings.namespaces, events)
-    users = UserReconciler(kube, state, store, user_queue, events, leftovers=leftovers)
+    users = UserReconciler(kube, state, store, user_queue, events, writes=user_writes, leftovers=leftovers)
     config_queue: WorkQueue[ConfigKey] = WorkQueue(
         "configs", workers=CONFIG_WORKERS, expected=(KubeError,), conflicts=(ConflictError,)
     )
@@ -88,6 +94,7 @@ def assemble(kube: Kube, settings: OperatorSettings, pulse: Pulse) -> Operator:
         users=users,
         store=store,
         user_queue=user_queue,
+        user_writes=user_writes,
         ending=ending,
         leftovers=leftovers,
     )

@@ -56,6 +56,7 @@ class Leader:
         users: UserReconciler,
         store: UserStore,
         user_queue: WorkQueue[UserName],
+        user_writes: WorkQueue[UserName],
         ending: EndingNamespaces,
         leftovers: LeftOvers,
     ) -> None:
@@ -72,6 +73,7 @@ class Leader:
         self._users = users
         self._store = store
         self._user_queue = user_queue
+        self._user_writes = user_writes
         self._ending = ending
         self._leftovers = leftovers
 
@@ -97,6 +99,7 @@ class Leader:
                     self._leftovers.run(),
                     self._config_queue.run(self._configs.reconcile, partial(self._pulse.beat, "reconcile")),
                     self._user_queue.run(self._users.work, partial(self._pulse.beat, "users")),
+                    self._user_writes.run(self._users.write, partial(self._pulse.beat, "user writes")),
                 )
                 running = [tasks.create_task(loop) for loop in loops]
                 await stop.wait()
@@ -183,6 +186,7 @@ class Leader:
         while True:
             metrics.QUEUE.labels("configs").set(len(self._config_queue))
             metrics.QUEUE.labels("users").set(len(self._user_queue))
+            metrics.QUEUE.labels("user_writes").set(len(self._user_writes))
             for key in self._state.configs:
                 metrics.USERS.labels(*key).set(self._store.count(key))
             await asyncio.sleep(MEASURE_SECONDS)

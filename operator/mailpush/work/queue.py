@@ -45,6 +45,7 @@ class WorkQueue(Generic[Key]):
         self._retry = retry
         self._work: Work[Key] | None = None
         self._queued: dict[Key, None] = {}  # ordered, as dicts are
+        self._first: dict[Key, None] = {}
         self._again: set[Key] = set()
         self._tasks: dict[Key, asyncio.Task[None]] = {}
         self._timers: dict[Key, asyncio.TimerHandle] = {}
@@ -52,16 +53,18 @@ class WorkQueue(Generic[Key]):
 
     def __len__(self) -> int:
         """Keys that wait for a worker; those that wait for their time do not count."""
-        return len(self._queued) + len(self._again)
+        return len(self._first) + len(self._queued) + len(self._again)
 
-    def add(self, key: Key) -> None:
-        """As soon as may be."""
+    def add(self, key: Key, *, first: bool = False) -> None:
+        """As soon as may be; `first`: before all that were added without."""
         if timer := self._timers.pop(key, None):
             timer.cancel()
         if key in self._tasks:
             self._again.add(key)
-        else:
-            self._queued[key] = None
+        elif key not in self._first:
+            if first:
+                self._queued.pop(key, None)
+            (self._first if first else self._queued)[key] = None
             self._fill()
 
     def add_after(self, key: Key, seconds: float) -> None:
@@ -103,6 +106,7 @@ class WorkQueue(Generic[Key]):
     async def interrupt(self, key: Key) -> None:
         """Takes `key` out: returns when nobody works on it. What was begun is cancelled."""
         self._queued.pop(key, None)
+        self._first.pop(key, None)
         self._again.discard(key)
         self._failures.pop(key, None)
         if timer := self._timers.pop(key, None):
@@ -119,13 +123,15 @@ class WorkQueue(Generic[Key]):
 
     async def close(self) -> None:
         """Takes all keys out."""
-        for key in [*self._timers, *self._queued, *self._tasks]:
+        for key in [*self._timers, *self._first, *self._queued, *self._tasks]:
             await self.interrupt(key)
 
     def _fill(self) -> None:
-        while self._work is not None and self._queued and len(self._tasks) < self._workers:
-            key = next(iter(self._queued))
-            del self._queued[key]
+        while self._work is not None and len(self._tasks) < self._workers:
+            if not (lane := self._first or self._queued):
+                return
+            key = next(iter(lane))
+            del lane[key]
             self._tasks[key] = asyncio.create_task(self._one(key, self._work))
 
     async def _one(self, key: Key, work: Work[Key]) -> None:

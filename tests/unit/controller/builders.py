@@ -22,8 +22,8 @@ class Keys(list[Any]):
         super().__init__()
         self.later: dict[Any, float] = {}
 
-    def add(self, key: Any) -> None:
-        self.append(key)
+    def add(self, key: Any, *, first: bool = False) -> None:
+        self.insert(0, key) if first else self.append(key)
 
     def add_after(self, key: Any, seconds: float) -> None:
         self.later[key] = seconds

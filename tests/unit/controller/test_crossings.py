@@ -329,7 +329,7 @@ async def test_a_users_secret_that_changes_while_it_is_read_is_read_again() -> N
     site.world.configs_listed = True
     queue: WorkQueue[UserName] = WorkQueue("users")
     book = UserStore(site.api, ("mail",), queue, Wakes())  # type: ignore[arg-type]
-    keeper = UserReconciler(site.api, site.world, book, queue, Others())  # type: ignore[arg-type]
+    keeper = UserReconciler(site.api, site.world, book, queue, Others(), writes=WorkQueue("user_writes"))  # type: ignore[arg-type]
     (reflector,) = book.reflectors()
     await reflector._list()
     name = UserName("mail", "main-1-3")

@@ -89,9 +89,10 @@ class Term:
             "configs": Reconciler(self.api, OPERATOR, self.state, self.shards, Others(), queue=queue),  # type: ignore[arg-type]
             "config_queue": queue,
             "shards": self.shards,
-            "users": SimpleNamespace(work=forever),
+            "users": SimpleNamespace(work=forever, write=forever),
             "store": SimpleNamespace(observe=lambda _: None, count=lambda _: 0),
             "user_queue": WorkQueue("users"),
+            "user_writes": WorkQueue("user_writes"),
             "ending": SimpleNamespace(run=forever),
             "leftovers": SimpleNamespace(run=forever),
         }

@@ -196,3 +196,17 @@ async def test_a_cancelled_run_ends_what_was_begun() -> None:
     scene.queue.add("b")
     await asyncio.sleep(0.01)
     assert (scene.began, scene.ended) == (["a"], [])
+
+
+async def test_what_is_added_as_first_goes_before_what_waits_and_is_done_once() -> None:
+    scene = Scene(workers=1)
+    for key in ("a", "b", "c"):
+        scene.queue.add(key)
+    scene.queue.add("c", first=True)
+    scene.queue.add("d", first=True)
+    scene.queue.add("d")
+    assert len(scene.queue) == 4
+    scene.gate.set()
+    scene.queue.start(scene.do)
+    await scene.queue.idle()
+    assert scene.ended == ["c", "d", "a", "b"]

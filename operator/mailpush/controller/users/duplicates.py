@@ -52,6 +52,7 @@ class Duplicates:
         spec: PushUserSpec,
         state: ConfigState,
         facts: UserFacts,
+        *,
         secret_login: str | None,
     ) -> UserName | None:
         """The older PushUser that has the user's mailbox; None where none has.

@@ -1,49 +1,40 @@
-"""What the operator writes to PushUsers: labels, the condition Accepted, the finalizer, and OwnerLost.
-
-Everything else of their status is the owning pod's.
-"""
+"""What is decided of each PushUser, and again whenever that may come out otherwise."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
-
-import structlog
+from dataclasses import replace
 
 from mailpush import names
-from mailpush.api.conditions import Verdict, condition, timestamp, truth
-from mailpush.controller import metrics
+from mailpush.api.conditions import Verdict, truth
 from mailpush.controller.events import EventRecorder
 from mailpush.controller.owner import ConfigKey
 from mailpush.controller.state import OperatorState
 from mailpush.controller.users.duplicates import Duplicates, user_name
-from mailpush.controller.users.events import decision_news, listening_news, registration_news
+from mailpush.controller.users.events import listening_news, registration_news
 from mailpush.controller.users.leftovers import LeftOvers
 from mailpush.controller.users.owner_lost import (
-    LEFT,
-    OWNER_LOST,
     EndingPods,
     abandoned_verdicts,
     lost_verdicts,
     unheard_verdicts,
 )
-from mailpush.controller.users.record import Said, UserName, UserRecord, wanted_labels
+from mailpush.controller.users.record import UserName, UserRecord
 from mailpush.controller.users.secrets import Seen, UserSecrets
 from mailpush.controller.users.store import UserStore
-from mailpush.controller.users.wanted import UNREGISTER_SECONDS, Wanted, wanted_finalizer
+from mailpush.controller.users.wanted import UNREGISTER_SECONDS, Wanted, is_urgent, lacks, wanted_finalizer
+from mailpush.controller.users.writer import UserWriter
 from mailpush.decision import decide, user_facts
-from mailpush.kube import resources
 from mailpush.kube.client import Kube, Object
-from mailpush.kube.errors import NotFoundError
 from mailpush.work.pace import Pace
 from mailpush.work.queue import WorkQueue
 
-WRITES_PER_SECOND: Final = 200.0
-
-log = structlog.get_logger(__name__)
-
 
 class UserReconciler:
-    """Brings PushUsers in order, one after the other, at a bounded rate."""
+    """Decides on PushUsers: `work` is called for the keys of `queue`, `write` for those of `writes`.
+
+    A change of settings concerns every user at once. All are decided on within seconds, which is what users are spread
+    by; what is to be written then takes its time, and is what is right by then.
+    """
 
     def __init__(
         self,
@@ -53,14 +44,15 @@ class UserReconciler:
         queue: WorkQueue[UserName],
         events: EventRecorder,
         *,
+        writes: WorkQueue[UserName],
         leftovers: LeftOvers | None = None,
         clock: Callable[[], float] = time.monotonic,
         pace: Pace | None = None,
     ) -> None:
-        self._kube = kube
         self._state = state
         self._store = store
         self._queue = queue
+        self._writes = writes
         self._events = events
         self._clock = clock
         self._secrets = UserSecrets(kube, clock)
@@ -68,7 +60,7 @@ class UserReconciler:
         self._duplicates = Duplicates(store, queue)
         self._leftovers = leftovers or LeftOvers(kube, (), events)
         self._ending_pods = EndingPods(state, self.config_changed, clock=clock)
-        self._pace = pace or Pace(WRITES_PER_SECOND, WRITES_PER_SECOND)
+        self._writer = UserWriter(kube, store, events, self._leftovers, pace)
 
     # -- why a user is looked at again
 
@@ -122,7 +114,8 @@ class UserReconciler:
     # -- one user
 
     async def work(self, name: UserName) -> None:
-        """
+        """Decides on the user, and has written what the object lacks: that waits for its turn, the decision does not.
+
         Raises:
             KubeError: not done; try again.
         """
@@ -131,39 +124,43 @@ class UserReconciler:
             self._deleting_since.pop(name, None)
             self._secrets.forget(name)
             self._duplicates.gone(name)
-            await self._tell_unreadable(name)
+            if (unreadable := self._store.unreadable(name)) is not None and not unreadable.told:
+                self._writes.add(name)
             return
+        if (wanted := await self._judge(name, record)) is not None and lacks(record, wanted):
+            self._writes.add(name, first=is_urgent(record, wanted))
+
+    async def write(self, name: UserName) -> None:
+        """Writes what the object lacks by now.
+
+        Raises:
+            KubeError: not done; try again.
+        """
+        record = self._store.get(name)
+        if record is None:
+            await self._tell_unreadable(name)
+        elif (wanted := await self._judge(name, record)) is not None and lacks(record, wanted):
+            await self._writer.write(name, record, wanted)
+            if wanted.resync:
+                self._duplicates.resynced(name)
+
+    async def _judge(self, name: UserName, record: UserRecord) -> Wanted | None:
+        """None: nothing is to be written now."""
         if name.namespace in self._state.ending:
-            return  # nothing is of use to it any more, and a finalizer would keep it: see ending.py
+            return None  # nothing is of use to it any more, and a finalizer would keep it: see ending.py
         if not self._state.configs_listed:
             self._queue.add_after(name, 1.0)
-            return
-        try:
-            await self._put_labels(name, record)
-            wanted = await self._wanted(name, record)
-            self._store.weigh(name, wanted.weighs)
-            if record.deleting and wanted.finalizer is False:
-                # What is said of a user who goes with this very write is said for nobody.
-                if record.registered and names.FINALIZER in record.finalizers:
-                    await self._leftovers.keep(name)
-                await self._put_finalizer(name, record, wanted=False)
-                return
-            await self._put_status(name, record, wanted)
-            await self._put_finalizer(name, record, wanted.finalizer)
-            if wanted.elder is not None and not record.registered and self._duplicates.overwrote(name):
-                await self._resync(wanted.elder, name)
-        except NotFoundError:
-            return  # deleted meanwhile; the watch reports it
+            return None
+        wanted = await self._wanted(name, record)
+        self._store.weigh(name, wanted.weighs)
+        if wanted.elder is not None and not record.registered and self._duplicates.overwrote(name):
+            return replace(wanted, resync=True)
+        return wanted
 
     async def _tell_unreadable(self, name: UserName) -> None:
         unreadable = self._store.unreadable(name)
-        if unreadable is None or unreadable.told or name.namespace in self._state.ending:
-            return
-        await self._write("status")
-        try:
-            await unreadable.tell(self._kube, *name)
-        except NotFoundError:
-            return  # deleted meanwhile
+        if unreadable is not None and not unreadable.told and name.namespace not in self._state.ending:
+            await self._writer.tell(name, unreadable)
 
     async def _wanted(self, name: UserName, record: UserRecord) -> Wanted:
         state = self._state.configs.get(record.config)
@@ -191,7 +188,9 @@ class UserReconciler:
             )
         spec = record.spec
         secret = await self._secrets.get(name, spec) if state.site.user_secrets else Seen()
-        elder = self._duplicates.elder(name, record, spec, state, user_facts(spec, secret.facts), secret.login)
+        elder = self._duplicates.elder(
+            name, record, spec, state, user_facts(spec, secret.facts), secret_login=secret.login
+        )
         older = None if elder is None else f"{elder.namespace}/{elder.name}"
         facts = user_facts(spec, secret.facts, elder=older)
         decision = decide(facts, state.site)
@@ -216,97 +215,3 @@ class UserReconciler:
         if names.FINALIZER in record.finalizers and waited < UNREGISTER_SECONDS:
             self._queue.add_after(name, UNREGISTER_SECONDS - waited + 0.1)
         return waited
-
-    # -- writing
-
-    async def _put_labels(self, name: UserName, record: UserRecord) -> None:
-        if record.labelled:
-            return
-        labels = wanted_labels(record.config, record.slot)
-        await self._write("labels")
-        self._store.take(
-            await self._kube.merge_patch(
-                resources.PUSH_USER, *name, {"metadata": {"uid": record.uid, "labels": labels}}
-            )
-        )
-
-    async def _put_status(self, name: UserName, record: UserRecord, wanted: Wanted) -> None:
-        verdicts = wanted.verdicts
-        said = {
-            "Accepted": record.accepted,
-            "Listening": record.listening,
-            "Ready": record.ready,
-            LEFT: record.left,
-        }
-        duplicate_of = None if wanted.elder is None else f"{wanted.elder.namespace}/{wanted.elder.name}"
-        same = all(_same(said.get(verdict.type), verdict, record.generation) for verdict in verdicts)
-        same = same and (duplicate_of, wanted.secret_version) == (record.duplicate_of, record.secret_version)
-        if not verdicts or same:
-            return
-        now = timestamp()
-        status: dict[str, Any] = {
-            "conditions": [
-                condition(verdict, record.generation, _stood(said.get(verdict.type)), now) for verdict in verdicts
-            ]
-        }
-        if duplicate_of is not None:
-            status["duplicateOf"] = duplicate_of
-        if wanted.secret_version is not None:
-            status["secretVersion"] = wanted.secret_version
-        metadata = {"name": name.name, "uid": record.uid}
-        if any(verdict.reason == OWNER_LOST for verdict in verdicts):
-            status |= {"reason": OWNER_LOST, "permanent": False}
-            # Never over what a new owner has written since.
-            metadata["resourceVersion"] = (self._store.get(name) or record).version
-        elif record.listening is None and verdicts[0].status == "False":
-            # No pod has anything to say of the user yet, and perhaps none ever will: kubectl get shows why.
-            status["reason"] = verdicts[0].reason
-            metadata["resourceVersion"] = (self._store.get(name) or record).version
-        await self._write("status")
-        body = {"metadata": metadata, "status": status}
-        answer = await self._kube.apply(
-            resources.PUSH_USER, name.namespace, body, manager=names.OPERATOR_MANAGER, subresource="status"
-        )
-        news = decision_news(name, record, verdicts[0]) if verdicts[0].type == "Accepted" else None
-        self._store.take(answer)
-        if news is not None:
-            self._events.record(news)
-
-    async def _put_finalizer(self, name: UserName, record: UserRecord, wanted: bool | None) -> None:
-        record = self._store.get(name) or record  # with what was written to it just now
-        if wanted is None or wanted == (names.FINALIZER in record.finalizers):
-            return
-        kept = [finalizer for finalizer in record.finalizers if finalizer != names.FINALIZER]
-        finalizers = [*kept, names.FINALIZER] if wanted else kept
-        # By resourceVersion: the list is replaced as a whole, and another finalizer must not get lost.
-        metadata = {"resourceVersion": record.version, "finalizers": finalizers}
-        await self._write("finalizer")
-        answer = await self._kube.merge_patch(resources.PUSH_USER, *name, {"metadata": metadata})
-        self._store.take(answer)
-        log.info("finalizer_set" if wanted else "finalizer_removed", user=f"{name.namespace}/{name.name}")
-
-    async def _resync(self, elder: UserName, younger: UserName) -> None:
-        """Has the elder register again: the younger was faster, and took its entry away since."""
-        await self._write("resync")
-        metadata = {"annotations": {names.RESYNC_ANNOTATION: f"{timestamp()} {younger.name}"}}
-        await self._kube.merge_patch(resources.PUSH_USER, *elder, {"metadata": metadata})
-        self._duplicates.resynced(younger)
-        log.info("resync_asked", user=f"{elder.namespace}/{elder.name}", because=f"{younger.namespace}/{younger.name}")
-
-    async def _write(self, kind: str) -> None:
-        """Waits for its turn: a change of settings may concern every user at once."""
-        metrics.USER_WRITES.labels(kind).inc()
-        await self._pace.turn()
-
-
-def _same(said: Said | None, verdict: Verdict, generation: int) -> bool:
-    return said is not None and (said.status, said.reason, said.message, said.generation) == (
-        verdict.status,
-        verdict.reason,
-        verdict.text,
-        generation,
-    )
-
-
-def _stood(said: Said | None) -> tuple[str, str] | None:
-    return None if said is None else (said.status, said.since)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from mailpush import names
-from mailpush.controller.assembly import USER_WORKERS
+from mailpush.controller.assembly import DECIDING, USER_WORKERS
 from mailpush.controller.owner import ConfigKey
 from mailpush.controller.state import OperatorState
 from mailpush.controller.users.owner_lost import END_SECONDS
@@ -100,7 +100,8 @@ class Site:
     def __init__(self, **metadata: Any) -> None:
         self.api, self.now = Api(), 100.0
         self.state = OperatorState(configs_listed=True)
-        self.queue: WorkQueue[UserName] = WorkQueue("users", workers=USER_WORKERS)
+        self.queue: WorkQueue[UserName] = WorkQueue("users", workers=DECIDING)
+        self.writes: WorkQueue[UserName] = WorkQueue("user_writes", workers=USER_WORKERS)
         self.store = UserStore(self.api, ("mail",), self.queue, Wakes())  # type: ignore[arg-type]
         self.api.store = self.store
         self.keeper = UserReconciler(
@@ -109,6 +110,7 @@ class Site:
             self.store,
             self.queue,
             Others(),  # type: ignore[arg-type]
+            writes=self.writes,
             clock=lambda: self.now,
             pace=Pace(1e9, 1e9),
         )
@@ -118,7 +120,10 @@ class Site:
     async def work(self) -> dict[str, int]:
         """Works until nothing is queued; gives the writes since the last time."""
         self.queue.start(self.keeper.work)
-        await self.queue.idle()
+        self.writes.start(self.keeper.write)
+        while self.queue._tasks or self.writes._tasks:
+            await self.queue.idle()
+            await self.writes.idle()
         writes, self.api.writes = self.api.writes, {}
         return writes
 
@@ -159,6 +164,45 @@ async def test_one_change_of_the_settings_costs_a_write_for_each_user_whom_it_co
         site.keeper.config_changed(MAIN)
         assert await site.work() == {}
     assert site.api.most == USER_WORKERS
+
+
+async def test_users_are_spread_by_the_new_settings_before_any_of_that_is_written() -> None:
+    """Each decision waited for the writes before it: 20,000 users who are denied weighed for minutes."""
+    site = Site()
+    config = site.state.configs[MAIN] = state()
+    changed = evaluation(allowedClients=["other*"])
+    assert changed.settings is not None
+    config.site = site_facts(changed.settings)
+    site.keeper.config_changed(MAIN)
+    site.queue.start(site.keeper.work)
+    await site.queue.idle()
+    assert (sum(site.store.weights(MAIN)), len(site.writes), site.api.writes) == (0, USERS, {})
+
+
+async def test_a_user_who_has_come_goes_before_all_that_a_change_of_settings_means_for_the_others() -> None:
+    site = Site()
+    assert await site.work() == {"status": USERS}
+    config = site.state.configs[MAIN] = state()
+    changed = evaluation(allowedClients=["other*"])
+    assert changed.settings is not None
+    config.site = site_facts(changed.settings)
+    site.keeper.config_changed(MAIN)
+    site.writes = WorkQueue("user_writes")
+    site.keeper._writes = site.writes
+    site.queue.start(site.keeper.work)
+    await site.queue.idle()
+    site.api.put(USERS + 1)
+    site.api.bodies[f"main-1-{USERS + 1}"]["status"] = {}
+    site.api.written(site.api.bodies[f"main-1-{USERS + 1}"])
+    await site.queue.idle()
+    began: list[UserName] = []
+
+    async def write(name: UserName) -> None:
+        began.append(name)
+
+    site.writes.start(write)
+    await site.writes.idle()
+    assert (began[0], len(began)) == (UserName("mail", f"main-1-{USERS + 1}"), USERS + 1)
 
 
 async def test_nobody_writes_against_pods_that_are_ending() -> None:

@@ -63,7 +63,8 @@ class Scene:
         self.queue = Keys()
         self.store = UserStore(self.api, ("mail",), self.queue, Wakes())  # type: ignore[arg-type]
         self.api.store = self.store
-        self.keeper = UserReconciler(self.api, self.world, self.store, self.queue, Others())  # type: ignore[arg-type]
+        self.writes = Keys()
+        self.keeper = UserReconciler(self.api, self.world, self.store, self.queue, Others(), writes=self.writes)  # type: ignore[arg-type]
         self.store.observe(self.keeper)
         for body in self.api.users.values():
             self.store._changed("ADDED", copy.deepcopy(body))
@@ -91,8 +92,16 @@ class Scene:
             self.queue.clear()
             self.queue.later.clear()
             for name in due:
-                await self.keeper.work(name)
+                await self.look_at(name)
         raise AssertionError("it never comes to rest")
+
+    async def look_at(self, name: UserName) -> None:
+        """Decides on a user, and writes what follows from it."""
+        await self.keeper.work(name)
+        writes = list(self.writes)
+        self.writes.clear()
+        for one in writes:
+            await self.keeper.write(one)
 
     def said(self, name: str) -> tuple[str, str | None]:
         status = self.api.users[name]["status"]
@@ -130,7 +139,7 @@ async def test_a_process_that_begins_to_lead_accepts_nobody_for_a_moment() -> No
     await scene.settle()
     scene.restart()
     before = scene.api.version
-    await scene.keeper.work(UserName("mail", "main-1-4"))
+    await scene.look_at(UserName("mail", "main-1-4"))
     assert scene.said("main-1-4")[0] == "DuplicateLogin"
     await scene.settle()
     assert (scene.said("main-1-4")[0], scene.api.version) == ("DuplicateLogin", before)

@@ -126,8 +126,10 @@ async def test_refusals_are_tried_again_after_a_pause_and_until_the_namespace_is
 async def test_nothing_is_written_to_a_user_whose_namespace_ends(ends: bool) -> None:
     scene = Scene(1)
     scene.namespace(**(ENDS if ends else {}))
-    users = UserReconciler(scene.kube, scene.state, scene.store, scene.queue, None)  # type: ignore[arg-type]
-    await users.work(UserName(MAIL, "main-1-1"))
-    assert scene.kube.patches == []
+    writes = Keys()
+    users = UserReconciler(scene.kube, scene.state, scene.store, scene.queue, None, writes=writes)  # type: ignore[arg-type]
+    for work in (users.work, users.write):
+        await work(UserName(MAIL, "main-1-1"))
+    assert (scene.kube.patches, writes) == ([], [])
     # One whose namespace lives is looked at again once all MailPushConfigs are known.
     assert bool(scene.queue.later) is not ends
