@@ -1,7 +1,7 @@
 """All push users, in memory: what of each one matters to the operator, and how many there are in each slot.
 
 A reflector of our own rather than kopf: kopf never reports users that were deleted while its watch was broken, and
-keeps 2 to 20 kB for each. What is kept here is a small record a user; the reflector's own copy is emptied.
+keeps 2 to 20 kB for each. What is kept here is a small record a user.
 """
 
 from array import array
@@ -131,8 +131,7 @@ class UserStore:
             return
         before = self._records.get(name)
         if before is not None and older(metadata["resourceVersion"], before.version):
-            _strip(body)  # the watch lags behind a write of ours
-            return
+            return  # the watch lags behind a write of ours
         try:
             record = UserRecord.of(body)
         except ValidationError as error:
@@ -143,7 +142,6 @@ class UserStore:
             if before is not None:
                 record.weighs = before.weighs
             self._replace(name, before, record)
-        _strip(body)
         self._queue.add(name)
 
     def _replace(self, name: UserName, before: UserRecord | None, record: UserRecord) -> None:
@@ -184,11 +182,3 @@ class UserStore:
         weights[record.slot] += change
         self._versions[record.config] = self.version(record.config) + 1
         self._wakes.wake(record.config)
-
-
-def _strip(body: Object) -> None:
-    """Leaves of the reflector's copy only what the reflector itself looks at."""
-    metadata = body["metadata"]
-    body.clear()
-    kept = ("name", "namespace", "resourceVersion")
-    body["metadata"] = {key: metadata[key] for key in kept if key in metadata}

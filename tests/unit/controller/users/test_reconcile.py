@@ -151,13 +151,6 @@ def test_an_answer_does_not_bring_a_deleted_user_back() -> None:
     assert it.book.get(UserName("mail", "main-1-3")) is None
 
 
-def test_the_reflectors_copy_is_emptied_because_a_million_of_them_would_fill_the_memory() -> None:
-    it = Book()
-    body = push_user(3)
-    it.feed("ADDED", body)
-    assert body == {"metadata": {"namespace": "mail", "name": "main-1-3", "resourceVersion": "10"}}
-
-
 def test_a_user_that_our_models_refuse_is_passed_over() -> None:
     it = Book()
     body = push_user(3)
