@@ -7,6 +7,7 @@ FAULTS ?=
 SCENES ?=
 STORE ?= redis
 USERS ?= 1500
+FUZZ_SECONDS ?= 60
 # The Python of the image (Dockerfile); the tests run on Debian's.
 IMAGE_PYTHON := 3.13
 # `make test COVERAGE=` does without.
@@ -19,7 +20,7 @@ LOCAL := 127.0.0.1,localhost,::1,172.29.0.1,172.29.0.0/24,10.244.0.0/16,10.96.0.
 export NO_PROXY := $(patsubst %,%$(comma),$(or $(NO_PROXY),$(no_proxy)))$(LOCAL)
 export no_proxy := $(NO_PROXY)
 
-.PHONY: help setup demo demo-down chaos lifecycle credentials bench-credentials bench-placement binaries test unit image-python cluster nodes check lint types layers drift crds schema docs golden \
+.PHONY: help fuzz setup demo demo-down chaos lifecycle credentials bench-credentials bench-placement binaries test unit image-python cluster nodes check lint types layers drift crds schema docs golden \
 	changelog format locks clean
 
 help: ## this list
@@ -53,11 +54,14 @@ bench-placement: setup ## how evenly a million users are spread over 100 pods, w
 binaries: setup ## fetch or build Kubernetes and the other programs that the tests run
 	@$(BIN)/python -m dev binaries >/dev/null
 
-test: check image-python binaries ## lint, types, layers, drift, all tests; with the coverage
+test: check image-python fuzz binaries ## lint, types, layers, drift, all tests; with the coverage
 	@$(BIN)/pytest $(PARALLEL) $(COVERAGE) --durations=20 --durations-min=5 $(PYTEST_ARGS)
 
 unit: setup ## the tests that need nothing but Python
 	@$(BIN)/pytest tests/unit tests/golden $(PYTEST_ARGS)
+
+fuzz: setup ## hostile bytes for whatever reads what strangers send, for a minute; FUZZ_SECONDS=600: for ten
+	@$(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS)
 
 # Two faults of the product once showed on one of the two Pythons only.
 image-python: setup ## the unit tests on the image's Python, where this machine has one
