@@ -37,6 +37,9 @@ class Reflector:
         bodies: whether the objects are kept, for `on_change` with ABSENT. Without, only their resourceVersions are,
             and ABSENT has an object with nothing but its name and namespace.
         on_error: called with each failure, for those who must know since when they are blind.
+        accepts: whether an object that a list ("LISTED") or a watch (its kind of event) brings is to be known at all.
+        start: a resourceVersion to watch from instead of listing first, and those of the objects that are known.
+        lists: held while a list is read, for those who are not to list all at a time.
         answer_seconds: for each page of a list, and until a watch begins.
     """
 
@@ -50,18 +53,28 @@ class Reflector:
         label_selector: str | None = None,
         field_selector: str | None = None,
         bodies: bool = True,
+        accepts: Callable[[str, Object], bool] = lambda _kind, _item: True,
+        start: tuple[str, dict[str, str]] | None = None,
+        lists: asyncio.Semaphore | None = None,
         on_listed: Callable[[], None] | None = None,
         on_error: Callable[[KubeError], None] | None = None,
         answer_seconds: float = ANSWER_SECONDS,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self.listed = asyncio.Event()
-        self._versions: dict[str, str] = {}
+        self.version: str | None = None
+        """How far the watch has come; None until there is a list to watch from."""
+        self.versions: dict[str, str] = {}
+        """The resourceVersions of the known objects, by their names."""
+        if start is not None:
+            self.version, self.versions = start
         self._bodies: dict[str, Object] | None = {} if bodies else None
         self._kube = kube
         self._resource = resource
         self._namespace = namespace
         self._on_change = on_change
+        self._accepts = accepts
+        self._lists = lists or asyncio.Semaphore()
         self._label_selector = label_selector
         self._field_selector = field_selector
         self._on_listed = on_listed
@@ -71,27 +84,27 @@ class Reflector:
 
     async def run(self) -> None:
         failures = 0
-        version: str | None = None
         while True:
             try:
-                if version is None:
-                    version = await self._list()
+                if self.version is None:
+                    async with self._lists:
+                        self.version = await self._list()
                 quiet = True
                 async for kind, item in self._kube.watch(
                     self._resource,
                     self._namespace,
-                    version,
+                    self.version,
                     label_selector=self._label_selector,
                     field_selector=self._field_selector,
                     answer_seconds=self._answer_seconds,
                 ):
-                    version = item["metadata"]["resourceVersion"]
                     failures, quiet = 0, False
                     self._take(kind, item)
+                    self.version = item["metadata"]["resourceVersion"]
             except KubeError as error:
                 failures += 1
                 if not _resumable(error):
-                    version = None
+                    self.version = None
                 if not isinstance(error, GoneError):
                     self._report(error, failures)
             else:
@@ -117,11 +130,12 @@ class Reflector:
             answer_seconds=self._answer_seconds,
         ):
             for number, item in enumerate(page, 1):
-                seen.add(item["metadata"]["name"])
-                self._take("LISTED", item)
+                if self._accepts("LISTED", item):
+                    seen.add(item["metadata"]["name"])
+                    self._take("LISTED", item)
                 if number % AT_ONCE == 0:
                     await asyncio.sleep(0)
-        for name in self._versions.keys() - seen:
+        for name in self.versions.keys() - seen:
             self._forget("ABSENT", name, self._remembered(name))
         self.listed.set()
         if self._on_listed is not None:
@@ -129,23 +143,25 @@ class Reflector:
         return version
 
     def _take(self, kind: str, item: Object) -> None:
-        if kind == "BOOKMARK":
-            return  # its object has a resourceVersion and nothing else
+        if kind == "BOOKMARK":  # its object has a resourceVersion and nothing else
+            return
+        if kind != "LISTED" and not self._accepts(kind, item):
+            return
         name, version = item["metadata"]["name"], item["metadata"]["resourceVersion"]
         if kind == "DELETED":
             self._forget("DELETED", name, item)
         elif kind in ("ADDED", "MODIFIED", "LISTED"):
-            before = self._versions.get(name)
+            before = self.versions.get(name)
             if before == version:
                 return
             item["metadata"].pop("managedFields", None)  # often half of the object, and nobody here reads them
-            self._versions[name] = version
+            self.versions[name] = version
             if self._bodies is not None:
                 self._bodies[name] = item
             self._on_change("MODIFIED" if before is not None else "ADDED", item)
 
     def _forget(self, change: Change, name: str, item: Object) -> None:
-        self._versions.pop(name, None)
+        self.versions.pop(name, None)
         if self._bodies is not None:
             self._bodies.pop(name, None)
         self._on_change(change, item)

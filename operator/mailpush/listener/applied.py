@@ -14,6 +14,7 @@ from mailpush.listener.settings_watch import Loaded
 from mailpush.listener.shards.lease import LeaseKeeper
 from mailpush.listener.shards.loop import Shards
 from mailpush.listener.users.pod_storage import PodStorage
+from mailpush.listener.users.reader import UserReader
 from mailpush.listener.users.site import Site
 from mailpush.listener.users.supervisor import Supervisor
 from mailpush.listener.users.watch import Users
@@ -36,6 +37,7 @@ class AppliedSettings:
         pod: str,
         keeper: LeaseKeeper,
         users: Users,
+        reader: UserReader,
         shards: Shards,
         supervisor: Supervisor,
         dispatcher: Dispatcher,
@@ -50,6 +52,7 @@ class AppliedSettings:
         self._pod = pod
         self._keeper = keeper
         self._users = users
+        self._reader = reader
         self._shards = shards
         self._supervisor = supervisor
         self._dispatcher = dispatcher
@@ -70,6 +73,8 @@ class AppliedSettings:
 
     def begin(self) -> None:
         """Puts the settings that the pod has booted from into force."""
+        # A callback that names a user by login reaches any pod, and is brought to the owner from there.
+        self._reader.want_everybody(self.named_by_login)
         self._supervisor.apply(self._site())
         self._report("")
 
@@ -87,7 +92,7 @@ class AppliedSettings:
         self._report(reason or "")
 
     def users_listed(self) -> None:
-        """The users have been read: from now on the pod can take slots."""
+        """Users have been read: from now on the pod can take their slots."""
         self._report(self._trouble)
         self._shards.wake()
 
@@ -111,8 +116,8 @@ class AppliedSettings:
 
     @property
     def knows_users(self) -> bool:
-        """Whether the users have been read."""
-        return self._users.listed()
+        """Whether all users have been read, so that each is found by login."""
+        return self._reader.knows_all()
 
     def user_by_login(self, login: str) -> tuple[int, int] | None:
         """Context and user of a login; None where no user has it, several have, or logins do not count."""
@@ -151,13 +156,13 @@ class AppliedSettings:
 
     def _report(self, reason: str) -> None:
         """A pod is capable if it can run listeners now, even when the settings allow no user: the owner then says so on
-        each user. One that has not read the users yet is not, since whoever gave it slots would release them before it
-        can start. One that takes no users while others may is not either: its slots move away. So do those of one with
-        another passcrypt than the credential storage, as long as there is a pod to take them.
+        each user. One that has not read the users of its slots yet is not, since whoever gave it slots would release
+        them before it can start. One that takes no users while others may is not either: its slots move away. So do
+        those of one with another passcrypt than the credential storage, as long as there is a pod to take them.
         """
         self._trouble = reason
         excluded = self._loaded.settings.allowed_somewhere and not self._allowed()
-        listed = self._users.listed()
+        listed = self._reader.ready()
         incapable = POD_EXCLUDED if excluded else self._storage.incapable
         self._keeper.update(
             config_hash=self._loaded.config_hash or None,

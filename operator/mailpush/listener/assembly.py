@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from mailpush.credentials.named import storage_of
 from mailpush.http.health import Pulse
 from mailpush.kube.client import Kube
-from mailpush.kube.reflector import Reflector
 from mailpush.listener.admin import PodAdmin, PodUsers
 from mailpush.listener.applied import AppliedSettings
 from mailpush.listener.catchup.checkpoints import Checkpoints
@@ -42,8 +41,9 @@ from mailpush.listener.users.marks import Marks
 from mailpush.listener.users.passcrypts import KubePasscrypts
 from mailpush.listener.users.pod_credentials import PodCredentials
 from mailpush.listener.users.pod_storage import ROTATING_SLOT, PodStorage
+from mailpush.listener.users.reader import UserReader
 from mailpush.listener.users.registration_book import StatusBook
-from mailpush.listener.users.removals import Janitor, Removals
+from mailpush.listener.users.removals import Janitor, Removals, wanted_users
 from mailpush.listener.users.secret_reader import UserSecretReader
 from mailpush.listener.users.siblings import Siblings
 from mailpush.listener.users.status import StatusWriter
@@ -76,7 +76,7 @@ class Parts:
     inbox: Inbox
     statuses: StatusWriter
     supervisor: Supervisor
-    user_reflector: Reflector
+    user_reader: UserReader
     shards: Shards
     peers: Peers
     router: Router
@@ -116,6 +116,7 @@ def assemble(env: Environment, kube: Kube, loaded: Loaded, boot: Mapping[str, st
     calls = CallRecord()
     inbox = Inbox(journal, open_entries)
     users = Users(env.config)
+    reader = UserReader(kube, env.namespace, env.config, users)
     statuses = StatusWriter(kube, env.namespace, env.me.name, users, permission)
     entries = StoredEntries()
     marks = Marks(entries)
@@ -146,18 +147,16 @@ def assemble(env: Environment, kube: Kube, loaded: Loaded, boot: Mapping[str, st
     janitor = Janitor(
         entries,
         removals,
-        user=users.get,
+        wanted=lambda: wanted_users(kube, env.namespace, env.config),
         # A database may be shared with another MailPushConfig against all advice, whose users this pod does not know.
-        may_look=lambda: (
-            users.listed() and supervisor.owns(ROTATING_SLOT) and not applied.settings.credential_storage.rdb
-        ),
+        may_look=lambda: supervisor.owns(ROTATING_SLOT) and not applied.settings.credential_storage.rdb,
     )
     shards = Shards(
         env.me,
         env.config,
         keeper,
         supervisor,
-        users=users,
+        users=reader,
         mails=inbox,
         pulse=pulse,
     )
@@ -187,6 +186,7 @@ def assemble(env: Environment, kube: Kube, loaded: Loaded, boot: Mapping[str, st
         pod=env.me.name,
         keeper=keeper,
         users=users,
+        reader=reader,
         shards=shards,
         supervisor=supervisor,
         dispatcher=dispatcher,
@@ -198,6 +198,7 @@ def assemble(env: Environment, kube: Kube, loaded: Loaded, boot: Mapping[str, st
         budget=budget,
     )
     storage.notify(applied.storage_changed)
+    reader.notify(applied)
     return Parts(
         permission=permission,
         keeper=keeper,
@@ -213,7 +214,7 @@ def assemble(env: Environment, kube: Kube, loaded: Loaded, boot: Mapping[str, st
         inbox=inbox,
         statuses=statuses,
         supervisor=supervisor,
-        user_reflector=users.reflector(kube, env.namespace, applied),
+        user_reader=reader,
         shards=shards,
         peers=peers,
         router=router,

@@ -68,7 +68,7 @@ class ListenerProcess:
         shard_map, leases = parts.shards.reflectors(self._kube, self._env.namespace)
         loops: dict[str, Coroutine[Any, Any, None]] = {
             "lease": self._hold(),
-            "users": parts.user_reflector.run(),
+            "users": parts.user_reader.run(),
             "settings": parts.settings_watch.reflector().run(),
             "settings-watch": parts.settings_watch.run(),
             "statuses": parts.statuses.run(),

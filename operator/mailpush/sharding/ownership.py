@@ -108,6 +108,12 @@ class Ownership:
         waiting = (move.slots for move in self._receiving if not self._is_released(move))
         return frozenset().union(*waiting) - self._running
 
+    def to_read(self) -> frozenset[int]:
+        """Slots whose users are to be known: those that run or may still run, are ours, or will be."""
+        if self._retired:
+            return self.running
+        return self._mine.union(self._running, *(move.slots for move in self._receiving))
+
     def givers(self) -> frozenset[str]:
         """Names of the pods whose Leases show when an inbound move may start."""
         return frozenset(move.giver.name for move in self._receiving if not move.slots <= self._running)

@@ -19,7 +19,8 @@ from mailpush.sharding.slots import SLOTS, slot_of
 from mailpush.work.clock import boottime
 from tests.sites.fakekube import FakeKube
 from tests.sites.waiting import until
-from tests.unit.listener.people import CLIENT, FILES, push_user, settings
+from tests.unit.listener.people import CLIENT, FILES, settings
+from tests.unit.listener.users.userapi import UserApi
 
 ME = PodRef("mail-push-main-0", "a")
 MAIL = NewMail(1, 3, "INBOX", 1, 1)
@@ -32,8 +33,21 @@ mailpush.webhook.hook.clients={CLIENT}
 """
 
 
+class Api(UserApi, FakeKube):
+    """With the users, and all else."""
+
+    def __init__(self) -> None:
+        FakeKube.__init__(self)
+        UserApi.__init__(self)
+
+
 @pytest.fixture
-async def parts(tmp_path: Path) -> AsyncIterator[Parts]:
+async def api() -> Api:
+    return Api()
+
+
+@pytest.fixture
+async def parts(tmp_path: Path, api: Api) -> AsyncIterator[Parts]:
     env = Environment.read(
         {
             "MAILPUSH_CONFIG": "main",
@@ -46,8 +60,8 @@ async def parts(tmp_path: Path) -> AsyncIterator[Parts]:
     )
     name = "mail-push-listener.properties"
     loaded = Loaded(settings(FILES | {name: FILES[name] + WEBHOOK}), "hash")
-    parts = assemble(env, cast("Kube", FakeKube()), loaded, {}, Pulse())
-    tasks = [asyncio.create_task(parts.router.run()), asyncio.create_task(parts.shards.run())]
+    parts = assemble(env, cast("Kube", api), loaded, {}, Pulse())
+    tasks = [asyncio.create_task(part.run()) for part in (parts.router, parts.shards, parts.user_reader)]
     yield parts
     for task in tasks:
         task.cancel()
@@ -62,6 +76,7 @@ def shard_map(parts: Parts, epoch: int, owner: int) -> None:
     """All the users' slots are of this pod (0), or of nobody."""
     numbers = tuple(owner if slot == slot_of(1, 3) else NONE for slot in range(SLOTS))
     spec = ShardMap(epoch, False, (ME,), numbers, ()).to_spec()
+    parts.shards.map_listed()
     parts.shards.observe_map(
         "MODIFIED", {"metadata": {"name": "main", "uid": "m", "resourceVersion": str(epoch)}, "spec": spec}
     )
@@ -69,18 +84,20 @@ def shard_map(parts: Parts, epoch: int, owner: int) -> None:
 
 async def test_a_mail_waits_for_its_owner_is_dispatched_by_it_and_waits_again_when_the_user_moves_away(
     parts: Parts,
+    api: Api,
 ) -> None:
     parts.keeper.right.lasts = 1000.0
     parts.keeper.right.renewed(boottime())
     parts.applied.begin()
     assert parts.inbox.offer(MAIL)
 
-    parts.user_reflector._on_change("ADDED", push_user(3))
-    assert not parts.keeper.state.capable, "the users are not known"
-    assert parts.user_reflector._on_listed is not None
-    parts.user_reflector._on_listed()
+    await api.put_user(3)
     parts.shards.begin(LeaseState())
+    api.gate.clear()
     shard_map(parts, 1, 0)
+    await until(lambda: api.lists)
+    assert not parts.keeper.state.capable, "the users are not known"
+    api.gate.set()
     await until(lambda: parts.dispatcher.open_users() == {(1, 3)})
     await until(lambda: parts.inbox.pending == 0)
     assert parts.keeper.state.config_hash == "hash"

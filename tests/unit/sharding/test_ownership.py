@@ -96,6 +96,7 @@ def test_a_receiver_warms_up_and_starts_only_after_the_release() -> None:
     ownership = running(FRESH, make_map(5, "mo", move))
     assert ownership.to_start() == frozenset()
     assert ownership.to_warm() == {1}
+    assert ownership.to_read() == {0, 1}
     assert ownership.givers() == {"l-1"}
     ownership.observe_lease("l-1", giver_lease(5))
     assert ownership.to_start() == {1}

@@ -46,13 +46,17 @@ class UserWriter:
             KubeError: not done; try again.
         """
         try:
-            await self._put_labels(name, record)
+            if wanted.elder is None:
+                await self._put_labels(name, record)
             if goes(record, wanted):
                 if record.registered and names.FINALIZER in record.finalizers:
                     await self._leftovers.keep(name)
                 await self._put_finalizer(name, record, wanted=False)
                 return
             await self._put_status(name, record, wanted)
+            if wanted.elder is not None:
+                # Pods read users by label: who is to register nothing is not shown to them before the status says so.
+                await self._put_labels(name, record)
             await self._put_finalizer(name, record, wanted.finalizer)
             if wanted.resync and wanted.elder is not None:
                 await self._resync(wanted.elder, name)

@@ -32,6 +32,8 @@ class SlotKeeping(Protocol):
 
     def start_slots(self, slots: Iterable[int], epoch: int) -> None: ...
 
+    def warm_slots(self, slots: frozenset[int]) -> None: ...
+
     async def stop_slots(self, slots: Iterable[int]) -> None: ...
 
     def counts(self) -> tuple[dict[str, int], dict[str, int]]: ...
@@ -44,18 +46,21 @@ class WaitsForOwners(Protocol):
         """Slots may have another owner; `slots` are those that this pod has begun or stopped."""
 
 
-class KnowsUsers(Protocol):
-    """The users of the MailPushConfig."""
+class ReadsUsers(Protocol):
+    """The reader of the users."""
 
-    def listed(self) -> bool:
-        """Whether all users have been read once."""
+    def want(self, slots: frozenset[int]) -> None:
+        """Says whose users are read from now on."""
+
+    def listed(self, slots: Collection[int]) -> frozenset[int]:
+        """Those of the slots whose users have been read."""
 
 
 class Shards:
     """Reads the ShardMap and the pods' Leases, and drives the supervisor.
 
     Args:
-        users: no slot starts before they are listed.
+        users: told whose are needed; no slot starts before its users are listed.
         pulse: the loop beats at each turn.
     """
 
@@ -66,7 +71,7 @@ class Shards:
         keeper: LeaseKeeper,
         supervisor: SlotKeeping,
         *,
-        users: KnowsUsers,
+        users: ReadsUsers,
         mails: WaitsForOwners,
         pulse: Pulse,
         clock: Clock = boottime,
@@ -82,6 +87,7 @@ class Shards:
         self._ownership: Ownership | None = None
         self._map: ShardMap | None = None
         self._map_uid = ""
+        self._map_read = False
         self._moves: dict[int, Move] = {}
         self._leases: dict[str, LeaseState] = {}
         self._stopping: set[int] = set()
@@ -98,6 +104,7 @@ class Shards:
                 namespace,
                 self.observe_map,
                 field_selector=f"metadata.name={self._config}",
+                on_listed=self.map_listed,
                 answer_seconds=LIST_SECONDS,
             ),
             Reflector(
@@ -111,6 +118,11 @@ class Shards:
         )
 
     # -- what is read
+
+    def map_listed(self) -> None:
+        """The map has been read, or there is none."""
+        self._map_read = True
+        self.wake()
 
     def observe_map(self, change: Change, obj: Object) -> None:
         if change in ("DELETED", "ABSENT"):
@@ -227,13 +239,16 @@ class Shards:
         if ending:
             self._stopping |= ending
             group.create_task(self._stop(ownership, ending))
-        if self._users.listed() and self._keeper.right.holds(self._clock()):
-            beginning = ownership.to_start() - self._stopping
+        if self._keeper.right.holds(self._clock()):
+            beginning = self._users.listed(ownership.to_start()) - self._stopping
             if beginning:
                 ownership.started(beginning)
                 self._supervisor.start_slots(beginning, ownership.epoch)
                 log.info("slots_started", slots=_short(beginning), count=len(beginning), epoch=ownership.epoch)
                 self._mails.ownership_changed(beginning)
+        self._supervisor.warm_slots(self._users.listed(ownership.to_warm()))
+        if self._map_read:  # only then is it known that this pod has no slots
+            self._users.want(ownership.to_read())
         if not ownership.running:
             self._empty.set()
         else:

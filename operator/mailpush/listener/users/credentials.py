@@ -91,6 +91,11 @@ class Credentials:
         if uses_storage(settings):
             self._entries.expect(user.key for user in users if secret_name(user, settings) is None)
 
+    def warm(self, users: Iterable[User], settings: Settings) -> None:
+        """The users are about to come: their entries are read now."""
+        if uses_storage(settings):
+            self._entries.fetch(user.key for user in users if secret_name(user, settings) is None)
+
     def doubt(self, user: User) -> None:
         """What is kept of the user's is refused, or was of no use: the next `of` reads it again."""
         self._secrets.forget(user.name)

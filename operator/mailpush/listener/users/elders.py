@@ -1,7 +1,7 @@
 """Two PushUsers of one mailbox: Dovecot calls for one user of it only, so the older one has it.
 
-A pod sees all users of its own MailPushConfig, and finds by itself who of them is older before anything is registered.
-Those of other MailPushConfigs the operator sees, and says so in `status.duplicateOf`.
+A pod sees the users of its own slots, and finds by itself who of them is older before anything is registered. The
+operator sees all others, and says so in `status.duplicateOf`, before it gives the younger the labels that pods read by.
 """
 
 from collections.abc import Iterable

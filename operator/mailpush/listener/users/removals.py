@@ -2,19 +2,19 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Collection
 from typing import Final
 
 import structlog
 from pydantic import ValidationError
 
 from mailpush import names
-from mailpush.credentials.storage import Entry, StorageUnavailableError
+from mailpush.credentials.storage import StorageUnavailableError
 from mailpush.kube.client import Kube
 from mailpush.kube.errors import KubeError
 from mailpush.kube.resources import PUSH_USER
 from mailpush.listener.users.stored_entries import StoredEntries
-from mailpush.listener.users.user import User, UserKey
+from mailpush.listener.users.user import User, UserKey, key_of
 from mailpush.work.clock import Clock
 from mailpush.work.pace import Backoff, Pace
 from mailpush.work.queue import WorkQueue
@@ -89,8 +89,8 @@ class Janitor:
     """Finds entries that nobody has deleted: the pod that was to do it has ended. One pod looks, now and then.
 
     Args:
-        user: the PushUser as the pod's watch has it; None where it has none, or has not listed them yet.
-        may_look: whether this pod is to look, and knows all users.
+        wanted: reads the users who have a client, of all pods; raises KubeError.
+        may_look: whether this pod is to look.
     """
 
     def __init__(
@@ -98,13 +98,13 @@ class Janitor:
         entries: StoredEntries,
         removals: Removals,
         *,
-        user: Callable[[UserKey], User | None],
+        wanted: Callable[[], Awaitable[Collection[UserKey]]],
         may_look: Callable[[], bool],
         clock: Clock = time.time,
     ) -> None:
         self._entries = entries
         self._removals = removals
-        self._user = user
+        self._wanted = wanted
         self._may_look = may_look
         self._clock = clock
         self._without: dict[UserKey, float] = {}
@@ -116,30 +116,35 @@ class Janitor:
             await asyncio.sleep(ROUND_SECONDS / 2)
             try:
                 await self.look()
-            except StorageUnavailableError:
+            except (StorageUnavailableError, KubeError):
                 continue  # it is said elsewhere, and there is time
 
     async def look(self) -> None:
-        """One round. Raises StorageUnavailableError."""
+        """One round. Raises StorageUnavailableError, KubeError."""
         stored = self._entries.stored
         if stored is None or stored.foreign or not self._may_look():
             self._without.clear()
             return
-        without: dict[UserKey, float] = {}
+        old: list[UserKey] = []
         after: UserKey | None = None
         while page := await stored.page(after, PAGE):
             after = page[-1].key
-            for entry in page:
-                if self._is_without(entry):
-                    without[entry.key] = self._without.get(entry.key, self._clock())
+            old += [entry.key for entry in page if self._clock() - entry.changed >= OLD_SECONDS]
             await asyncio.sleep(0)
-        self._without = without
+        wanted = await self._wanted() if old else ()
         now = self._clock()
-        for key, since in without.items():
+        self._without = {key: self._without.get(key, now) for key in old if key not in wanted}
+        for key, since in self._without.items():
             if now - since >= SEEN_SECONDS:
                 self._removals.gone(key)
 
-    def _is_without(self, entry: Entry) -> bool:
-        user = self._user(entry.key)
-        unwanted = user is None or not user.spec.clients
-        return unwanted and self._clock() - entry.changed >= OLD_SECONDS
+
+async def wanted_users(kube: Kube, namespace: str, config: str) -> set[UserKey]:
+    """The users of a MailPushConfig who have a client, of all pods. Raises KubeError."""
+    wanted: set[UserKey] = set()
+    async for page, _ in kube.pages(PUSH_USER, namespace, label_selector=f"{names.CONFIG_LABEL}={config}"):
+        wanted |= {
+            key for item in page if item["spec"].get("clients") and (key := key_of(config, item["metadata"]["name"]))
+        }
+        await asyncio.sleep(0)
+    return wanted

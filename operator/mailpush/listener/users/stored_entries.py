@@ -40,6 +40,8 @@ class StoredEntries:
         """Those whose entry is missing, cannot be used, or is refused: it may be put at any time."""
         self._expected: dict[UserKey, None] = {}
         self._asked: dict[UserKey, asyncio.Future[Entry | None]] = {}
+        self._fetching = False
+        """Whether those that are expected are read although nobody asks yet."""
         self._flying: set[UserKey] = set()
         self._flight: asyncio.Task[None] | None = None
         self._turn = 0
@@ -65,6 +67,14 @@ class StoredEntries:
     def expect(self, keys: Iterable[UserKey]) -> None:
         """These are about to be asked for: they are read together with the first of them."""
         self._expected.update((key, None) for key in keys if key not in self._held)
+
+    def fetch(self, keys: Iterable[UserKey]) -> None:
+        """These may be asked for soon: they are read now, in the background. Within the event loop."""
+        self.expect(keys)
+        if self._expected and self._stored is not None and self._stored.trouble is None:
+            self._fetching = True
+            if self._flight is None or self._flight.done():
+                self._flight = asyncio.create_task(self._fly())
 
     async def get(self, key: UserKey) -> Stored:
         """What is stored of the user. Never raises: what is wrong is the `state`."""
@@ -121,7 +131,7 @@ class StoredEntries:
 
     async def _fly(self) -> None:
         await asyncio.sleep(0)  # whoever asks in the same turn comes along
-        while self._asked:
+        while self._asked or (self._fetching and self._expected):
             batch = dict(list(self._asked.items())[:BATCH])
             self._asked = {key: future for key, future in self._asked.items() if key not in batch}
             for key in batch:
@@ -134,6 +144,7 @@ class StoredEntries:
                 entries = await self._entries([*batch, *along])
             except StorageUnavailableError as error:
                 self._expected = {**dict.fromkeys(along), **self._expected}
+                self._fetching = False
                 for future in batch.values():
                     if not future.done():
                         future.set_exception(StorageUnavailableError(str(error), error.reason))
@@ -149,6 +160,7 @@ class StoredEntries:
                 if key in self._flying:
                     self._held.setdefault(key, entries.get(key))
             self._flying = set()
+        self._fetching = False
 
     async def _entries(self, keys: list[UserKey]) -> dict[UserKey, Entry]:
         stored = self._stored

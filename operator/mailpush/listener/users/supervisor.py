@@ -100,6 +100,8 @@ class Supervisor:
         self._site: Site | None = None
         self._epochs: dict[int, int] = {}
         """The owned slots, with the epoch of the map under which they came."""
+        self._warming: frozenset[int] = frozenset()
+        """The slots that are about to come, whose users are known already."""
         self._listeners = Listeners()
         self._work: WorkQueue[UserKey] = WorkQueue("listeners", workers=WORKERS)
         self._work.start(self._reconcile)
@@ -124,6 +126,17 @@ class Supervisor:
         for slot in slots:
             self._epochs.setdefault(slot, epoch)
             self._look_at(slot)
+
+    def warm_slots(self, slots: frozenset[int]) -> None:
+        """These slots are about to come, and no others: what their users take is read, and nothing of them begins."""
+        for slot in self._warming - slots - self._epochs.keys():
+            for key in self._users.in_slot(slot):
+                user = self._users.get(key)
+                self._credentials.forget(key, user.name if user is not None else None)
+        if self._site is not None:
+            coming = (self._users.get(key) for slot in slots - self._warming for key in self._users.in_slot(slot))
+            self._credentials.warm((user for user in coming if user is not None), self._site.settings)
+        self._warming = slots
 
     async def stop_slots(self, slots: Iterable[int]) -> None:
         """Releases the slots. Nothing of their users has an effect after this has returned."""

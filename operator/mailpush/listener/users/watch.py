@@ -1,15 +1,13 @@
-"""The push users of this pod's MailPushConfig, as the API has them, by their slot."""
+"""The push users of this pod's slots, as the API has them."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import Protocol
 
 import structlog
 from pydantic import ValidationError
 
-from mailpush import names
-from mailpush.kube.client import Kube, Object
-from mailpush.kube.reflector import Change, Reflector
-from mailpush.kube.resources import PUSH_USER
+from mailpush.kube.client import Object
+from mailpush.kube.reflector import Change
 from mailpush.listener.users.elders import ByLogin, elder_of
 from mailpush.listener.users.logins import Logins
 from mailpush.listener.users.user import User, UserKey, key_of
@@ -25,15 +23,8 @@ class ChangeObserver(Protocol):
         """The PushUser has come, changed or gone."""
 
 
-class ListObserver(Protocol):
-    """The applied settings, as the users see them."""
-
-    def users_listed(self) -> None:
-        """All users have been read, for the first time or anew."""
-
-
 class Users:
-    """All push users of one MailPushConfig.
+    """Push users of one MailPushConfig, as far as this pod reads them.
 
     A user that is gone means only that this pod has nothing to do with it any more: one that is to be unregistered
     shows a deletionTimestamp first.
@@ -42,7 +33,6 @@ class Users:
     def __init__(self, config: str) -> None:
         self._config = config
         self._observer: ChangeObserver | None = None
-        self._listed = False
         self._users: dict[UserKey, User] = {}
         self._slots: dict[int, set[UserKey]] = {}
         self._logins = Logins(self._users)
@@ -52,25 +42,6 @@ class Users:
     def notify(self, observer: ChangeObserver) -> None:
         """`observer` learns each key that comes, changes or goes from now on."""
         self._observer = observer
-
-    def listed(self) -> bool:
-        """Whether all users have been read once."""
-        return self._listed
-
-    def reflector(self, kube: Kube, namespace: str, observer: ListObserver) -> Reflector:
-        def all_read() -> None:
-            self._listed = True
-            observer.users_listed()
-
-        return Reflector(
-            kube,
-            PUSH_USER,
-            namespace,
-            self.observe,
-            label_selector=f"{names.CONFIG_LABEL}={self._config}",
-            bodies=False,
-            on_listed=all_read,
-        )
 
     def __len__(self) -> int:
         return len(self._users)
@@ -90,6 +61,18 @@ class Users:
     def in_slot(self, slot: int) -> Collection[UserKey]:
         return self._slots.get(slot, ())
 
+    def versions(self, slots: Iterable[int]) -> dict[str, str]:
+        """The resourceVersions of the slots' users as last read, by the names of their PushUsers."""
+        users = (self._users[key] for slot in slots for key in self.in_slot(slot))
+        return {user.name: user.version for user in users}
+
+    def forget(self, slots: Iterable[int]) -> list[str]:
+        """The slots are read no more: their users are dropped, and nobody is told. Gives the PushUsers' names."""
+        left = [self._users[key] for slot in slots for key in self.in_slot(slot)]
+        for user in left:
+            self._remove(user)
+        return [user.name for user in left]
+
     def observe(self, change: Change, obj: Object) -> None:
         """One difference that the watch or a list has shown. ABSENT needs nothing of the object but its name."""
         metadata = obj["metadata"]
@@ -98,7 +81,7 @@ class Users:
             before = None if key is None else self._users.get(key)
             self._broken.discard(metadata["name"])
             if before is not None and metadata.get("uid", before.uid) == before.uid:  # else made anew meanwhile
-                self._drop(before)
+                self._changed(before.key, self._remove(before))
             return
         try:
             user = User.of(obj)
@@ -122,14 +105,15 @@ class Users:
         self._slots.setdefault(user.slot, set()).add(user.key)
         self._changed(user.key, self._by_login.replace(before, user))
 
-    def _drop(self, user: User) -> None:
+    def _remove(self, user: User) -> set[UserKey]:
+        """Gives the others whom it may concern."""
         del self._users[user.key]
         self._logins.drop(user)
         members = self._slots[user.slot]
         members.discard(user.key)
         if not members:
             del self._slots[user.slot]
-        self._changed(user.key, self._by_login.replace(user, None))
+        return self._by_login.replace(user, None)
 
     def _changed(self, key: UserKey, touched: set[UserKey]) -> None:
         if self._observer is not None:

@@ -13,6 +13,7 @@ from mailpush.controller.wakes import Wakes
 from mailpush.decision import site_facts
 from mailpush.kube.client import Object
 from mailpush.kube.resources import Resource
+from mailpush.sharding.slots import slot_of
 from tests.unit.controller.builders import Keys, Others, evaluation, state
 
 CLIENT = "open-xchange-mobile-api-facade"
@@ -25,6 +26,8 @@ class Api:
         self.users: dict[str, Object] = {}
         self.store: UserStore | None = None
         self.version = 100
+        self.written: list[tuple[str, str]] = []
+        """Names of PushUsers, and what was written."""
 
     def put(self, body: Object) -> Object:
         self.version += 1
@@ -36,6 +39,7 @@ class Api:
         return copy.deepcopy(body)
 
     async def merge_patch(self, _resource: Resource, _namespace: str, name: str, body: Object) -> Object:
+        self.written += [(name, "labels")] if "labels" in body["metadata"] else []
         found = copy.deepcopy(self.users[name])
         for key, value in body["metadata"].items():
             if isinstance(value, dict):
@@ -43,6 +47,7 @@ class Api:
         return self.put(found)
 
     async def apply(self, _resource: Resource, _namespace: str, body: Object, **_: Any) -> Object:
+        self.written.append((body["metadata"]["name"], "status"))
         found = copy.deepcopy(self.users[body["metadata"]["name"]])
         status = {key: one for key, one in found.get("status", {}).items() if key in ("registrations", "mechanism")}
         return self.put({**found, "status": status | body["status"]})
@@ -119,6 +124,18 @@ async def test_the_younger_says_who_is_older_whichever_comes_first_and_over_conf
     assert scene.said("main-1-3") == ("Accepted", None)
     for younger in ("main-1-4", "other-1-5"):
         assert scene.said(younger) == ("DuplicateLogin", "mail/main-1-3")
+
+
+async def test_the_younger_is_shown_to_the_pods_only_when_its_status_names_the_older() -> None:
+    """Pods read users by label, and each only those of its slots: it cannot see by itself who is older."""
+    scene = Scene()
+    scene.user(3, 1)
+    scene.user(4, 2)
+    await scene.settle()
+    of_younger = [what for name, what in scene.api.written if name == "main-1-4"]
+    assert of_younger.index("status") < of_younger.index("labels")
+    assert scene.api.users["main-1-4"]["metadata"]["labels"][names.SLOT_LABEL] == str(slot_of(1, 4))
+    assert next(what for name, what in scene.api.written if name == "main-1-3") == "labels"
 
 
 async def test_when_the_older_goes_the_next_one_is_accepted() -> None:

@@ -45,8 +45,12 @@ class Supervisor:
 
     def __init__(self) -> None:
         self.running: set[int] = set()
+        self.warm: frozenset[int] = frozenset()
         self.may_stop = asyncio.Event()
         self.may_stop.set()
+
+    def warm_slots(self, slots: frozenset[int]) -> None:
+        self.warm = slots
 
     def start_slots(self, slots: Iterable[int], epoch: int) -> None:
         self.running.update(slots)
@@ -63,7 +67,8 @@ class Scene:
     def __init__(self) -> None:
         self.keeper = Keeper()
         self.supervisor = Supervisor()
-        self.users_listed = True
+        self.unlisted: set[int] = set()
+        self.wanted: set[int] | None = None
         self.moves = 0
         self.now = 1.0
         self.shards = Shards(
@@ -77,8 +82,11 @@ class Scene:
             clock=lambda: self.now,
         )
 
-    def listed(self) -> bool:
-        return self.users_listed
+    def want(self, slots: frozenset[int]) -> None:
+        self.wanted = set(slots)
+
+    def listed(self, slots: Collection[int]) -> frozenset[int]:
+        return frozenset(slots) - self.unlisted
 
     def ownership_changed(self, slots: Collection[int] = ()) -> None:
         self.moves += 1
@@ -87,6 +95,7 @@ class Scene:
         """Slots by the index of their pod: 0 is this one, 1 the other."""
         numbers = tuple(owners.get(slot, NONE) for slot in range(SLOTS))
         spec = ShardMap(epoch, False, (ME, OTHER), numbers, moves).to_spec()
+        self.shards.map_listed()
         self.shards.observe_map(
             "MODIFIED", {"metadata": {"name": "main", "uid": uid, "resourceVersion": str(epoch)}, "spec": spec}
         )
@@ -156,15 +165,49 @@ async def test_a_list_out_of_a_stale_cache_ends_with_the_map_that_is_known(scene
     assert not scene.keeper.map_copy
 
 
-async def test_nothing_starts_before_the_users_are_listed(scene: Scene) -> None:
-    scene.users_listed = False
+async def test_no_slot_starts_before_its_users_are_listed(scene: Scene) -> None:
+    scene.unlisted = {5}
     scene.shards.begin(LeaseState())
-    scene.map(1, {5: 0})
-    await until(lambda: scene.acked() == 1)
-    assert not scene.supervisor.running
-    scene.users_listed = True
+    scene.map(1, {5: 0, 6: 0})
+    await until(lambda: scene.acked() == 1 and scene.supervisor.running == {6})
+    assert scene.wanted == {5, 6}
+    scene.unlisted = set()
     scene.shards.wake()
-    await until(lambda: scene.supervisor.running == {5})
+    await until(lambda: scene.supervisor.running == {5, 6})
+
+
+async def test_before_the_map_is_read_it_is_not_known_whose_users_are_needed(scene: Scene) -> None:
+    scene.shards.begin(LeaseState())
+    await asyncio.sleep(0.01)
+    assert scene.wanted is None
+    scene.shards.map_listed()
+    await until(lambda: scene.wanted == set())
+
+
+async def test_users_of_a_slot_that_comes_are_read_and_warm_before_it_is_free(scene: Scene) -> None:
+    scene.shards.begin(LeaseState())
+    scene.lease(OTHER, released(1))
+    scene.unlisted = {5}
+    scene.map(2, {5: 1, 6: 1}, Move(OTHER, ME, 2, frozenset({5, 6})))
+    await until(lambda: scene.wanted == {5, 6} and scene.supervisor.warm == {6})
+    scene.unlisted = set()
+    scene.shards.wake()
+    await until(lambda: scene.supervisor.warm == {5, 6})
+    assert not scene.supervisor.running
+    scene.lease(OTHER, released(2))
+    await until(lambda: scene.supervisor.running == {5, 6} and not scene.supervisor.warm)
+
+
+async def test_users_of_a_slot_that_goes_are_known_until_it_has_stopped(scene: Scene) -> None:
+    scene.shards.begin(LeaseState())
+    scene.map(1, {5: 0, 6: 0})
+    await until(lambda: scene.supervisor.running == {5, 6})
+    scene.supervisor.may_stop.clear()
+    scene.map(2, {5: 0, 6: 1})
+    await asyncio.sleep(0.02)
+    assert scene.wanted == {5, 6}
+    scene.supervisor.may_stop.set()
+    await until(lambda: scene.wanted == {5})
 
 
 async def test_nothing_starts_without_the_right(scene: Scene) -> None:

@@ -1,6 +1,8 @@
 """Stored passwords of users who are gone: what is deleted, and what never is."""
 
-from typing import cast
+from typing import Any, cast
+
+import pytest
 
 from mailpush.credentials.cipher import Cipher, Passcrypt
 from mailpush.credentials.storage import Entry
@@ -8,7 +10,7 @@ from mailpush.credentials.stored import StoredCredentials
 from mailpush.kube.client import Kube
 from mailpush.kube.errors import UnreachableError
 from mailpush.kube.resources import PUSH_USER
-from mailpush.listener.users.removals import OLD_SECONDS, SEEN_SECONDS, Janitor, Removals
+from mailpush.listener.users.removals import OLD_SECONDS, SEEN_SECONDS, Janitor, Removals, wanted_users
 from mailpush.listener.users.stored_entries import StoredEntries
 from mailpush.listener.users.user import User, UserKey
 from tests.sites.fakekube import FakeKube
@@ -31,13 +33,21 @@ class Scene:
         self.removals = Removals(cast("Kube", self.kube), "ns", "main", self.entries)
         self.users: dict[UserKey, User] = {}
         self.looks = True
+        self.asked = 0
+        self.blind = False
         self.janitor = Janitor(
             self.entries,
             self.removals,
-            user=self.users.get,
+            wanted=self.wanted,
             may_look=lambda: self.looks,
             clock=lambda: self.now,
         )
+
+    async def wanted(self) -> set[UserKey]:
+        self.asked += 1
+        if self.blind:
+            raise UnreachableError("down")
+        return {key for key, user in self.users.items() if user.spec.clients}
 
     async def work(self) -> None:
         self.removals.start()
@@ -111,7 +121,7 @@ async def test_the_janitor_takes_what_was_forgotten_long_ago_and_nothing_that_wa
     await scene.stored.put((1, 6), "put before the PushUser is made")
     scene.users[1, 4] = user(4)
     scene.kube.put(PUSH_USER, push_user(4))
-    scene.kube.put(PUSH_USER, push_user(5))  # the watch has lost it, the API has it
+    scene.kube.put(PUSH_USER, push_user(5))  # the list lacks it, the API has it
     await scene.janitor.look()
     await scene.work()
     assert len(scene.storage.entries) == 4, "seen for the first time"
@@ -119,6 +129,32 @@ async def test_the_janitor_takes_what_was_forgotten_long_ago_and_nothing_that_wa
     await scene.janitor.look()
     await scene.work()
     assert sorted(scene.storage.entries) == [(1, 4), (1, 5), (1, 6)]
+
+
+async def test_users_are_read_only_where_an_entry_is_old_and_unread_ones_are_not_gone() -> None:
+    scene = Scene()
+    await scene.stored.put(KEY, "secret")
+    await scene.janitor.look()
+    assert scene.asked == 0
+    scene.now += OLD_SECONDS
+    scene.blind = True
+    with pytest.raises(UnreachableError):
+        await scene.janitor.look()
+    scene.now += SEEN_SECONDS
+    scene.blind = False
+    await scene.janitor.look()
+    await scene.work()
+    assert KEY in scene.storage.entries
+
+
+async def test_the_users_with_a_client_are_those_of_this_mail_push_config() -> None:
+    class Api:
+        async def pages(self, *_: Any, label_selector: str) -> Any:
+            assert label_selector == "mailpush.dev/config=main"
+            yield [push_user(3), push_user(4, clients=[])], "1"
+            yield [push_user(5), push_user(6, config="other")], "1"
+
+    assert await wanted_users(cast("Kube", Api()), "mail", "main") == {(1, 3), (1, 5)}
 
 
 async def test_a_janitor_that_has_lost_its_slot_or_its_list_forgets_what_it_has_seen() -> None:

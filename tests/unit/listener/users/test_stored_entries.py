@@ -52,6 +52,31 @@ async def test_a_pod_that_gets_ten_thousand_users_asks_twenty_times() -> None:
     assert scene.cipher.derivations == 1
 
 
+async def test_those_who_are_about_to_come_are_read_before_anybody_asks() -> None:
+    scene = Scene(2 * BATCH)
+    await scene.fill()
+    scene.entries.fetch(scene.keys)
+    await until(lambda: all(scene.entries.held(key) for key in scene.keys))
+    assert scene.storage.asked == [f"get_many {BATCH}"] * 2
+    assert (await scene.entries.get((1, 1))).password == "secret"
+    assert len(scene.storage.asked) == 2
+
+
+async def test_a_store_that_fails_is_not_asked_again_for_those_who_may_come() -> None:
+    scene = Scene(3)
+    await scene.fill()
+    scene.storage.down = True
+    scene.entries.fetch(scene.keys)
+    flight = scene.entries._flight
+    assert flight is not None
+    await until(flight.done)
+    scene.entries.fetch(scene.keys)
+    assert scene.entries._flight is flight
+    scene.storage.down = False
+    await scene.stored.open()
+    assert (await scene.entries.get((1, 1))).password == "secret"
+
+
 async def test_what_is_held_is_not_asked_for_again_and_not_in_clear() -> None:
     scene = Scene(1)
     await scene.fill()

@@ -1,7 +1,7 @@
 """The users of the owned slots, and whose a mail is."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
 from typing import Any, cast
 
@@ -16,12 +16,13 @@ from mailpush.listener.users.credentials import Credentials
 from mailpush.listener.users.secret_reader import UserSecretReader
 from mailpush.listener.users.status import StatusWriter, UserOutcome
 from mailpush.listener.users.supervisor import Supervisor
-from mailpush.listener.users.user import UserKey
+from mailpush.listener.users.user import User, UserKey
 from mailpush.listener.users.user_listener import UserListener
 from mailpush.listener.users.watch import Users
 from mailpush.notifications.dispatcher import Dispatched, Undelivered
 from mailpush.notifications.notification import NewMail
 from mailpush.notifications.open_deliveries import SlotSet
+from mailpush.properties.settings import Settings
 from mailpush.sharding.leases import ServerReport
 from mailpush.sharding.slots import slot_of
 from tests.sites.fakekube import FakeKube
@@ -73,6 +74,22 @@ class Inbox:
         self.given_back.append(rest)
 
 
+class NotedCredentials(Credentials):
+    """Notes whose are read before they come, and whose are forgotten."""
+
+    def __init__(self, secrets: UserSecretReader) -> None:
+        super().__init__(secrets)
+        self.warmed: list[UserKey] = []
+        self.forgotten: list[UserKey] = []
+
+    def warm(self, users: Iterable[User], settings: Settings) -> None:
+        self.warmed += [user.key for user in users]
+
+    def forget(self, key: UserKey, push_user: str | None) -> None:
+        self.forgotten.append(key)
+        super().forget(key, push_user)
+
+
 class Scene:
     def __init__(self) -> None:
         self.users = Users("main")
@@ -82,9 +99,10 @@ class Scene:
         self.inbox = Inbox()
         self.permission = Permitted()
         self.secrets = UserSecretReader(cast("Kube", FakeKube()), "ns", lambda: 0.0)
+        self.credentials = NotedCredentials(self.secrets)
         self.supervisor = Supervisor(
             self.users,
-            Credentials(self.secrets),
+            self.credentials,
             cast("StatusWriter", self.statuses),
             self.dispatcher,
             inbox=self.inbox,
@@ -345,3 +363,26 @@ def looked_at(looked: list[UserKey]) -> Callable[[UserKey], Awaitable[None]]:
         looked.append(key)
 
     return work
+
+
+async def test_of_a_slot_that_comes_the_credentials_are_read_and_nothing_begins() -> None:
+    scene = Scene()
+    scene.there(3)
+    scene.there(4)
+    scene.supervisor.warm_slots(frozenset({THREE}))
+    scene.supervisor.warm_slots(frozenset({THREE, FOUR}))
+    await scene.supervisor.idle()
+    assert scene.credentials.warmed == [(1, 3), (1, 4)]
+    assert (scene.fake.dovecot.running, scene.statuses.last) == ([], {})
+
+
+async def test_of_a_slot_that_does_not_come_after_all_the_credentials_are_forgotten() -> None:
+    scene = Scene()
+    scene.there(3)
+    scene.there(4)
+    scene.supervisor.warm_slots(frozenset({THREE, FOUR}))
+    scene.supervisor.start_slots([FOUR], 1)
+    scene.supervisor.warm_slots(frozenset())
+    await scene.supervisor.idle()
+    assert scene.credentials.forgotten == [(1, 3)]
+    assert [one.mailbox.user_id for one in scene.fake.dovecot.running] == [4]
