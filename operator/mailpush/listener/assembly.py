@@ -34,6 +34,7 @@ from mailpush.listener.mechanisms.budget import ConnectBudget
 from mailpush.listener.permission import Permission
 from mailpush.listener.settings_watch import Loaded, SettingsWatch
 from mailpush.listener.shards.lease import LeaseKeeper
+from mailpush.listener.shards.lease_watch import LeaseWatch
 from mailpush.listener.shards.loop import Shards
 from mailpush.listener.troubles import Troubles
 from mailpush.listener.users.credentials import Credentials
@@ -64,6 +65,7 @@ class Parts:
 
     permission: Permission
     keeper: LeaseKeeper
+    lease_watch: LeaseWatch
     claims: CurrentClaims
     checkpoints: Checkpoints
     storage: PodStorage
@@ -151,11 +153,13 @@ def assemble(env: Environment, kube: Kube, loaded: Loaded, boot: Mapping[str, st
         # A database may be shared with another MailPushConfig against all advice, whose users this pod does not know.
         may_look=lambda: supervisor.owns(ROTATING_SLOT) and not applied.settings.credential_storage.rdb,
     )
+    lease_watch = LeaseWatch(kube, env.namespace, env.config, env.me.name)
     shards = Shards(
         env.me,
         env.config,
         keeper,
         supervisor,
+        lease_watch=lease_watch,
         users=reader,
         mails=inbox,
         pulse=pulse,
@@ -197,11 +201,13 @@ def assemble(env: Environment, kube: Kube, loaded: Loaded, boot: Mapping[str, st
         admin=admin,
         budget=budget,
     )
+    lease_watch.notify(shards)
     storage.notify(applied.storage_changed)
     reader.notify(applied)
     return Parts(
         permission=permission,
         keeper=keeper,
+        lease_watch=lease_watch,
         claims=claims,
         checkpoints=checkpoints,
         storage=storage,

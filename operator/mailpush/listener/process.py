@@ -65,7 +65,6 @@ class ListenerProcess:
         parts.applied.begin()
         self._pulse.beat("shards", within=STALLED_SECONDS)
         LEASE_RIGHT.set_function(parts.permission.remaining)
-        shard_map, leases = parts.shards.reflectors(self._kube, self._env.namespace)
         loops: dict[str, Coroutine[Any, Any, None]] = {
             "lease": self._hold(),
             "users": parts.user_reader.run(),
@@ -74,8 +73,8 @@ class ListenerProcess:
             "statuses": parts.statuses.run(),
             "shards": parts.shards.run(),
             "router": parts.router.run(),
-            "map": shard_map.run(),
-            "leases": leases.run(),
+            "map": parts.shards.reflector(self._kube, self._env.namespace).run(),
+            "leases": parts.lease_watch.run(),
             "troubles": parts.troubles.run(),
             "claims": parts.claims.watch(),
             "checkpoints": parts.checkpoints.run(),
@@ -111,7 +110,7 @@ class ListenerProcess:
         """
         parts, clock = self._parts, asyncio.get_running_loop().time
         ends = clock() + LEAVE_SECONDS
-        successors = parts.shards.successors()
+        successors = await parts.shards.successors()
         log.info("stopping", successors=successors)
         parts.keeper.update(draining=True, capable=False, reason="Draining")
         moved = successors and await parts.shards.drain(DRAIN_SECONDS)

@@ -25,7 +25,7 @@ class Pod:
     def __call__(self, *_: Any, **__: Any) -> Any:
         return self
 
-    def successors(self) -> bool:
+    async def successors(self) -> bool:
         return self.successors_there
 
     def drain(self, *within: float) -> Any:

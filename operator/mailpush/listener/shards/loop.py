@@ -6,12 +6,13 @@ from typing import Final, Protocol
 
 import structlog
 
-from mailpush import names
 from mailpush.http.health import Pulse
 from mailpush.kube.client import Kube, Object
+from mailpush.kube.errors import KubeError
 from mailpush.kube.reflector import Change, Reflector
-from mailpush.kube.resources import LEASE, SHARD_MAP
+from mailpush.kube.resources import SHARD_MAP
 from mailpush.listener.shards.lease import LeaseKeeper
+from mailpush.listener.shards.lease_watch import LeaseWatch
 from mailpush.listener.shards.map_copy import MapCopy
 from mailpush.sharding.leases import LeaseState, parse_lease
 from mailpush.sharding.ownership import Ownership
@@ -22,7 +23,7 @@ from mailpush.work.pace import set_within
 
 TICK_SECONDS: Final = 1.0
 LIST_SECONDS: Final = 5.0
-"""For a chunk of a list of the map or of Leases, and until a watch begins: a takeover, which waits for it, has 20."""
+"""For a list of the map, and until a watch begins: a takeover, which waits for it, has 20."""
 
 log = structlog.get_logger(__name__)
 
@@ -57,9 +58,10 @@ class ReadsUsers(Protocol):
 
 
 class Shards:
-    """Reads the ShardMap and the pods' Leases, and drives the supervisor.
+    """Reads the ShardMap and the Leases of this pod and its givers, and drives the supervisor.
 
     Args:
+        lease_watch: told whose Leases are needed.
         users: told whose are needed; no slot starts before its users are listed.
         pulse: the loop beats at each turn.
     """
@@ -71,6 +73,7 @@ class Shards:
         keeper: LeaseKeeper,
         supervisor: SlotKeeping,
         *,
+        lease_watch: LeaseWatch,
         users: ReadsUsers,
         mails: WaitsForOwners,
         pulse: Pulse,
@@ -80,6 +83,7 @@ class Shards:
         self._config = config
         self._keeper = keeper
         self._supervisor = supervisor
+        self._lease_watch = lease_watch
         self._users = users
         self._mails = mails
         self._pulse = pulse
@@ -90,31 +94,25 @@ class Shards:
         self._map_read = False
         self._moves: dict[int, Move] = {}
         self._leases: dict[str, LeaseState] = {}
+        """Those that are watched, or were looked at just now."""
+        self._all_leases: dict[str, LeaseState] | None = None
+        """All of them, while the copies of other pods matter."""
         self._stopping: set[int] = set()
         self._wake = asyncio.Event()
         self._empty = asyncio.Event()
         self._unreadable: str | None = None
         self._copy = MapCopy(me, keeper, clock)
 
-    def reflectors(self, kube: Kube, namespace: str) -> tuple[Reflector, Reflector]:
-        return (
-            Reflector(
-                kube,
-                SHARD_MAP,
-                namespace,
-                self.observe_map,
-                field_selector=f"metadata.name={self._config}",
-                on_listed=self.map_listed,
-                answer_seconds=LIST_SECONDS,
-            ),
-            Reflector(
-                kube,
-                LEASE,
-                namespace,
-                self.observe_lease,
-                label_selector=f"{names.CONFIG_LABEL}={self._config}",
-                answer_seconds=LIST_SECONDS,
-            ),
+    def reflector(self, kube: Kube, namespace: str) -> Reflector:
+        """Of the map."""
+        return Reflector(
+            kube,
+            SHARD_MAP,
+            namespace,
+            self.observe_map,
+            field_selector=f"metadata.name={self._config}",
+            on_listed=self.map_listed,
+            answer_seconds=LIST_SECONDS,
         )
 
     # -- what is read
@@ -169,6 +167,13 @@ class Shards:
             self.wake()
             self._mails.ownership_changed()
 
+    def forget_lease(self, name: str) -> None:
+        self._leases.pop(name, None)
+
+    def leases_listed(self, leases: dict[str, LeaseState]) -> None:
+        self._all_leases = leases
+        self.wake()
+
     def begin(self, start: LeaseState) -> None:
         """The Lease is ours; `start` is what it said before. From now on slots may be started."""
         self._ownership = Ownership(self._me, start)
@@ -199,15 +204,24 @@ class Shards:
         return self._map is not None and any(ref.name == pod for ref in self._map.pods if ref is not None)
 
     def signs(self, pod: str) -> bool:
-        """Whether the pod signs its answers: no only where its Lease says so, as that of an older version does."""
+        """Whether the pod signs its answers: no only where its Lease says so, as that of an older version does.
+
+        Asked where an answer is not signed. A Lease that is not known is read; until then the answer is not believed.
+        """
         lease = self._leases.get(pod)
+        if lease is None:
+            self._lease_watch.look(pod)
         return lease is None or lease.holder is None or lease.signs
 
-    def successors(self) -> bool:
-        """Whether another pod could take this one's slots now."""
+    async def successors(self) -> bool:
+        """Whether another pod could take this one's slots now; where the API does not say, whether there is another."""
+        try:
+            leases = await self._lease_watch.all()
+        except KubeError:
+            return self._map is not None and any(ref.name != self._me.name for ref in self._map.named())
         return any(
             name != self._me.name and lease.holder is not None and lease.capable and not lease.draining
-            for name, lease in self._leases.items()
+            for name, lease in leases.items()
         )
 
     # -- the loop
@@ -246,6 +260,7 @@ class Shards:
                 self._supervisor.start_slots(beginning, ownership.epoch)
                 log.info("slots_started", slots=_short(beginning), count=len(beginning), epoch=ownership.epoch)
                 self._mails.ownership_changed(beginning)
+        self._lease_watch.watch(ownership.givers())
         self._supervisor.warm_slots(self._users.listed(ownership.to_warm()))
         if self._map_read:  # only then is it known that this pod has no slots
             self._users.want(ownership.to_read())
@@ -268,9 +283,19 @@ class Shards:
         self._keeper.ack(ownership.ack())
         counts, denied = self._supervisor.counts()
         self._keeper.update(urgent=False, counts=counts, denied=denied)
-        self._copy.show(self._map, self._leases)
+        self._show_copy()
+
+    def _show_copy(self) -> None:
+        if not self._copy.is_needed:
+            self._all_leases = None
+            self._copy.show(self._map, {})
+            return
+        self._lease_watch.look_at_all_soon()  # who shows one already
+        if self._all_leases is not None:
+            self._copy.show(self._map, self._all_leases)
 
     def _has_left(self, move: Move, slot: int) -> bool:
+        """Of a move between two other pods only the map says so: until then its giver names the receiver (`peers`)."""
         if move.giver == self._me:
             return self._ownership is None or slot not in self._ownership.running
         if move.receiver == self._me and self._ownership is not None and slot in self._ownership.running:

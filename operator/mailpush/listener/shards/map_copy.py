@@ -37,6 +37,11 @@ class MapCopy:
         if self._since is None:
             self._since = self._clock()
 
+    @property
+    def is_needed(self) -> bool:
+        """Whether the API lacks this pod's map."""
+        return self._since is not None
+
     def not_needed(self) -> None:
         """The API has this pod's map, or one that follows it."""
         self._since = None

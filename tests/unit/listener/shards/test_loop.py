@@ -7,7 +7,9 @@ from typing import Any, cast
 import pytest
 
 from mailpush.http.health import Pulse
+from mailpush.kube.errors import KubeError, UnreachableError
 from mailpush.listener.shards.lease import LeaseKeeper
+from mailpush.listener.shards.lease_watch import LeaseWatch
 from mailpush.listener.shards.loop import Shards
 from mailpush.sharding.copies import newest_copy
 from mailpush.sharding.leases import Ack, Holder, LeaseState, lease_annotations
@@ -63,10 +65,35 @@ class Supervisor:
         return {}, {}
 
 
+class Leases:
+    """Takes the place of the watch: which are watched and looked at, and what a list of all gives."""
+
+    def __init__(self) -> None:
+        self.watched: set[str] = set()
+        self.looked: list[str] = []
+        self.looked_at_all = 0
+        self.found: dict[str, LeaseState] | KubeError = {}
+
+    def watch(self, givers: frozenset[str]) -> None:
+        self.watched = set(givers)
+
+    def look(self, pod: str) -> None:
+        self.looked.append(pod)
+
+    def look_at_all_soon(self) -> None:
+        self.looked_at_all += 1
+
+    async def all(self) -> dict[str, LeaseState]:
+        if isinstance(self.found, KubeError):
+            raise self.found
+        return self.found
+
+
 class Scene:
     def __init__(self) -> None:
         self.keeper = Keeper()
         self.supervisor = Supervisor()
+        self.leases = Leases()
         self.unlisted: set[int] = set()
         self.wanted: set[int] | None = None
         self.moves = 0
@@ -76,6 +103,7 @@ class Scene:
             "main",
             cast("LeaseKeeper", self.keeper),
             self.supervisor,
+            lease_watch=cast("LeaseWatch", self.leases),
             mails=self,
             users=self,
             pulse=Pulse(),
@@ -149,6 +177,9 @@ async def test_while_the_map_is_gone_the_pod_shows_its_own_and_goes_on(scene: Sc
             scene.map(7, {6: 0}, uid="backup")
         case _:
             scene.shards.observe_map("DELETED" if how == "deleted" else "ABSENT", {"metadata": {"name": "main"}})
+    await until(lambda: scene.leases.looked_at_all)
+    assert not scene.keeper.map_copy, "another may show it"
+    scene.shards.leases_listed({})
     await until(lambda: scene.keeper.map_copy)
     assert newest_copy([scene.keeper.map_copy], above=0) == scene.shards._map
     assert scene.supervisor.running == {5}
@@ -321,9 +352,29 @@ async def test_draining_waits_until_the_operator_has_moved_all_away(scene: Scene
     ],
 )
 async def test_who_could_have_the_slots(scene: Scene, state: LeaseState, expected: bool) -> None:
-    scene.lease(ME, released(1, ME))
-    scene.lease(OTHER, state)
-    assert scene.shards.successors() is expected
+    scene.leases.found = {ME.name: released(1, ME), OTHER.name: state}
+    assert await scene.shards.successors() is expected
+
+
+@pytest.mark.parametrize("another", [True, False])
+async def test_where_the_api_does_not_say_another_pod_of_the_map_could_have_them(scene: Scene, another: bool) -> None:
+    scene.leases.found = UnreachableError("down")
+    assert not await scene.shards.successors()
+    numbers = (0, int(another)) * (SLOTS // 2)
+    spec = ShardMap(1, False, (ME, OTHER) if another else (ME,), numbers, ()).to_spec()
+    scene.shards.observe_map("ADDED", {"metadata": {"name": "main", "uid": "m", "resourceVersion": "1"}, "spec": spec})
+    assert await scene.shards.successors() is another
+
+
+async def test_the_leases_of_givers_are_watched_until_they_have_given(scene: Scene) -> None:
+    scene.shards.begin(LeaseState())
+    scene.map(1, {5: 1})
+    await until(lambda: scene.acked() == 1)
+    assert scene.leases.watched == set()
+    scene.map(2, {5: 1, 6: 1}, Move(OTHER, ME, 2, frozenset({5})))
+    await until(lambda: scene.leases.watched == {OTHER.name})
+    scene.lease(OTHER, released(2))
+    await until(lambda: scene.supervisor.running == {5} and scene.leases.watched == set())
 
 
 async def test_a_change_of_ones_own_lease_by_another_is_looked_at_now(scene: Scene) -> None:
@@ -340,6 +391,7 @@ async def test_pods_of_the_map_are_known_and_a_lease_says_who_does_not_sign(scen
     scene.map(1, {5: 0})
     assert scene.shards.stands(OTHER.name)
     assert not scene.shards.stands("listener-9")
+    assert scene.leases.looked == [OTHER.name]
     holder = Holder(OTHER.name, OTHER.uid, "n")
     for lease, signs in (
         (LeaseState(holder=holder, signs=True), True),
@@ -348,3 +400,5 @@ async def test_pods_of_the_map_are_known_and_a_lease_says_who_does_not_sign(scen
     ):
         scene.lease(OTHER, lease)
         assert scene.shards.signs(OTHER.name) is signs
+        scene.shards.forget_lease(OTHER.name)
+        assert scene.shards.signs(OTHER.name)
