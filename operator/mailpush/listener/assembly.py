@@ -57,6 +57,7 @@ from mailpush.notifications.dispatcher import Dispatcher
 from mailpush.notifications.metrics import NotificationMetrics
 from mailpush.notifications.targets import webhook_targets
 from mailpush.sharding.rights import Right
+from mailpush.work.garbage import LongLived
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +118,8 @@ def assemble(env: Environment, kube: Kube, loaded: Loaded, boot: Mapping[str, st
     open_entries = OpenEntries(journal, dispatcher, checkpoints.over)
     calls = CallRecord()
     inbox = Inbox(journal, open_entries)
-    users = Users(env.config)
+    long_lived = LongLived()
+    users = Users(env.config, came=long_lived.came)
     reader = UserReader(kube, env.namespace, env.config, users)
     statuses = StatusWriter(kube, env.namespace, env.me.name, users, permission)
     entries = StoredEntries()
@@ -134,6 +136,7 @@ def assemble(env: Environment, kube: Kube, loaded: Loaded, boot: Mapping[str, st
         book=StatusBook(kube, env.namespace),
         checkpoints=checkpoints,
         gone=removals.gone,
+        came=long_lived.came,
     )
     users.notify(supervisor)
     entries.notify(supervisor.user_changed)

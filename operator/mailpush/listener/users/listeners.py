@@ -1,7 +1,7 @@
 """The listeners of this pod's users, by user and by slot, and how many of them do what."""
 
 from collections import Counter, UserDict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from mailpush.listener.users.user import UserKey
 from mailpush.listener.users.user_listener import UserListener
@@ -9,9 +9,13 @@ from mailpush.sharding.slots import slot_of
 
 
 class Listeners(UserDict[UserKey, UserListener]):
-    """What concerns some slots costs as much as they hold, and a count costs nothing: a pod may have 50,000."""
+    """What concerns some slots costs as much as they hold, and a count costs nothing: a pod may have 50,000.
 
-    def __init__(self) -> None:
+    `came` is called for each.
+    """
+
+    def __init__(self, came: Callable[[], None] = lambda: None) -> None:
+        self._came = came
         self._by_slot: dict[int, set[UserKey]] = {}
         self._counted: dict[UserKey, tuple[Counter[str], str]] = {}
         self._denied: Counter[str] = Counter()
@@ -19,6 +23,7 @@ class Listeners(UserDict[UserKey, UserListener]):
         super().__init__()
 
     def __setitem__(self, key: UserKey, listener: UserListener) -> None:
+        self._came()
         super().__setitem__(key, listener)
         self._by_slot.setdefault(slot_of(*key), set()).add(key)
 

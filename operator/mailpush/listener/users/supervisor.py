@@ -70,6 +70,7 @@ class Supervisor:
         inbox: keeps the mails that mechanisms see, and those that still have open notifications when this pod
             releases their users.
         gone: told each user who was here and is gone for good, as far as the watch says.
+        came: called for each listener that is made.
         permission: whether the pod has its right (P5). Without it what runs goes on, and nothing begins or ends.
     """
 
@@ -86,6 +87,7 @@ class Supervisor:
         book: RegistrationBook | None = None,
         checkpoints: Checkpointing | None = None,
         gone: Callable[[UserKey], None] = lambda _key: None,
+        came: Callable[[], None] = lambda: None,
     ) -> None:
         self._gone = gone
         self._checkpoints = checkpoints or Checkpoints(MemoryCheckpoints())
@@ -102,7 +104,7 @@ class Supervisor:
         """The owned slots, with the epoch of the map under which they came."""
         self._warming: frozenset[int] = frozenset()
         """The slots that are about to come, whose users are known already."""
-        self._listeners = Listeners()
+        self._listeners = Listeners(came)
         self._work: WorkQueue[UserKey] = WorkQueue("listeners", workers=WORKERS)
         self._work.start(self._reconcile)
         self._count = ListenerCount()

@@ -1,6 +1,6 @@
 """The push users of this pod's slots, as the API has them."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Protocol
 
 import structlog
@@ -28,10 +28,14 @@ class Users:
 
     A user that is gone means only that this pod has nothing to do with it any more: one that is to be unregistered
     shows a deletionTimestamp first.
+
+    Args:
+        came: called for each user who was not known.
     """
 
-    def __init__(self, config: str) -> None:
+    def __init__(self, config: str, *, came: Callable[[], None] = lambda: None) -> None:
         self._config = config
+        self._came = came
         self._observer: ChangeObserver | None = None
         self._users: dict[UserKey, User] = {}
         self._slots: dict[int, set[UserKey]] = {}
@@ -100,6 +104,8 @@ class Users:
         before = self._users.get(user.key)
         if before is not None:
             self._logins.drop(before)
+        else:
+            self._came()
         self._users[user.key] = user
         self._logins.put(user)
         self._slots.setdefault(user.slot, set()).add(user.key)
