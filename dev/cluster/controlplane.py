@@ -25,7 +25,8 @@ _SYSTEM_PATIENCE = 120.0  # seconds; a busy machine with two cores is slow to st
 class ControlPlane(OfGroup):
     """A running control plane.
 
-    `kubeconfig` is the administrator's; `server` its URL; `folder` holds the logs (`apiserver.log`, ...) until `close`.
+    `kubeconfig` is the administrator's; `server` and `etcd` are URLs; `folder` holds the logs (`apiserver.log`, ...)
+    until `close`.
     """
 
     def __init__(self, group: Group, keys: commands.Keys) -> None:
@@ -36,6 +37,7 @@ class ControlPlane(OfGroup):
         self._home = group.folder / "home"
         self._home.mkdir()
         self.server = f"https://{_ADDRESS}:{self._port}"
+        self.etcd = f"http://{_ADDRESS}:{self._etcd_port}"
         self.kubeconfig = keys.kubeconfig("admin", self.server, "admin", "system:masters")
         self._tls = ssl.create_default_context(cafile=keys.folder / "ca.crt")
         self._tls.load_cert_chain(keys.folder / "admin.crt", keys.folder / "admin.key")
@@ -106,9 +108,8 @@ class ControlPlane(OfGroup):
         self._start_controllers(binaries.path("kube"))
 
     def _start_all(self, kube: Path) -> None:
-        url = f"http://{_ADDRESS}:{self._etcd_port}"
         peer = f"http://{_ADDRESS}:{free_port()}"
-        self._group.start("etcd", kube, *commands.etcd(self.folder / "etcd", url, peer), env=_proxyless())
+        self._group.start("etcd", kube, *commands.etcd(self.folder / "etcd", self.etcd, peer), env=_proxyless())
         self._start_apiserver(kube)
         self._wait_ready()
         self._start_controllers(kube)
@@ -125,7 +126,7 @@ class ControlPlane(OfGroup):
         self._group.start(
             "apiserver",
             kube,
-            *commands.api_server(self._keys, f"http://{_ADDRESS}:{self._etcd_port}", _ADDRESS, self._port),
+            *commands.api_server(self._keys, self.etcd, _ADDRESS, self._port),
             # An Endpoints object must not name a loopback address, and nothing could reach it: no `kubernetes` Service.
             "--endpoint-reconciler-type=none",
             "--advertise-address=198.51.100.1",

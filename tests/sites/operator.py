@@ -119,6 +119,7 @@ class OperatorSite:
         self.namespace = namespace
         self.group = Group("mail-push-operators")
         self._starts = 0
+        self.pids: dict[str, int] = {}
         self.pods: Pods | None = None
         self.operator = ""
 
@@ -126,7 +127,7 @@ class OperatorSite:
         """Starts an operator and gives the process's name."""
         self._starts += 1
         process = f"operator-{self._starts}"
-        self.group.start(
+        self.pids[process] = self.group.start(
             process,
             MAIL_PUSH,
             "operator",

@@ -1,6 +1,7 @@
 """What only the leading process does: kopf, the reconciles, a loop for each MailPushConfig, the PushUsers."""
 
 import asyncio
+import time
 from functools import partial
 from typing import Final
 
@@ -76,6 +77,7 @@ class Leader:
         self._user_writes = user_writes
         self._ending = ending
         self._leftovers = leftovers
+        self._known = asyncio.Event()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Until `stop`, or until something fails that only a new process mends.
@@ -93,6 +95,7 @@ class Leader:
                     self._kopf(stop),
                     self._resync(),
                     self._measure(),
+                    self._settle(),
                     self._events.run(),
                     self._ending.run(),
                     self._watchdog.run(),
@@ -171,8 +174,20 @@ class Leader:
             if not self._state.configs_listed:
                 # A user's status says that the MailPushConfig does not exist only once all have been looked at.
                 await self._config_queue.idle()
-                self._state.configs_listed = True
+                self._users.configs_known()
+                self._known.set()
             await asyncio.sleep(RESYNC_SECONDS)
+
+    async def _settle(self) -> None:
+        """Says when the first decision on every user has been made."""
+        began = time.monotonic()
+        await self._known.wait()
+        for namespace in self._settings.namespaces:
+            await self._store.wait_listed(namespace)
+        await self._user_queue.idle()
+        seconds = round(time.monotonic() - began, 1)
+        users = sum(self._store.count(key) for key in self._state.configs)
+        log.info("users_decided", users=users, seconds=seconds, to_be_written=len(self._user_writes))
 
     async def _know_revisions(self, namespace: str) -> None:
         """Which pods are of an old revision, before anything is given to them."""

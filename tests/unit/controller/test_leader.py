@@ -80,6 +80,8 @@ class Term:
         async def forever() -> None:
             await asyncio.Event().wait()
 
+        async def listed(_namespace: str) -> None: ...
+
         monkeypatch.setattr("kopf.operator", kopf)
         parts: Any = {
             "state": self.state,
@@ -89,8 +91,8 @@ class Term:
             "configs": Reconciler(self.api, OPERATOR, self.state, self.shards, Others(), queue=queue),  # type: ignore[arg-type]
             "config_queue": queue,
             "shards": self.shards,
-            "users": SimpleNamespace(work=forever, write=forever),
-            "store": SimpleNamespace(observe=lambda _: None, count=lambda _: 0),
+            "users": SimpleNamespace(work=forever, write=forever, configs_known=lambda: None),
+            "store": SimpleNamespace(observe=lambda _: None, count=lambda _: 0, wait_listed=listed),
             "user_queue": WorkQueue("users"),
             "user_writes": WorkQueue("user_writes"),
             "ending": SimpleNamespace(run=forever),

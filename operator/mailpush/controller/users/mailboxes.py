@@ -25,22 +25,23 @@ class Mailboxes:
     """All that the operator has looked at, over its namespaces."""
 
     def __init__(self) -> None:
-        self._claims: dict[Mailbox, dict[UserName, Claim]] = {}
+        self._claims: dict[Mailbox, tuple[Claim, ...]] = {}
+        """Of nearly every mailbox one: a dictionary for each would be most of what a user takes here."""
         self._of: dict[UserName, Mailbox | None] = {}
 
     def claim(self, claim: Claim, mailbox: Mailbox | None) -> set[UserName]:
         """The user registers `mailbox`, or (None) nothing. Gives the others for whom that may change something."""
         name = claim.name
         before = self._of.get(name)
-        if before == mailbox and (mailbox is None or self._claims[mailbox].get(name) == claim):
+        if before == mailbox and (mailbox is None or claim in self._claims[mailbox]):
             self._of[name] = mailbox
             return set()
         touched = self._drop(name)
         self._of[name] = mailbox
         if mailbox is not None:
-            members = self._claims.setdefault(mailbox, {})
-            touched |= set(members)
-            members[name] = claim
+            others = self._claims.get(mailbox, ())
+            touched |= {one.name for one in others}
+            self._claims[mailbox] = (*others, claim)
         return touched - {name}
 
     def gone(self, name: UserName) -> set[UserName]:
@@ -59,16 +60,17 @@ class Mailboxes:
         if mailbox is None:
             return None
         claims = self._claims[mailbox]
-        mine = claims[name]
-        elders = [one for one in claims.values() if one.user != mine.user and one.age < mine.age]
+        mine = next(one for one in claims if one.name == name)
+        elders = [one for one in claims if one.user != mine.user and one.age < mine.age]
         return min(elders, key=lambda one: one.age).name if elders else None
 
     def _drop(self, name: UserName) -> set[UserName]:
         mailbox = self._of.get(name)
         if mailbox is None:
             return set()
-        members = self._claims[mailbox]
-        members.pop(name, None)
-        if not members:
+        others = tuple(one for one in self._claims[mailbox] if one.name != name)
+        if others:
+            self._claims[mailbox] = others
+        else:
             del self._claims[mailbox]
-        return set(members)
+        return {one.name for one in others}

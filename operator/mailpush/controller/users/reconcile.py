@@ -64,6 +64,12 @@ class UserReconciler:
 
     # -- why a user is looked at again
 
+    def configs_known(self) -> None:
+        """All MailPushConfigs have been looked at: one that was not seen does not exist."""
+        self._state.configs_listed = True
+        for name, _ in self._store.all():
+            self._queue.add(name)
+
     def config_changed(self, key: ConfigKey) -> None:
         """Decisions on its users may come out otherwise."""
         for name in self._store.names_of(key):
@@ -149,8 +155,7 @@ class UserReconciler:
         if name.namespace in self._state.ending:
             return None  # nothing is of use to it any more, and a finalizer would keep it: see ending.py
         if not self._state.configs_listed:
-            self._queue.add_after(name, 1.0)
-            return None
+            return None  # see `configs_known`
         wanted = await self._wanted(name, record)
         self._store.weigh(name, wanted.weighs)
         if wanted.elder is not None and not record.registered and self._duplicates.overwrote(name):

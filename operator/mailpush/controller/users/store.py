@@ -71,6 +71,9 @@ class UserStore:
     def listed(self, namespace: str) -> bool:
         return self._reflectors[namespace].listed.is_set()
 
+    async def wait_listed(self, namespace: str) -> None:
+        await self._reflectors[namespace].listed.wait()
+
     def get(self, name: UserName) -> UserRecord | None:
         return self._records.get(name)
 

@@ -131,5 +131,8 @@ async def test_nothing_is_written_to_a_user_whose_namespace_ends(ends: bool) -> 
     for work in (users.work, users.write):
         await work(UserName(MAIL, "main-1-1"))
     assert (scene.kube.patches, writes) == ([], [])
-    # One whose namespace lives is looked at again once all MailPushConfigs are known.
-    assert bool(scene.queue.later) is not ends
+    scene.queue.clear()
+    users.configs_known()
+    assert scene.queue == [UserName(MAIL, "main-1-1")], "nobody was decided on before"
+    await users.work(UserName(MAIL, "main-1-1"))
+    assert bool(writes) is not ends
