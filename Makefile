@@ -20,7 +20,7 @@ LOCAL := 127.0.0.1,localhost,::1,172.29.0.1,172.29.0.0/24,10.244.0.0/16,10.96.0.
 export NO_PROXY := $(patsubst %,%$(comma),$(or $(NO_PROXY),$(no_proxy)))$(LOCAL)
 export no_proxy := $(NO_PROXY)
 
-.PHONY: help fuzz setup demo demo-down chaos lifecycle credentials bench-credentials bench-placement binaries test unit image-python cluster nodes check lint types layers drift crds schema docs golden \
+.PHONY: help fuzz setup demo demo-down chaos lifecycle credentials bench-credentials bench-placement bench-scale binaries test unit image-python cluster nodes check lint types layers drift crds schema docs golden \
 	changelog format locks clean
 
 help: ## this list
@@ -49,6 +49,10 @@ bench-credentials: setup ## how fast 100,000 stored passwords are read, decrypte
 
 bench-placement: setup ## how evenly a million users are spread over 100 pods, what one pod more moves, beside other ways
 	@$(BIN)/python -m tests.bench.placement
+
+bench-scale: USERS = 100000
+bench-scale: setup binaries ## what 100,000 push users cost the operator and the API server; USERS=20000
+	@$(BIN)/python -m tests.bench.scale --users $(USERS)
 
 # Before the tests, which would show nothing of the minutes that the first build of Kubernetes takes.
 binaries: setup ## fetch or build Kubernetes and the other programs that the tests run

@@ -40,6 +40,7 @@ async def run(rig: Rig) -> Figures:
     return {
         "users": rig.users,
         "operator_users_per_s": round(rig.users / slowest),
+        "operator_users_per_core_second": round(rig.users / max(fresh.cpu, again.cpu)),
         "operator_bytes_per_user": round((max(fresh.peak, again.peak) - empty.resident) / rig.users),
         "operator_resident_bytes_per_user": round((again.resident - empty.resident) / rig.users),
         "operator_peak_mib": mib(max(fresh.peak, again.peak)),
