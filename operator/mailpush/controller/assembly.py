@@ -35,11 +35,12 @@ from mailpush.http.health import Pulse
 from mailpush.kube.client import Kube
 from mailpush.kube.errors import ConflictError, KubeError
 from mailpush.work.queue import WorkQueue
+from mailpush.work.status_budget import operator_pace
 
 CONFIG_WORKERS: Final = 2
 DECIDING: Final = 16
 """Users on whom is decided at a time: most take no request, some the reading of a Secret."""
-USER_WORKERS: Final = 16
+USER_WORKERS: Final = 8
 """Writes to users that are under way at a time; how many begin in a second is bounded apart."""
 
 
@@ -70,7 +71,16 @@ def assemble(kube: Kube, settings: OperatorSettings, pulse: Pulse) -> Operator:
     ending = EndingNamespaces(kube, settings.namespaces, state, store)
     events = EventRecorder(kube, settings.identity)
     leftovers = LeftOvers(kube, settings.namespaces, events)
-    users = UserReconciler(kube, state, store, user_queue, events, writes=user_writes, leftovers=leftovers)
+    users = UserReconciler(
+        kube,
+        state,
+        store,
+        user_queue,
+        events,
+        writes=user_writes,
+        leftovers=leftovers,
+        pace=operator_pace(settings.status_writes),
+    )
     config_queue: WorkQueue[ConfigKey] = WorkQueue(
         "configs", workers=CONFIG_WORKERS, expected=(KubeError,), conflicts=(ConflictError,)
     )

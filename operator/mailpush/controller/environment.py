@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
 
+from mailpush.work import status_budget
+
 LISTENER_CLUSTER_ROLE: Final = "mail-push-listener"
 EVERY_ADDRESS: Final = "0.0.0.0"  # noqa: S104 - the kubelet probes the pod's address
 HEALTH_PORT: Final = 8080
@@ -29,6 +31,7 @@ class OperatorSettings:
         admin_port: of the admin endpoint, 0 is any free one; None where there is none.
         admin_directory: a mounted Secret with the keys `login` and `password`.
         admin_tls_directory: a mounted Secret with the keys `tls.crt` and `tls.key`; None for plain HTTP.
+        status_writes: of PushUsers in a second, of the operator and all listeners.
     """
 
     namespaces: tuple[str, ...]
@@ -43,6 +46,7 @@ class OperatorSettings:
     admin_port: int | None = None
     admin_directory: Path | None = None
     admin_tls_directory: Path | None = None
+    status_writes: float = status_budget.WRITES_PER_SECOND
 
     @classmethod
     def from_environment(cls, variables: Mapping[str, str], *, default_namespace: str = "default") -> Self:
@@ -69,6 +73,7 @@ class OperatorSettings:
             admin_port=_port(variables, "MAILPUSH_ADMIN_PORT", 0) if variables.get("MAILPUSH_ADMIN_PORT") else None,
             admin_directory=_directory(variables, "MAILPUSH_ADMIN_DIRECTORY"),
             admin_tls_directory=_directory(variables, "MAILPUSH_ADMIN_TLS_DIRECTORY"),
+            status_writes=_writes(variables),
         )
 
 
@@ -93,6 +98,13 @@ def _choice(variables: Mapping[str, str], name: str, choices: tuple[str, ...]) -
     if value not in choices:
         raise SettingsProblem(f"{name} is {value!r}: set it to one of {', '.join(choices)}")
     return value
+
+
+def _writes(variables: Mapping[str, str]) -> float:
+    try:
+        return status_budget.read(variables)
+    except ValueError as error:
+        raise SettingsProblem(str(error)) from None
 
 
 def _port(variables: Mapping[str, str], name: str, default: int) -> int:

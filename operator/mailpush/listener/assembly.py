@@ -47,7 +47,7 @@ from mailpush.listener.users.registration_book import StatusBook
 from mailpush.listener.users.removals import Janitor, Removals, wanted_users
 from mailpush.listener.users.secret_reader import UserSecretReader
 from mailpush.listener.users.siblings import Siblings
-from mailpush.listener.users.status import StatusWriter
+from mailpush.listener.users.status_writer import StatusWriter
 from mailpush.listener.users.stored_entries import StoredEntries
 from mailpush.listener.users.supervisor import Supervisor
 from mailpush.listener.users.trials import Trials
@@ -58,6 +58,7 @@ from mailpush.notifications.metrics import NotificationMetrics
 from mailpush.notifications.targets import webhook_targets
 from mailpush.sharding.rights import Right
 from mailpush.work.garbage import LongLived
+from mailpush.work.status_budget import StatusBudget
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +122,8 @@ def assemble(env: Environment, kube: Kube, loaded: Loaded, boot: Mapping[str, st
     long_lived = LongLived()
     users = Users(env.config, came=long_lived.came)
     reader = UserReader(kube, env.namespace, env.config, users)
-    statuses = StatusWriter(kube, env.namespace, env.me.name, users, permission)
+    budget = StatusBudget(env.status_writes)
+    statuses = StatusWriter(kube, env.namespace, env.me.name, users, permission, budget=budget)
     entries = StoredEntries()
     marks = Marks(entries)
     removals = Removals(kube, env.namespace, env.config, entries)
@@ -133,7 +135,7 @@ def assemble(env: Environment, kube: Kube, loaded: Loaded, boot: Mapping[str, st
         inbox=inbox,
         permission=permission,
         siblings=Siblings(kube, env.namespace, env.config),
-        book=StatusBook(kube, env.namespace),
+        book=StatusBook(kube, env.namespace, budget),
         checkpoints=checkpoints,
         gone=removals.gone,
         came=long_lived.came,
@@ -177,13 +179,13 @@ def assemble(env: Environment, kube: Kube, loaded: Loaded, boot: Mapping[str, st
         owners=shards,
         peers=peers,
     )
-    budget = ConnectBudget()
+    connects = ConnectBudget()
     credentials = PodCredentials(
         kube,
         env.namespace,
         env.config,
         settings,
-        Trials(budget),
+        Trials(connects),
         stored=lambda: storage.stored,
         changed=entries.put_here,
     )
@@ -202,7 +204,7 @@ def assemble(env: Environment, kube: Kube, loaded: Loaded, boot: Mapping[str, st
         checkpoints=CurrentCheckpoints(checkpoints, settings, env.config_uid),
         storage=storage,
         admin=admin,
-        budget=budget,
+        budget=connects,
     )
     lease_watch.notify(shards)
     storage.notify(applied.storage_changed)

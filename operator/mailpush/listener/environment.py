@@ -8,6 +8,7 @@ from typing import Self
 
 from mailpush import names
 from mailpush.sharding.shardmap import PodRef
+from mailpush.work import status_budget
 
 
 class EnvironmentProblem(Exception):  # noqa: N818 - it reads as what it is
@@ -31,6 +32,8 @@ class Environment:
     health_port: int
     admin_port: int
     peer_url_template: str
+    status_writes: float = status_budget.WRITES_PER_SECOND
+    """Statuses in a second, of the operator and all listeners."""
 
     @classmethod
     def read(cls, environ: Mapping[str, str]) -> Self:
@@ -56,6 +59,7 @@ class Environment:
             internal_port=_port(environ, "MAILPUSH_INTERNAL_PORT", names.INTERNAL_PORT),
             health_port=_port(environ, "MAILPUSH_HEALTH_PORT", names.HEALTH_PORT),
             admin_port=_port(environ, "MAILPUSH_ADMIN_PORT", names.ADMIN_PORT),
+            status_writes=_writes(environ),
             peer_url_template=environ.get("MAILPUSH_PEER_URL") or default_peers,
         )
 
@@ -104,6 +108,13 @@ def _needed(environ: Mapping[str, str], name: str) -> str:
     if not value:
         raise EnvironmentProblem(f"{name} is not set; the operator sets it in the StatefulSet's pod template")
     return value
+
+
+def _writes(environ: Mapping[str, str]) -> float:
+    try:
+        return status_budget.read(environ)
+    except ValueError as error:
+        raise EnvironmentProblem(str(error)) from None
 
 
 def _port(environ: Mapping[str, str], name: str, default: int) -> int:

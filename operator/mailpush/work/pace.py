@@ -40,6 +40,13 @@ class Pace:
         self._free_at = clock() - burst / rate
         """When all turns up to now are used up: each turn moves it on by 1/rate."""
 
+    def change(self, rate: float) -> None:
+        """Another rate from now on; those who wait already keep their turns."""
+        if rate != self._rate:
+            now = self._clock()
+            self._free_at = now + (self._free_at - now) * self._rate / rate
+            self._rate = rate
+
     async def turn(self) -> None:
         """Waits for the next turn."""
         now = self._clock()

@@ -15,13 +15,17 @@ import aiohttp
 from mailpush import names
 from mailpush.kube import resources
 from mailpush.kube.client import APPLY
-from mailpush.listener.users import status as module
-from mailpush.listener.users.status import StatusWriter, UserOutcome, status_of
+from mailpush.listener.users.status import UserOutcome, status_of
+from mailpush.listener.users.status_writer import StatusWriter
 from mailpush.listener.users.user import User, UserKey
+from mailpush.work.pace import Pace
+from mailpush.work.status_budget import StatusBudget
 from tests.bench.scale.rig import NAMESPACE, Figures, Rig, push_user, say
 
 ROUNDS: Final = 7
 IN_A_ROUND: Final = 300
+WRITERS: Final = 8
+"""Requests that are under way at a time, of either."""
 POD: Final = "mail-push-main-0"
 
 
@@ -81,7 +85,7 @@ def bare_client(rig: Rig) -> aiohttp.ClientSession:
     """aiohttp and nothing else, with the administrator's certificate."""
     tls = ssl.create_default_context(cafile=rig.plane.folder / "pki" / "ca.crt")
     tls.load_cert_chain(rig.plane.folder / "pki" / "admin.crt", rig.plane.folder / "pki" / "admin.key")
-    return aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=tls, limit=module.WRITERS))
+    return aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=tls, limit=WRITERS))
 
 
 async def bare(session: aiohttp.ClientSession, rig: Rig, users: list[User], round_: int) -> None:
@@ -110,12 +114,18 @@ async def bare(session: aiohttp.ClientSession, rig: Rig, users: list[User], roun
                 answer.raise_for_status()
                 await answer.read()
 
-    await asyncio.gather(*(worker() for _ in range(module.WRITERS)))
+    await asyncio.gather(*(worker() for _ in range(WRITERS)))
+
+
+def unlimited() -> StatusBudget:
+    budget = StatusBudget(pace=Pace(inf, 1))
+    budget.at_once = WRITERS
+    return budget
 
 
 async def product(rig: Rig, users: list[User], round_: int) -> None:
     """A listener's own writer, without its limit."""
-    writer = StatusWriter(rig.kube, NAMESPACE, POD, Users(users), Permitted(), per_second=inf)
+    writer = StatusWriter(rig.kube, NAMESPACE, POD, Users(users), Permitted(), budget=unlimited())
     writing = asyncio.create_task(writer.run())
     for user in users:
         writer.submit(user.key, outcome(round_))

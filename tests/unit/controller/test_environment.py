@@ -45,6 +45,7 @@ def test_there_is_an_admin_endpoint_only_where_its_port_is_named() -> None:
         {"MAILPUSH_IMAGE": "i", "MAILPUSH_ADMIN_PORT": "rmi"},
         {"MAILPUSH_IMAGE": "i", "MAILPUSH_HEALTH_PORT": "http"},
         {"MAILPUSH_IMAGE": "i", "MAILPUSH_IMAGE_PULL_POLICY": "Sometimes"},
+        {"MAILPUSH_IMAGE": "i", "MAILPUSH_STATUS_WRITES_PER_SECOND": "0"},
     ],
 )
 def test_a_wrong_environment_is_told_by_the_variables_name(wrong: dict[str, str]) -> None:

@@ -41,6 +41,13 @@ def test_a_port_that_is_none_is_named(value: str) -> None:
         Environment.read(NEEDED | {"MAILPUSH_CALLBACK_PORT": value})
 
 
+@pytest.mark.parametrize("value", ["0", "-1", "fast", "1000000"])
+def test_a_rate_of_writes_that_is_none_is_named(value: str) -> None:
+    with pytest.raises(EnvironmentProblem, match=r"MAILPUSH_STATUS_WRITES_PER_SECOND is .*: set it to"):
+        Environment.read(NEEDED | {"MAILPUSH_STATUS_WRITES_PER_SECOND": value})
+    assert Environment.read(NEEDED | {"MAILPUSH_STATUS_WRITES_PER_SECOND": "40"}).status_writes == 40
+
+
 @pytest.mark.parametrize(("pod", "expected"), [("mail-push-main-0", 0), ("mail-push-a-12", 12), ("pod", 0)])
 def test_ordinals(pod: str, expected: int) -> None:
     assert ordinal(pod) == expected

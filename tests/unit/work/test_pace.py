@@ -36,6 +36,25 @@ async def test_a_burst_goes_at_once_and_the_rest_at_the_rate() -> None:
     assert slept == pytest.approx([0.1, 0.1, 0.1, 0.1])
 
 
+async def test_another_rate_holds_for_what_was_waited_for_at_the_former_one() -> None:
+    now = 100.0
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    pace = Pace(1.0, 1, clock=lambda: now, sleep=sleep)
+    for _ in range(3):
+        await pace.turn()
+    pace.change(10.0)
+    await pace.turn()
+    assert slept == pytest.approx([1.0, 2.0, 0.3])
+    now += 1000.0
+    await pace.turn()
+    await pace.turn()
+    assert slept[3:] == pytest.approx([0.1])
+
+
 async def test_a_wait_ends_when_the_event_is_set_or_its_time_is_over() -> None:
     event = asyncio.Event()
     assert not await set_within(event, 0.001)

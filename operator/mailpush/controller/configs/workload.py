@@ -9,6 +9,7 @@ from mailpush.api.mailpushconfig import Listeners
 from mailpush.controller.environment import OperatorSettings
 from mailpush.controller.owner import Manifest, Owner
 from mailpush.logs import LEVEL_VARIABLE
+from mailpush.work import status_budget
 
 CONTAINER: Final = "listener"
 USER_ID: Final = 65532
@@ -142,7 +143,7 @@ def _container(owner: Owner, listeners: Listeners, settings: OperatorSettings) -
         "image": listeners.image or settings.image,
         "imagePullPolicy": listeners.image_pull_policy or settings.image_pull_policy,
         "args": ["listener"],
-        "env": _environment(owner, listeners),
+        "env": _environment(owner, listeners, settings),
         "ports": [
             {"name": "callback", "containerPort": names.CALLBACK_PORT, "protocol": "TCP"},
             {"name": "internal", "containerPort": names.INTERNAL_PORT, "protocol": "TCP"},
@@ -179,7 +180,7 @@ def _given(whole: dict[str, Any] | None, default: Mapping[str, Any]) -> Manifest
     return dict(default if whole is None else whole)
 
 
-def _environment(owner: Owner, listeners: Listeners) -> list[Manifest]:
+def _environment(owner: Owner, listeners: Listeners, settings: OperatorSettings) -> list[Manifest]:
     fields = {"POD_NAME": "metadata.name", "POD_UID": "metadata.uid", "POD_NAMESPACE": "metadata.namespace"}
     return [
         {"name": "MAILPUSH_CONFIG", "value": owner.name},
@@ -190,6 +191,11 @@ def _environment(owner: Owner, listeners: Listeners) -> list[Manifest]:
         ),
         # Only where it differs: else a new version would roll the pods for nothing.
         *([{"name": LEVEL_VARIABLE, "value": listeners.log_level}] if listeners.log_level != "info" else []),
+        *(
+            [{"name": status_budget.VARIABLE, "value": f"{settings.status_writes:.0f}"}]
+            if settings.status_writes != status_budget.WRITES_PER_SECOND
+            else []
+        ),
     ]
 
 

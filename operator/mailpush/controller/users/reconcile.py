@@ -27,6 +27,7 @@ from mailpush.decision import decide, user_facts
 from mailpush.kube.client import Kube, Object
 from mailpush.work.pace import Pace
 from mailpush.work.queue import WorkQueue
+from mailpush.work.status_budget import operator_pace
 
 
 class UserReconciler:
@@ -60,7 +61,7 @@ class UserReconciler:
         self._duplicates = Duplicates(store, queue)
         self._leftovers = leftovers or LeftOvers(kube, (), events)
         self._ending_pods = EndingPods(state, self.config_changed, clock=clock)
-        self._writer = UserWriter(kube, store, events, self._leftovers, pace)
+        self._writer = UserWriter(kube, store, events, self._leftovers, pace or operator_pace())
 
     # -- why a user is looked at again
 

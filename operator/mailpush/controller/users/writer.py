@@ -3,8 +3,6 @@
 Everything else of their status is the owning pod's.
 """
 
-from typing import Final
-
 import structlog
 
 from mailpush import names
@@ -22,22 +20,18 @@ from mailpush.kube.client import Kube
 from mailpush.kube.errors import NotFoundError
 from mailpush.work.pace import Pace
 
-WRITES_PER_SECOND: Final = 200.0
-
 log = structlog.get_logger(__name__)
 
 
 class UserWriter:
     """Writes to one user after the other, at a bounded rate: a change of settings may concern every user at once."""
 
-    def __init__(
-        self, kube: Kube, store: UserStore, events: EventRecorder, leftovers: LeftOvers, pace: Pace | None
-    ) -> None:
+    def __init__(self, kube: Kube, store: UserStore, events: EventRecorder, leftovers: LeftOvers, pace: Pace) -> None:
         self._kube = kube
         self._store = store
         self._events = events
         self._leftovers = leftovers
-        self._pace = pace or Pace(WRITES_PER_SECOND, WRITES_PER_SECOND)
+        self._pace = pace
 
     async def write(self, name: UserName, record: UserRecord, wanted: Wanted) -> None:
         """Writes what the object lacks.

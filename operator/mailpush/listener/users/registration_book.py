@@ -8,6 +8,7 @@ from mailpush.api.pushuser import Registration
 from mailpush.kube.client import Kube
 from mailpush.kube.resources import PUSH_USER
 from mailpush.listener.users.user import User
+from mailpush.work.status_budget import StatusBudget
 
 FAREWELLS: Final = 8
 
@@ -28,16 +29,18 @@ class RegistrationBook(Protocol):
 class StatusBook:
     """Notes them in the PushUser's status: each change is one request that nothing else of the status depends on."""
 
-    def __init__(self, kube: Kube, namespace: str) -> None:
+    def __init__(self, kube: Kube, namespace: str, budget: StatusBudget | None = None) -> None:
         self._kube = kube
         self._namespace = namespace
+        self._budget = budget or StatusBudget()
         self.farewells = asyncio.Semaphore(FAREWELLS)
 
     async def write(self, user: User, changes: Changes) -> None:
         patch = {key: None if one is None else one.manifest() for key, one in changes.items()}
         # With the UID: a PushUser that was deleted and made again under the same name is another one.
         body = {"metadata": {"uid": user.uid}, "status": {"registrations": patch}}
-        await self._kube.merge_patch(PUSH_USER, self._namespace, user.name, body, subresource="status")
+        async with self._budget.note():
+            await self._kube.merge_patch(PUSH_USER, self._namespace, user.name, body, subresource="status")
 
 
 class NoBook:

@@ -18,7 +18,8 @@ from mailpush.listener.users.registration_book import NoBook, RegistrationBook
 from mailpush.listener.users.servers import ServerUser, server_reports
 from mailpush.listener.users.siblings import NoSiblings, OtherPushUsers
 from mailpush.listener.users.site import Site
-from mailpush.listener.users.status import StatusWriter, UserOutcome, WritePermission
+from mailpush.listener.users.status import UserOutcome
+from mailpush.listener.users.status_writer import StatusWriter, WritePermission
 from mailpush.listener.users.user import UserKey
 from mailpush.listener.users.user_listener import NOT_KNOWN_NOW, UserListener
 from mailpush.listener.users.watch import Users
@@ -128,6 +129,7 @@ class Supervisor:
         for slot in slots:
             self._epochs.setdefault(slot, epoch)
             self._look_at(slot)
+        self._statuses.owns(len(self._epochs))
 
     def warm_slots(self, slots: frozenset[int]) -> None:
         """These slots are about to come, and no others: what their users take is read, and nothing of them begins."""
@@ -145,6 +147,7 @@ class Supervisor:
         ending = frozenset(slots)
         for slot in ending:
             self._epochs.pop(slot, None)
+        self._statuses.owns(len(self._epochs))
         keys = self._listeners.in_slots(ending)
         await asyncio.gather(
             self._statuses.drop(keys),

@@ -13,7 +13,8 @@ from mailpush.listener.mails.peers import Peers
 from mailpush.listener.mails.router import Router
 from mailpush.listener.users.credentials import Credentials
 from mailpush.listener.users.secret_reader import UserSecretReader
-from mailpush.listener.users.status import StatusWriter, UserOutcome
+from mailpush.listener.users.status import UserOutcome
+from mailpush.listener.users.status_writer import StatusWriter
 from mailpush.listener.users.supervisor import Supervisor
 from mailpush.listener.users.user import UserKey
 from mailpush.listener.users.watch import Users
@@ -32,6 +33,9 @@ IMAPIDLE_ONLY = FILES | {
 
 class Statuses:
     """Written nowhere."""
+
+    def owns(self, slots: int) -> None:
+        return
 
     def submit(self, key: UserKey, outcome: UserOutcome) -> None:
         return

@@ -12,10 +12,13 @@ from mailpush.api.meta import Condition
 from mailpush.api.pushuser import PushUserStatus
 from mailpush.kube.client import Kube
 from mailpush.kube.errors import ConflictError, UnreachableError
-from mailpush.listener.users import status as status_module
-from mailpush.listener.users.status import Said, StatusWriter, UserOutcome, says, status_of
+from mailpush.listener.users import status_writer as status_module
+from mailpush.listener.users.status import Said, UserOutcome, says, status_of
+from mailpush.listener.users.status_writer import StatusWriter
 from mailpush.listener.users.user import User, UserKey
-from mailpush.work.pace import Backoff
+from mailpush.sharding.slots import SLOTS
+from mailpush.work.pace import Backoff, Pace
+from mailpush.work.status_budget import StatusBudget
 from tests.sites.fakekube import FakeKube
 from tests.sites.waiting import until
 from tests.unit.listener.people import Permitted, user
@@ -25,6 +28,7 @@ GOOD = UserOutcome("True", "Registered", "it calls", "dovecot", 5)
 BAD = UserOutcome("False", "ServerUnreachable", "refused", "dovecot", 5)
 NOON = datetime(2026, 11, 24, 12, 0, 0, tzinfo=UTC)
 KEY = (1, 3)
+WRITERS = 8
 
 
 def with_status(one: User, status: dict[str, Any]) -> User:
@@ -86,12 +90,19 @@ def test_a_status_that_says_it_already_is_recognised_whatever_its_epoch() -> Non
     assert not says(one, GOOD, POD)
 
 
+def budget(per_second: float = 10_000, at_once: int = WRITERS) -> StatusBudget:
+    """One that is no limit unless told otherwise."""
+    found = StatusBudget(pace=Pace(per_second, 1))
+    found.at_once = at_once
+    return found
+
+
 class Scene:
     def __init__(self) -> None:
         self.kube = FakeKube()
         self.users: dict[UserKey, User] = {KEY: user()}
         self.permission = Permitted()
-        self.writer = StatusWriter(cast("Kube", self.kube), "ns", POD, self.users, self.permission, per_second=10_000)
+        self.writer = StatusWriter(cast("Kube", self.kube), "ns", POD, self.users, self.permission, budget=budget())
 
     def written(self) -> list[str]:
         return [one["status"]["reason"] for one in self.kube.applied]
@@ -181,7 +192,7 @@ async def test_one_change_of_the_settings_costs_a_write_for_each_user_however_of
         before = status_of(user(number), GOOD, POD, [], NOON)
         scene.users[1, number] = replace(with_status(user(number), before), version="50")
         scene.writer.submit((1, number), denied)
-    await until(lambda: kube.at_gate == status_module.WRITERS)
+    await until(lambda: kube.at_gate == WRITERS)
     kube.gate.set()
     await until(lambda: len(kube.applied) == len(numbers))
     await until(lambda: not scene.writer._pending and not scene.writer._in_flight)
@@ -195,12 +206,12 @@ async def test_one_change_of_the_settings_costs_a_write_for_each_user_however_of
         scene.users[key] = replace(said, version="5000")
         scene.writer.submit(key, denied)
     await until(lambda: not scene.writer._pending and not scene.writer._in_flight)
-    assert (len(kube.applied), kube.most) == (len(numbers), status_module.WRITERS)
+    assert (len(kube.applied), kube.most) == (len(numbers), WRITERS)
 
 
 @pytest.mark.parametrize(("version", "generation"), [("5000", 1), ("60", 2)])
 async def test_what_came_after_a_write_of_ours_is_answered_by_another(version: str, generation: int) -> None:
-    writer = StatusWriter(cast("Kube", Answering()), "ns", POD, {KEY: user()}, Permitted(), per_second=10_000)
+    writer = StatusWriter(cast("Kube", Answering()), "ns", POD, {KEY: user()}, Permitted(), budget=budget())
     kube, users = cast("Answering", writer._kube), cast("dict[UserKey, User]", writer._users)
     task = asyncio.create_task(writer.run())
     writer.submit(KEY, GOOD)
@@ -290,3 +301,69 @@ def test_a_later_login_is_said_once_a_day_and_what_another_pod_has_said_stays() 
     assert told.now == ("storage", noon + 90_000)
     told.see(with_status(user(), status), "userSecret")
     assert told.now == ("userSecret", 0)
+
+
+async def test_what_is_most_wrong_is_written_first(scene: Scene) -> None:
+    """After a takeover statuses were right in the order in which they came, behind sentences that hardly differ."""
+    told = status_of(user(), GOOD, POD, [], NOON)
+    elsewhere = told | {"pod": "mail-push-main-7"}
+    deaf = status_of(user(), BAD, POD, [], NOON)
+    statuses: dict[int, dict[str, Any]] = {4: told, 5: elsewhere, 6: deaf, 7: {}}
+    scene.users = {(1, number): with_status(user(number), status) for number, status in statuses.items()}
+    scene.writer = StatusWriter(
+        cast("Kube", scene.kube), "ns", POD, scene.users, scene.permission, budget=budget(at_once=1)
+    )
+    for number in statuses:
+        scene.writer.submit((1, number), replace(GOOD, message="it calls, and how"))
+    task = asyncio.create_task(scene.writer.run())
+    await until(lambda: len(scene.written()) == len(statuses))
+    task.cancel()
+    assert [one["metadata"]["name"] for one in scene.kube.applied] == ["main-1-6", "main-1-7", "main-1-5", "main-1-4"]
+
+
+async def test_what_is_said_already_takes_no_turn_from_what_is_to_be_written(scene: Scene) -> None:
+    """A pod that came back looked at all its users at the pace of writing, though it had nothing to write."""
+    turns = 0
+
+    class Counted(StatusBudget):
+        async def turn(self) -> None:
+            nonlocal turns
+            turns += 1
+
+    scene.writer._budget = Counted()
+    for number in range(4, 1004):
+        scene.users[1, number] = with_status(user(number), status_of(user(number), GOOD, POD, [], NOON))
+        scene.writer.submit((1, number), GOOD)
+    scene.writer.submit(KEY, BAD)
+    await until(lambda: not scene.writer._pending and not scene.writer._in_flight)
+    assert (scene.written(), turns) == (["ServerUnreachable"], 1)
+
+
+async def test_what_has_changed_back_while_it_waited_for_its_turn_is_not_written(scene: Scene) -> None:
+    gate = asyncio.Event()
+
+    class Slow(StatusBudget):
+        async def turn(self) -> None:
+            await gate.wait()
+
+    scene.writer._budget = Slow()
+    scene.users[KEY] = with_status(user(), status_of(user(), GOOD, POD, [], NOON))
+    scene.writer.submit(KEY, BAD)
+    await asyncio.sleep(0.01)
+    scene.writer.submit(KEY, GOOD)
+    gate.set()
+    await until(lambda: not scene.writer._pending and not scene.writer._in_flight)
+    assert scene.written() == []
+
+
+async def test_a_pods_part_of_the_budget_is_its_part_of_the_slots(scene: Scene) -> None:
+    shares: list[float] = []
+
+    class Noted(StatusBudget):
+        def share(self, part: float) -> None:
+            shares.append(part)
+
+    scene.writer._budget = Noted()
+    scene.writer.owns(SLOTS // 4)
+    scene.writer.owns(0)
+    assert shares == [0.25, 0]

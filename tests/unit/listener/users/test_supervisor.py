@@ -14,7 +14,8 @@ from mailpush.listener.users import listeners as listeners_module
 from mailpush.listener.users import supervisor as supervisor_module
 from mailpush.listener.users.credentials import Credentials
 from mailpush.listener.users.secret_reader import UserSecretReader
-from mailpush.listener.users.status import StatusWriter, UserOutcome
+from mailpush.listener.users.status import UserOutcome
+from mailpush.listener.users.status_writer import StatusWriter
 from mailpush.listener.users.supervisor import Supervisor
 from mailpush.listener.users.user import User, UserKey
 from mailpush.listener.users.user_listener import UserListener
@@ -34,6 +35,10 @@ THREE, FOUR = slot_of(1, 3), slot_of(1, 4)
 class Statuses:
     def __init__(self) -> None:
         self.last: dict[UserKey, UserOutcome] = {}
+        self.slots = 0
+
+    def owns(self, slots: int) -> None:
+        self.slots = slots
 
     def submit(self, key: UserKey, outcome: UserOutcome) -> None:
         self.last[key] = outcome
