@@ -34,6 +34,7 @@ from mailpush.controller.watchdog import Watchdog
 from mailpush.http.health import Pulse
 from mailpush.kube.client import Kube
 from mailpush.kube.errors import ConflictError, KubeError
+from mailpush.work.garbage import LongLived
 from mailpush.work.queue import WorkQueue
 from mailpush.work.status_budget import operator_pace
 
@@ -67,7 +68,7 @@ def assemble(kube: Kube, settings: OperatorSettings, pulse: Pulse) -> Operator:
     user_writes: WorkQueue[UserName] = WorkQueue(
         "user_writes", workers=USER_WORKERS, expected=(KubeError,), conflicts=(ConflictError,)
     )
-    store = UserStore(kube, settings.namespaces, user_queue, wakes)
+    store = UserStore(kube, settings.namespaces, user_queue, wakes, came=LongLived().came)
     ending = EndingNamespaces(kube, settings.namespaces, state, store)
     events = EventRecorder(kube, settings.identity)
     leftovers = LeftOvers(kube, settings.namespaces, events)

@@ -6,7 +6,7 @@ keeps 2 to 20 kB for each. What is kept here is a small record a user.
 
 from array import array
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 import structlog
@@ -37,7 +37,10 @@ class UserObserver(Protocol):
 
 
 class UserStore:
-    """The users of the given namespaces. Each that has changed or gone is added to `queue`."""
+    """The users of the given namespaces. Each that has changed or gone is added to `queue`.
+
+    `came`: called with each that is new.
+    """
 
     def __init__(
         self,
@@ -45,6 +48,8 @@ class UserStore:
         namespaces: tuple[str, ...],
         queue: WorkQueue[UserName],
         wakes: Wakes,
+        *,
+        came: Callable[[], None] = lambda: None,
     ) -> None:
         self._records: dict[UserName, UserRecord] = {}
         self._unreadable: dict[UserName, Unreadable] = {}
@@ -55,6 +60,7 @@ class UserStore:
         self._observer: UserObserver | None = None
         self._queue = queue
         self._wakes = wakes
+        self._came = came
         self._reflectors = {
             namespace: Reflector(kube, resources.PUSH_USER, namespace, self._changed, bodies=False)
             for namespace in namespaces
@@ -157,6 +163,8 @@ class UserStore:
             return
         if before is not None:
             self._drop(name)
+        else:
+            self._came()
         self._records[name] = record
         self._by_config.setdefault(record.config, set()).add(name.name)
         self._tally(record, 1)
