@@ -123,6 +123,8 @@ def values_schema() -> Schema:
             }
         ),
         "admissionPolicy": _closed({"create": _boolean()}),
+        "flowControl": _closed({"create": _boolean()}),
+        "statusWritesPerSecond": _whole(1, 100_000),
         "serviceAccount": _closed(
             {"create": _boolean(), "name": _text(), "annotations": _texts(), "labels": _texts()},
         ),

@@ -58,6 +58,7 @@ LITTLE: Values = {
     "rbac": {"create": False},
     "serviceAccount": {"create": False},
     "admissionPolicy": {"create": False},
+    "flowControl": {"create": False},
     "hooks": {"cleanup": {"enabled": False}},
 }
 CASES: dict[str, Values] = {

@@ -1,6 +1,7 @@
 """The ServiceAccounts of the chart on a real API server: what each may do, and no more."""
 
 import json
+import re
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ import yaml
 from dev.cluster.controlplane import ControlPlane
 from tests.chart.conftest import CHART, EXAMPLE, Helm, allowed, wait_until_allowed
 from tests.chart.operators import operator_process, wait
+from tests.sites.namespace import wait_for
 
 pytestmark = pytest.mark.cluster
 NAMESPACE = "rights"
@@ -87,6 +89,23 @@ def role_binding(account: str, role: str) -> dict[str, Any]:
 
 def apply(plane: ControlPlane, *objects: dict[str, Any]) -> None:
     plane.kubectl("-n", NAMESPACE, "apply", "-f", "-", input=yaml.safe_dump_all(objects), check=True)
+
+
+def test_leases_and_shard_maps_have_a_priority_level_that_statuses_do_not_fill(plane: ControlPlane) -> None:
+    """The answer names the level from which a request was served."""
+    listener = plane.kubeconfig_for_service_account(NAMESPACE, "mail-push-main-listener")
+    own = ("get", "prioritylevelconfiguration", f"{NAMESPACE}-mail-push-leases", "-o", "jsonpath={.metadata.uid}")
+    level = plane.kubectl(*own, check=True).stdout
+
+    def served_from(*what: str) -> str:
+        said = plane.kubectl("-n", NAMESPACE, "get", *what, "--v=8", as_kubeconfig=listener, check=True).stderr
+        found = re.findall(r"X-Kubernetes-Pf-Prioritylevel-Uid\W+([0-9a-f-]{36})", said, re.IGNORECASE)
+        assert found, said
+        return str(found[-1])
+
+    wait_for("the API server has taken the FlowSchema in", lambda: served_from("lease", PODS[0]) == level)
+    assert served_from("shardmaps.mailpush.dev") == level
+    assert served_from("pushusers.mailpush.dev") != level
 
 
 @pytest.mark.parametrize(

@@ -122,7 +122,7 @@ def test_values_that_the_docs_name_are_the_charts() -> None:
     shown = "\n".join(text for page, text in TEXT.items() if page.name in {"install.md", "security.md", "metrics.md"})
     missing = []
     for path in re.findall(
-        r"`((?:admin|networkPolicy|metrics|crds|rbac|image|hooks|admissionPolicy)\.[\w.]*\w)`", shown
+        r"`((?:admin|networkPolicy|metrics|crds|rbac|image|hooks|admissionPolicy|flowControl)\.[\w.]*\w)`", shown
     ):
         here: Any = values
         for key in path.split("."):
