@@ -47,12 +47,22 @@ class Pace:
             self._free_at = now + (self._free_at - now) * self._rate / rate
             self._rate = rate
 
+    @property
+    def ready_in(self) -> float:
+        """Seconds until the next turn; 0 for now. It is not taken."""
+        now = self._clock()
+        wait = max(self._free_at, now - self._burst / self._rate) + 1 / self._rate - now
+        return wait if wait > 1e-6 else 0.0  # less is rounding
+
+    def take(self) -> float:
+        """Takes the next turn; the seconds until it comes."""
+        wait = self.ready_in
+        self._free_at = max(self._free_at, self._clock() - self._burst / self._rate) + 1 / self._rate
+        return wait
+
     async def turn(self) -> None:
         """Waits for the next turn."""
-        now = self._clock()
-        self._free_at = max(self._free_at, now - self._burst / self._rate) + 1 / self._rate
-        wait = self._free_at - now
-        if wait > 1e-6:  # less is rounding
+        if wait := self.take():
             await self._sleep(wait)
 
 

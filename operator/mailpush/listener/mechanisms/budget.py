@@ -10,12 +10,13 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from mailpush.imap.login import WAYS, Way
 from mailpush.imap.server import ImapLogin, ImapServer
-from mailpush.work.pace import Backoff, Pace
+from mailpush.listener.mechanisms.lanes import Lanes, Standing, Ticket
+from mailpush.work.pace import Backoff, Pace, set_within
 
 UserKey = tuple[int, int]
 """Context and user."""
@@ -38,12 +39,16 @@ class AuthFailuresHighError(Exception):
 
 @dataclass(slots=True)
 class _Server:
-    pace: Pace
-    slots: asyncio.Semaphore
+    lanes: Lanes
     refused: deque[float]
     """When it refused the last few logins: as many as make them too many."""
     way: Way = WAYS[0]
     """The way to log in that was let in last."""
+    turns: dict[Ticket, asyncio.Future[None]] = field(default_factory=dict)
+    """Of those who wait."""
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+    calling: asyncio.Task[None] | None = None
+    """Tells those who wait when they begin; ends when nobody does."""
 
 
 @dataclass(slots=True)
@@ -71,33 +76,62 @@ class ConnectBudget:
         concurrency: int = 20,
         auth_failures: int = 30,
         clock: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        within: Callable[[asyncio.Event, float | None], Awaitable[bool]] = set_within,
     ) -> None:
         self._rate = rate
         self._burst = burst
         self._concurrency = concurrency
         self._auth_failures = auth_failures
         self._clock = clock
-        self._sleep = sleep
+        self._within = within
         self._servers: dict[tuple[str, int], _Server] = {}
         self._refusals: dict[tuple[str, int, UserKey], _Refusals] = {}
         self._swept = clock()
 
     @asynccontextmanager
-    async def conversation(self, server: ImapServer, *, proven: bool) -> AsyncIterator[None]:
+    async def conversation(
+        self, server: ImapServer, standing: Standing, *, begins: bool = False
+    ) -> AsyncIterator[None]:
         """Waits until a conversation with `server` may begin; it counts as long as the block runs.
 
-        `proven`: the same credentials have worked in this process.
+        `begins`: it is the first of a listener.
 
         Raises:
-            AuthFailuresHighError: `server` has refused too many logins lately, and these are not proven.
+            AuthFailuresHighError: `server` has refused too many logins lately, and this one is not proven.
         """
         state = self._server(server)
-        self._refuse_unproven(server, state, proven)
-        async with state.slots:
-            await state.pace.turn()
-            self._refuse_unproven(server, state, proven)
+        self._refuse_unproven(server, state, standing)
+        ticket = state.lanes.come(standing, begins=begins)
+        try:
+            await self._turn(state, ticket)
+            self._refuse_unproven(server, state, standing)
             yield
+        finally:
+            state.turns.pop(ticket, None)
+            state.lanes.leave(ticket)
+            state.changed.set()
+
+    async def _turn(self, state: _Server, ticket: Ticket) -> None:
+        turn = state.turns[ticket] = asyncio.get_running_loop().create_future()
+        state.changed.set()
+        if state.calling is None or state.calling.done():
+            state.calling = asyncio.create_task(self._call(state))
+        await turn
+
+    async def _call(self, state: _Server) -> None:
+        while state.lanes.waiting:
+            state.changed.clear()
+            turn = state.lanes.next()
+            if not isinstance(turn, Ticket):
+                await self._within(state.changed, turn)
+            elif not (begins := state.turns[turn]).done():  # else it is being cancelled, and leaves
+                begins.set_result(None)
+
+    def standing(self, server: ImapServer, key: UserKey, login: ImapLogin, *, proven: bool) -> Standing:
+        """Of a login. `proven`: these very credentials were let in lately, in whatever process."""
+        if proven:
+            return Standing.PROVEN
+        return Standing.REFUSED if self.refused_before(server, key, login) else Standing.UNPROVEN
 
     def auth_wait(self, server: ImapServer, key: UserKey, login: ImapLogin) -> float:
         """Seconds until this login may be tried. 0 for one that was not refused, so that a new password is tried soon.
@@ -113,10 +147,12 @@ class ConnectBudget:
         """Counts a refused login; gives the seconds until the next try: a minute, doubled each time, up to an hour."""
         now = self._clock()
         self._sweep(now)
-        self._server(server).refused.append(now)
         place = (*_place(server), key)
         before = self._refusals.get(place)
         same = before is not None and before.login == _fingerprint(login)
+        state = self._server(server)
+        state.refused.append(now)
+        state.lanes.refused(doubted=same)
         count = before.count + 1 if before is not None and same else 1
         delay = AUTH_RETRY.after(count)
         self._refusals[place] = _Refusals(_fingerprint(login), count, now + delay)
@@ -134,8 +170,10 @@ class ConnectBudget:
         self._refusals[place] = _Refusals(_fingerprint(login), count, self._clock() + AUTH_RETRY.after(count))
 
     def auth_succeeded(self, server: ImapServer, key: UserKey, way: Way) -> None:
+        state = self._server(server)
         if way in WAYS:  # a token has ways of its own, of which one is chosen
-            self._server(server).way = way
+            state.way = way
+        state.lanes.let_in(doubted=(*_place(server), key) in self._refusals)
         self.forget(server, key)
 
     def way_refused(self, server: ImapServer) -> None:
@@ -167,8 +205,8 @@ class ConnectBudget:
                 place: one for place, one in self._refusals.items() if one.until + AUTH_RETRY.longest > now
             }
 
-    def _refuse_unproven(self, server: ImapServer, state: _Server, proven: bool) -> None:
-        if not proven and (wait := self._blocked_for(state)) > 0:
+    def _refuse_unproven(self, server: ImapServer, state: _Server, standing: Standing) -> None:
+        if standing is not Standing.PROVEN and (wait := self._blocked_for(state)) > 0:
             raise AuthFailuresHighError(server, wait)
 
     def _blocked_for(self, state: _Server) -> float:
@@ -180,10 +218,9 @@ class ConnectBudget:
     def _server(self, server: ImapServer) -> _Server:
         place = _place(server)
         if place not in self._servers:
+            pace = Pace(self._rate, self._burst, clock=self._clock)
             self._servers[place] = _Server(
-                Pace(self._rate, self._burst, clock=self._clock, sleep=self._sleep),
-                asyncio.Semaphore(self._concurrency),
-                deque(maxlen=self._auth_failures),
+                Lanes(pace, self._concurrency, self._clock), deque(maxlen=self._auth_failures)
             )
         return self._servers[place]
 

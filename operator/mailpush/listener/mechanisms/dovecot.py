@@ -11,6 +11,7 @@ from mailpush.imap.client import ImapClient
 from mailpush.imap.errors import ImapRefused
 from mailpush.listener.mechanisms.base import Health, HealthChanged, Listener, MailArrived, Mailbox, State
 from mailpush.listener.mechanisms.failures import MechanismError
+from mailpush.listener.mechanisms.lanes import Standing
 from mailpush.listener.mechanisms.repeating import RepeatingListener, Surroundings
 from mailpush.notifications.callback import registered_user
 
@@ -60,7 +61,9 @@ class DovecotListener(RepeatingListener):
         """
         await self.stop()
         async with (
-            self._around.budget.conversation(self._mailbox.server, proven=self._proven),
+            self._around.budget.conversation(
+                self._mailbox.server, Standing.PROVEN if self._proven else Standing.UNPROVEN
+            ),
             self._logged_in() as imap,
         ):
             if await imap.get_metadata(ENTRY) == registration(self._mailbox):
@@ -70,7 +73,7 @@ class DovecotListener(RepeatingListener):
 
     async def _attempt(self) -> float:
         server = self._mailbox.server
-        async with self._around.budget.conversation(server, proven=self._proven), self._logged_in() as imap:
+        async with self._conversation(), self._logged_in() as imap:
             await self._register(imap)
         # Whether it does call shows with the first callback: the MailPushConfig's condition CallbackDegraded.
         self._listening("Registered", f"registered at {server}, which is to call for each mail of this user")

@@ -102,7 +102,7 @@ class ImapIdleListener(RepeatingListener):
     async def _attempt(self) -> float:
         server = self._mailbox.server
         async with AsyncExitStack() as connection:
-            async with self._around.budget.conversation(server, proven=self._proven):
+            async with self._conversation():
                 imap = await connection.enter_async_context(self._logged_in())
                 if "IDLE" not in await imap.capabilities():
                     raise MechanismError("NoIdle", f"{server} has no IDLE, so it cannot announce new mail")

@@ -5,7 +5,7 @@ import time
 import traceback
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -94,6 +94,12 @@ class RepeatingListener(ABC):
             ImapError, MechanismError, AuthFailuresHighError, TokenUnavailableError: it did not work, or does not work
                 any more.
         """
+
+    def _conversation(self) -> AbstractAsyncContextManager[None]:
+        """A turn with the mail server. Raises AuthFailuresHighError."""
+        mailbox, budget = self._mailbox, self._around.budget
+        standing = budget.standing(mailbox.server, mailbox.key, mailbox.login, proven=self._proven)
+        return budget.conversation(mailbox.server, standing, begins=not self.logged_in_at)
 
     @asynccontextmanager
     async def _logged_in(self) -> AsyncIterator[ImapClient]:

@@ -11,6 +11,7 @@ from mailpush.imap.errors import ImapAuthError, ImapError, ImapRefused, ImapUnav
 from mailpush.imap.server import ImapLogin, ImapServer
 from mailpush.listener.mechanisms.budget import AuthFailuresHighError, ConnectBudget
 from mailpush.listener.mechanisms.failures import AUTH_FAILURES_HIGH, failure_of
+from mailpush.listener.mechanisms.lanes import Standing
 from mailpush.listener.users.user import UserKey
 from mailpush.work.clock import Clock
 
@@ -39,8 +40,9 @@ class Trials:
         if (wait := self._budget.auth_wait(server, key, login)) > 0:
             raise _later(f"{server} refused this very password lately", wait)
         self._take_turn(key)
+        standing = Standing.PROVEN if proven else Standing.UNPROVEN  # somebody waits for it, also for a refused one
         try:
-            async with asyncio.timeout(LONGEST_SECONDS), self._budget.conversation(server, proven=proven):
+            async with asyncio.timeout(LONGEST_SECONDS), self._budget.conversation(server, standing):
                 return await self._login(key, server, login)
         except AuthFailuresHighError as error:
             return Trial("unknown", AUTH_FAILURES_HIGH, str(error))

@@ -4,6 +4,7 @@ import pytest
 
 from mailpush.imap.client import ImapLogin, ImapServer, Way
 from mailpush.listener.mechanisms.budget import AuthFailuresHighError, ConnectBudget
+from mailpush.listener.mechanisms.lanes import Standing
 from mailpush.work.pace import Backoff
 
 SERVER = ImapServer("mail.example.org")
@@ -20,8 +21,17 @@ class Time:
     def clock(self) -> float:
         return self.now
 
-    async def sleep(self, seconds: float) -> None:
+    async def within(self, event: asyncio.Event, seconds: float | None) -> bool:
+        """As `set_within`; where nothing else happens, the time passes at once."""
+        for _ in range(10):
+            if event.is_set():
+                return True
+            await asyncio.sleep(0)
+        if seconds is None:
+            return await event.wait()
         self.waits.append(round(seconds, 6))
+        self.now += seconds
+        return False
 
 
 @pytest.fixture
@@ -36,12 +46,12 @@ def budget_of(time: Time, *, burst: int = 2, concurrency: int = 100, auth_failur
         concurrency=concurrency,
         auth_failures=auth_failures,
         clock=time.clock,
-        sleep=time.sleep,
+        within=time.within,
     )
 
 
-async def begin(budget: ConnectBudget, server: ImapServer = SERVER, *, proven: bool = False) -> None:
-    async with budget.conversation(server, proven=proven):
+async def begin(budget: ConnectBudget, server: ImapServer = SERVER, standing: Standing = Standing.UNPROVEN) -> None:
+    async with budget.conversation(server, standing):
         pass
 
 
@@ -49,7 +59,7 @@ async def test_after_a_burst_conversations_begin_at_the_rate(time: Time) -> None
     budget = budget_of(time)
     for _ in range(5):
         await begin(budget)
-    assert time.waits == [0.1, 0.2, 0.3]
+    assert time.waits == [0.1, 0.1, 0.1]
 
 
 async def test_an_idle_time_gives_no_more_than_a_burst(time: Time) -> None:
@@ -73,7 +83,7 @@ async def test_only_so_many_conversations_are_under_way(time: Time) -> None:
     go_on = asyncio.Event()
 
     async def converse(number: int) -> None:
-        async with budget.conversation(SERVER, proven=False):
+        async with budget.conversation(SERVER, Standing.UNPROVEN):
             under_way.append(number)
             await go_on.wait()
 
@@ -84,6 +94,56 @@ async def test_only_so_many_conversations_are_under_way(time: Time) -> None:
     go_on.set()
     await asyncio.gather(*tasks)
     assert under_way == [0, 1, 2, 3, 4]
+
+
+async def test_proven_logins_begin_before_unproven_ones_that_came_earlier(time: Time) -> None:
+    budget = budget_of(time, burst=100, concurrency=1)
+    begun: list[str] = []
+
+    async def converse(name: str, standing: Standing) -> None:
+        async with budget.conversation(SERVER, standing, begins=True):
+            begun.append(name)
+            await asyncio.sleep(0)
+
+    async with asyncio.timeout(10):
+        await asyncio.gather(
+            converse("first", Standing.UNPROVEN),
+            converse("refused", Standing.REFUSED),
+            converse("unproven", Standing.UNPROVEN),
+            converse("proven", Standing.PROVEN),
+        )
+    assert begun == ["proven", "first", "unproven", "refused"]
+    assert time.now >= 1010.0, "the refused one waits until it is quiet"
+
+
+async def test_who_gives_up_waiting_keeps_nobody_from_the_turn(time: Time) -> None:
+    budget = budget_of(time, burst=100, concurrency=1)
+    go_on, begun = asyncio.Event(), []
+
+    async def converse(name: str) -> None:
+        async with budget.conversation(SERVER, Standing.UNPROVEN):
+            begun.append(name)
+            await go_on.wait()
+
+    tasks = [asyncio.create_task(converse(name)) for name in ("one", "two", "three")]
+    for _ in range(20):
+        await asyncio.sleep(0)
+    go_on.set()
+    tasks[1].cancel()  # in the very turn in which it may be told to begin
+    async with asyncio.timeout(10):
+        await asyncio.gather(*tasks, return_exceptions=True)
+    assert begun == ["one", "three"]
+    async with asyncio.timeout(10):
+        await begin(budget)
+
+
+def test_a_login_that_was_refused_is_the_last_to_be_tried_until_the_password_changes(time: Time) -> None:
+    budget = budget_of(time)
+    assert budget.standing(SERVER, USER, LOGIN, proven=False) is Standing.UNPROVEN
+    budget.refused_elsewhere(SERVER, USER, LOGIN, 60.0)
+    assert budget.standing(SERVER, USER, LOGIN, proven=False) is Standing.REFUSED
+    assert budget.standing(SERVER, USER, ImapLogin("alice", "right"), proven=False) is Standing.UNPROVEN
+    assert budget.standing(SERVER, USER, LOGIN, proven=True) is Standing.PROVEN, "another process was let in since"
 
 
 def test_a_refused_login_waits_longer_each_time_up_to_an_hour(time: Time) -> None:
@@ -136,7 +196,7 @@ async def test_after_many_refusals_only_proven_passwords_are_tried(time: Time) -
     with pytest.raises(AuthFailuresHighError) as refused:
         await begin(budget)
     assert refused.value.retry_in == pytest.approx(60)
-    await begin(budget, proven=True)
+    await begin(budget, standing=Standing.PROVEN)
     await begin(budget, OTHER)
     time.now += 60
     await begin(budget)
