@@ -48,6 +48,12 @@ async def test_a_command_without_an_answer_ends_the_connection() -> None:
     assert isinstance(failure, ImapConnectionError)
 
 
+async def test_a_login_is_waited_for_longer_than_another_command() -> None:
+    """Dovecot delays those of an address that it has refused."""
+    failure = await fails(Script(""), lambda client: client.login(LOGIN), timeout=0.1)
+    assert "did not answer within 0.3 s" in str(failure)
+
+
 async def test_a_bye_in_place_of_idles_go_on_does_not_hang() -> None:
     script = Script("* 0 EXISTS\n{tag} OK", "* BYE [UNAVAILABLE] shutting down", hang_up=False)
 
