@@ -145,14 +145,10 @@ def judge(stage: Stage, site: CredentialSite, wrong: set[str], place: int, known
     verdict.step("only stale passwords are refused", set(tries) <= wrong)
     verdict.step("refused logins stay within the budget", worst <= 2 * BUDGET * pods, f"{worst} in a minute")
     verdict.step("those that are known as refused are tried again", again, f"{len(again)} times")
-    verdict.step(
-        "and within a budget of their own", worst_again <= (DOUBTED + 1) * pods, f"{worst_again} in a minute"
-    )
+    verdict.step("and within a budget of their own", worst_again <= (DOUBTED + 1) * pods, f"{worst_again} in a minute")
     most = max(tries.values(), default=0)
     verdict.step("no account is tried so often that it could be locked", most <= TRIES, f"{most} times")
-    verdict.number(
-        refused=len(refused), refused_a_minute=worst, known_refused_a_minute=worst_again, tries_of_one=most
-    )
+    verdict.number(refused=len(refused), refused_a_minute=worst, known_refused_a_minute=worst_again, tries_of_one=most)
 
 
 def worst_minute(refused: list[tuple[str, str]]) -> int:
