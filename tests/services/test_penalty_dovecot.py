@@ -12,6 +12,7 @@ import pytest
 from dev.services import Dovecot
 from dev.services.releases import VERSIONS
 from mailpush.imap.client import ImapAuthError, ImapLogin, ImapServer, connect
+from mailpush.listener.mechanisms.budget import ConnectBudget
 from mailpush.listener.mechanisms.repeating import Surroundings
 
 FAST: float = 0.5
@@ -31,8 +32,7 @@ def dovecots() -> Iterator[list[Dovecot]]:
 async def answered(dovecot: Dovecot, user: str, password: str) -> float:
     """Seconds until the login is answered, with the timeout that a listener has. Raises ImapError."""
     server = ImapServer(dovecot.host, dovecot.imap_port, "none")
-    timeout = Surroundings.__dataclass_fields__["timeout"].default
-    async with connect(server, timeout) as client:
+    async with connect(server, Surroundings(ConnectBudget()).timeout) as client:
         began = time.monotonic()
         try:
             await client.login(ImapLogin(user, password))
