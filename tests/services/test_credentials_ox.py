@@ -1,10 +1,9 @@
 """OX's own table on a real MariaDB: two user schemas, of an older and of a newer OX, are read and stay as they are."""
 
-import json
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import pytest
 
@@ -14,113 +13,33 @@ from mailpush.credentials.named import storage_of
 from mailpush.credentials.ox.address import Address
 from mailpush.credentials.ox.engines import Engines, Reach
 from mailpush.credentials.ox.table import OxTable, ox_table
-from mailpush.credentials.storage import Entry, StorageUnavailableError
+from mailpush.credentials.ox.writes import Change
+from mailpush.credentials.storage import Entry, StorageUnavailableError, WriteRefusedError
 from mailpush.credentials.stored import StoredCredentials, StoredState, StoreState
 from mailpush.listener.users.pod_storage import PodStorage
 from mailpush.listener.users.stored_entries import StoredEntries
 from mailpush.properties import keys
 from mailpush.properties.read import read
 from mailpush.properties.settings import DatabaseSettings, OxCredentialSettings
-from tests.sites.ox_cipher import Costs, write_argon, write_legacy
+from tests.sites.ox_databases import (
+    ARGON,
+    LEGACY,
+    NEW,
+    OLD,
+    OX_PASSWORD,
+    PASSCRYPT,
+    contents,
+    quoted,
+    rows,
+    sent,
+    server,
+    site,
+)
 from tests.sites.passcrypts import SamePasscrypts
 
+__all__ = ["server", "site"]
+
 pytestmark = pytest.mark.cluster
-
-PASSCRYPT: Final = "passcrypt"
-OX_PASSWORD: Final = "öx's pässword"
-VECTORS: Final = Path(__file__).parents[1] / "unit" / "credentials"
-OLD, NEW = "oxdatabase_5", "oxdatabase_6"
-COLUMNS: Final = "cid INT4 UNSIGNED NOT NULL, user INT4 UNSIGNED NOT NULL"
-CHEAP: Final = Costs(8, 1, 1)
-
-
-def vector(file: str, name: str) -> str:
-    rows: list[dict[str, Any]] = json.loads((VECTORS / file).read_text())
-    return str(next(row["stored"] for row in rows if row["name"] == name and row["passcrypt"] == PASSCRYPT))
-
-
-LEGACY: Final = vector("vectors-legacy.json", "plain")
-ARGON: Final = vector("vectors-new.json", "plain")
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[MariaDB]:
-    with MariaDB.launch("general-log = ON", "log-output = TABLE") as server:
-        yield server
-
-
-def quoted(text: str) -> str:
-    return "'" + text.replace("\\", "\\\\").replace("'", "''") + "'"
-
-
-def rows(*values: tuple[int, int, str, str]) -> str:
-    """(context, user, password, login)."""
-    return ", ".join(f"({cid}, {user}, {quoted(text)}, {quoted(login)})" for cid, user, text, login in values)
-
-
-@pytest.fixture
-def site(server: MariaDB) -> MariaDB:
-    """Contexts 1 and 2 in a schema of an older OX, 3 in one of a newer, 4 in a schema without the table."""
-    server.create_user("openexchange", OX_PASSWORD)
-    names = ("configdb", OLD, NEW, "oxdatabase_7")
-    for name in names:
-        server.sql(f"DROP DATABASE IF EXISTS {name}")
-        server.create_database(name)
-        server.sql(f"GRANT ALL ON {name}.* TO openexchange@'%'")
-    server.sql(
-        "CREATE TABLE db_pool (db_pool_id INT4 UNSIGNED PRIMARY KEY, url VARCHAR(255), driver VARCHAR(128),"
-        " login VARCHAR(128), password VARCHAR(128));"
-        "CREATE TABLE context_server2db_pool (server_id INT4 UNSIGNED, cid INT4 UNSIGNED, read_db_pool_id INT4,"
-        " write_db_pool_id INT4 UNSIGNED, db_schema VARCHAR(255), PRIMARY KEY (cid, server_id));"
-        f"INSERT INTO db_pool VALUES (9, 'jdbc:mysql://192.0.2.1:3306', 'd', 'replica', 'nobody reads here'),"
-        f" (5, 'jdbc:mysql://127.0.0.1:{server.port}/?useUnicode=true', 'com.mysql.jdbc.Driver', 'openexchange',"
-        f" {quoted(OX_PASSWORD)});"
-        f"INSERT INTO context_server2db_pool VALUES (2, 1, 9, 5, '{OLD}'), (2, 2, 9, 5, '{OLD}'), (2, 3, 9, 5, '{NEW}')"
-        ", (2, 4, 9, 5, 'oxdatabase_7')",
-        "configdb",
-    )
-    server.sql(
-        f"CREATE TABLE credentials ({COLUMNS}, password VARCHAR(64) NOT NULL, login VARCHAR(64) NOT NULL,"
-        " PRIMARY KEY (cid, user)) DEFAULT CHARSET=utf8 COLLATE=utf8_unicode_ci;"
-        f"INSERT INTO credentials VALUES"
-        + rows(
-            (1, 3, LEGACY, "not-the-imap-login"),
-            (1, 4, write_legacy(PASSCRYPT.encode(), "grüße"), "x"),
-            (1, 5, "hunter2!", "x"),
-            (1, 6, "   ", "x"),
-            (2, 3, write_legacy(b"another passcrypt", "secret"), "x"),
-        ),
-        OLD,
-    )
-    server.sql(
-        f"CREATE TABLE credentials ({COLUMNS}, password VARCHAR(512) NOT NULL, login VARCHAR(64) NOT NULL,"
-        " PRIMARY KEY (cid, user)) DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_unicode_ci;"
-        f"INSERT INTO credentials VALUES"
-        + rows(
-            (3, 7, ARGON, "x"),
-            (3, 8, write_argon(PASSCRYPT.encode(), "p", b"i" * 12, b"s" * 16, CHEAP), "x"),
-            (3, 9, write_legacy(PASSCRYPT.encode(), "old row in a new schema"), "x"),
-        ),
-        NEW,
-    )
-    server.sql("TRUNCATE mysql.general_log")
-    return server
-
-
-def contents(server: MariaDB) -> list[list[tuple[str, ...]]]:
-    return [
-        server.sql("SELECT cid, user, HEX(password), login FROM credentials ORDER BY cid, user", name)
-        for name in (OLD, NEW)
-    ]
-
-
-def sent(server: MariaDB) -> list[str]:
-    """What came by TCP: statements, in capitals at their first word."""
-    found = server.sql(
-        "SELECT argument FROM mysql.general_log WHERE command_type IN ('Query', 'Execute', 'Prepare')"
-        " AND user_host LIKE '%openexchange%'"
-    )
-    return [row[0] for row in found]
 
 
 @asynccontextmanager
@@ -165,6 +84,7 @@ async def test_rows_of_both_schemas_are_read_right_and_stay_as_they_are(site: Ma
             assert (found.state, found.password) == (state, password), key
         await stored.mark_worked(entries[1, 3])
         await stored.mark_refused(entries[1, 4])
+        assert (await stored.get((1, 3))).proven, "kept in this process"
         assert await store.count() == 8
     assert contents(site) == before
 
@@ -176,11 +96,20 @@ async def test_a_server_is_sent_nothing_but_selects(site: MariaDB) -> None:
         await stored.entries(list(EXPECTED))
         await stored.page(None, 100)
         await store.count()
-        with pytest.raises(StorageUnavailableError, match="OX's table, which is only read") as error:
+        with pytest.raises(WriteRefusedError, match="of which Mail Push deletes nothing"):
             await stored.delete((1, 3))
+        with pytest.raises(WriteRefusedError, match="OX's table, which is only read") as error:
+            await stored.put((1, 3), "another")
         assert error.value.reason == "ReadOnly"
-        for write in (store.put(Entry(1, 3, "x")), store.replace(Entry(1, 3, LEGACY), Entry(1, 3, "x"))):
-            with pytest.raises(StorageUnavailableError, match="only read"):
+        assert stored.state is StoreState.READY
+        change = Change(LEGACY, LEGACY)
+        for write in (
+            store.put(Entry(1, 3, "x")),
+            store.replace(Entry(1, 3, LEGACY), Entry(1, 3, "x")),
+            store.write({(1, 3): change}),
+            store.refusals(),
+        ):
+            with pytest.raises(WriteRefusedError, match="only read"):
                 await write
     statements = sent(site)
     assert any("credentials" in one for one in statements)

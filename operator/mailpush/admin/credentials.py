@@ -15,7 +15,7 @@ from aiohttp import web
 from mailpush.admin.errors import AdminError
 from mailpush.admin.passwords import LARGEST_ID, LONGEST_LINE, EntryRefusedError, password_of
 from mailpush.admin.routes import CREDENTIALS
-from mailpush.credentials.storage import StorageUnavailableError, UserKey
+from mailpush.credentials.storage import StorageUnavailableError, UserKey, WriteRefusedError
 from mailpush.http.server import MalformedBodyError, read_body
 
 RETRY_SECONDS: Final = 5
@@ -50,6 +50,8 @@ class Put(NamedTuple):
     """False where it stood there already."""
     refusal: str = ""
     """Why it cannot be stored, as a sentence without the password."""
+    status: int = 422
+    """Of HTTP, where it cannot be stored: 409 where that is not the password's fault, 503 where it soon may."""
 
 
 class Trial(NamedTuple):
@@ -111,6 +113,16 @@ def unavailable(error: StorageUnavailableError) -> AdminError:
     return AdminError(503, f"{error} ({error.reason})", RETRY_SECONDS)
 
 
+def write_refused(error: WriteRefusedError) -> AdminError:
+    """What is answered where the store is read, and takes no write."""
+    status = refused_status(error)
+    return AdminError(status, f"Not stored: {error} ({error.reason})", RETRY_SECONDS if status == 503 else None)
+
+
+def refused_status(error: WriteRefusedError) -> int:
+    return 503 if error.again else 409
+
+
 class CredentialRoutes:
     """Requests for one user, and the list. The import stands in `bulk`.
 
@@ -149,7 +161,8 @@ class CredentialRoutes:
         except StorageUnavailableError as error:
             raise unavailable(error) from None
         if became.refusal:
-            raise AdminError(422, f"Not stored: {became.refusal}")
+            retry = RETRY_SECONDS if became.status == 503 else None
+            raise AdminError(became.status, f"Not stored: {became.refusal}", retry)
         if became.stored:
             log.info("credentials_put", context=key[0], user=key[1])
         return web.json_response({"stored": True, "unchanged": not became.stored})

@@ -55,10 +55,11 @@ class OxCredentials(Model):
     )
 
     credentials: Literal["none", "read", "readWrite"] = "none"
-    """read: passwords are taken from OX's own table credentials, and nothing is written there. readWrite: they are put
-    there as well (not supported yet: a MailPushConfig with it says NotYetSupported)."""
+    """read: passwords are taken from OX's own table credentials, and nothing is written there. readWrite: those that
+    are put are written there as well; no row is deleted."""
     form: Literal["legacy", "argon"] | None = None
-    """With readWrite, in which form: legacy for an OX before 8.16, argon for later ones."""
+    """With readWrite, in which form: legacy for an OX before 8.16, argon for later ones. A schema whose table does not
+    fit the form is not written to, and the condition CredentialWritesRefused says why."""
     database: Database | None = None
     """OX's configdb, which says where each context's schema is."""
 

@@ -5,9 +5,7 @@ from typing import Final
 
 from mailpush.credentials.database import DatabaseCredentials
 from mailpush.credentials.memory import ProcessCredentials, RedisCredentials
-from mailpush.credentials.ox.address import from_url
-from mailpush.credentials.ox.engines import Reach
-from mailpush.credentials.ox.table import OxTable
+from mailpush.credentials.ox.table import ox_table
 from mailpush.credentials.storage import CredentialStorage, Entry, StorageUnavailableError, UserKey
 from mailpush.properties.settings import DatabaseSettings, Settings
 from mailpush.store.redis import client_of
@@ -19,7 +17,7 @@ FILE: Final = "credentials.sqlite"
 def storage_of(settings: Settings, config_uid: str, folder: Path) -> CredentialStorage | None:
     """The storage of the MailPushConfig with this UID; None where no passwords are stored.
 
-    OX's own table, which is only read; a database; or cluster memory in Redis. Without a server it is a file in the
+    OX's own table; a database; or cluster memory in Redis. Without a server it is a file in the
     pod's `folder`, or this process's own memory: they are for one pod, as the settings see to.
     """
     if not settings.credential_storage.enabled:
@@ -32,10 +30,7 @@ def storage_of(settings: Settings, config_uid: str, folder: Path) -> CredentialS
 
 def _server(settings: Settings, config_uid: str, folder: Path) -> CredentialStorage:
     if settings.ox is not None:
-        configdb = settings.ox.configdb
-        address = from_url(configdb.url, configdb.username, configdb.password)
-        reach = Reach(configdb.tls != "none", configdb.ca_pem, configdb.pool_size, configdb.timeout_ms / 1000)
-        return OxTable(address, reach)
+        return ox_table(settings.ox)
     if settings.credential_storage.rdb:
         database = settings.database or DatabaseSettings(f"sqlite:///{folder.absolute() / FILE}")
         return DatabaseCredentials(engine_of(database))

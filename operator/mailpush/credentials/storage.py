@@ -18,6 +18,18 @@ class StorageUnavailableError(Exception):
         self.reason = reason
 
 
+class WriteRefusedError(Exception):
+    """The store takes no write now, or not this one, and nothing was written; it is read as before. Names no secret.
+
+    `reason`: a stable word in CamelCase for a condition. `again`: the same may do in some seconds.
+    """
+
+    def __init__(self, message: str, reason: str, *, again: bool = False) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.again = again
+
+
 @dataclass(slots=True)
 class Entry:
     """What is stored of one user. Times are whole seconds since 1970, 0 for never.

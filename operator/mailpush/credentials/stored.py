@@ -13,9 +13,16 @@ from typing import Final, TypeVar
 
 import structlog
 
-from mailpush.credentials.cipher import CANDIDATES, Cipher, EncryptionError, Kind, Verdict, settles
+from mailpush.credentials.cipher import CANDIDATES, Cipher, Decrypted, EncryptionError, Kind, Reading, Verdict, settles
 from mailpush.credentials.passwords import PasswordRefusedError, check_password
-from mailpush.credentials.storage import CredentialStorage, Entry, StorageUnavailableError, UserKey
+from mailpush.credentials.shared import OWNED_BY_OX, Became, Shared
+from mailpush.credentials.storage import (
+    CredentialStorage,
+    Entry,
+    StorageUnavailableError,
+    UserKey,
+    WriteRefusedError,
+)
 from mailpush.work.pace import Backoff, set_within
 
 KEY_CHECK: Final = "key-check"
@@ -108,7 +115,8 @@ class StoredCredentials:
     """Credentials of one storage under one passcrypt.
 
     Args:
-        foreign: others write the storage as well (OX's table). No note stands in it, no marks, and nothing is deleted.
+        foreign: others write the storage as well (OX's table). No note stands in it, no marks, and nothing is deleted;
+            what may be put there says `Shared`.
         changed: called when `state` has become another.
         may_begin: asked before the note is written where there is none. False: this passcrypt is not to be the store's.
         clock: seconds since 1970.
@@ -126,7 +134,7 @@ class StoredCredentials:
     ) -> None:
         self._storage = storage
         self._cipher = cipher
-        self._foreign = foreign
+        self._shared = Shared(storage, cipher, self._asked) if foreign else None
         self._changed = changed
         self._may_begin = may_begin
         self._clock = clock
@@ -178,7 +186,8 @@ class StoredCredentials:
             StorageUnavailableError: also PasscryptMismatchError.
         """
         await self._usable()
-        return await self._asked(self._storage.get_many(list(keys)))
+        found = await self._asked(self._storage.get_many(list(keys)))
+        return {key: self._shared.marks.on(entry) for key, entry in found.items()} if self._shared else found
 
     async def read(self, entry: Entry | None) -> Stored:
         """The entry with its password, which is kept nowhere here."""
@@ -194,21 +203,26 @@ class StoredCredentials:
 
         Raises:
             PasswordRefusedError: it is blank or too long, or no mail server could take it.
+            WriteRefusedError: the storage takes no password now.
             StorageUnavailableError: also PasscryptMismatchError.
         """
         became = (await self.put_many({key: password}))[key]
-        if isinstance(became, PasswordRefusedError):
+        if isinstance(became, Exception):
             raise became
         return became
 
-    async def put_many(self, passwords: Mapping[UserKey, str]) -> dict[UserKey, bool | PasswordRefusedError]:
+    async def put_many(self, passwords: Mapping[UserKey, str]) -> dict[UserKey, Became]:
         """As `put`, of each: some hundred at a time. Where it raises, some may be stored; all may be put again.
 
         Raises:
+            WriteRefusedError: the storage takes none at all.
             StorageUnavailableError: also PasscryptMismatchError.
         """
-        self._own()
+        if self.write_refusal is not None:
+            raise self.write_refusal
         before = await self.entries(list(passwords))
+        if self._shared is not None:
+            return await self._shared.put_many(passwords, before)
         turns = asyncio.Semaphore(PUT_AT_ONCE)
 
         async def one(key: UserKey, password: str) -> bool | PasswordRefusedError:
@@ -219,7 +233,7 @@ class StoredCredentials:
                     return error
 
         done = await asyncio.gather(*(one(*each) for each in passwords.items()), return_exceptions=True)
-        became: dict[UserKey, bool | PasswordRefusedError] = {}
+        became: dict[UserKey, Became] = {}
         for key, outcome in zip(passwords, done, strict=True):
             if isinstance(outcome, BaseException) and not isinstance(outcome, PasswordRefusedError):
                 raise outcome
@@ -244,16 +258,19 @@ class StoredCredentials:
         """Whether there was one.
 
         Raises:
+            WriteRefusedError: others own the entries.
             StorageUnavailableError: also PasscryptMismatchError.
         """
-        self._own()
+        if self._shared is not None:
+            raise WriteRefusedError(OWNED_BY_OX, "OwnedByOx")
         await self._usable()
         return await self._asked(self._storage.delete(key))
 
     async def page(self, after: UserKey | None, limit: int) -> list[Entry]:
         """The next entries behind `after`, encrypted. Raises StorageUnavailableError."""
         await self._usable()
-        return await self._asked(self._storage.page(after, limit))
+        page = await self._asked(self._storage.page(after, limit))
+        return [self._shared.marks.on(entry) for entry in page] if self._shared else page
 
     # -- what mail servers say
 
@@ -276,8 +293,8 @@ class StoredCredentials:
         return entry if entry.refused else await self._mark(entry, replace(entry, refused=self._now()))
 
     async def _mark(self, old: Entry, new: Entry) -> Entry:
-        if self._foreign:
-            return old
+        if self._shared is not None:
+            return self._shared.marks.keep(new)
         await self._usable()
         if await self._asked(self._storage.replace(old, new)):
             return new
@@ -292,16 +309,15 @@ class StoredCredentials:
 
     @property
     def foreign(self) -> bool:
-        return self._foreign
+        return self._shared is not None
 
-    def _own(self) -> None:
-        if self._foreign:
-            raise StorageUnavailableError(
-                "the credential storage is OX's table, which is only read: change the password in OX", "ReadOnly"
-            )
+    @property
+    def write_refusal(self) -> WriteRefusedError | None:
+        """Why no password at all can be put; None where nothing is known that speaks against it."""
+        return self._shared.refusal if self._shared is not None else None
 
     async def _fits(self) -> bool:
-        if self._foreign:
+        if self._shared is not None:
             return await self._verdict() is not Verdict.MISMATCH
         note = await self._storage.note(KEY_CHECK)
         if note is None:
@@ -321,11 +337,17 @@ class StoredCredentials:
 
     async def _verdict(self) -> Verdict:
         """What the first rows say of the passcrypt that can say anything."""
+        rows: list[Decrypted] = []
         kinds: list[Kind] = []
         for entry in await self._storage.page(None, LOOKED_AT):
-            kinds.append((await self._cipher.decrypt(entry.password)).kind)
-            if kinds[-1] is Kind.USABLE or kinds.count(Kind.UNDECRYPTABLE) >= CANDIDATES:
+            rows.append(row := await self._cipher.decrypt(entry.password))
+            kinds.append(row.kind)
+            if row.kind is Kind.USABLE and row.reading is Reading.UTF_8 and not row.previous:
                 break
+            if max(kinds.count(Kind.USABLE), kinds.count(Kind.UNDECRYPTABLE)) >= CANDIDATES:
+                break
+        if self._shared is not None:
+            self._shared.judge(rows)
         return settles(kinds)
 
     async def _usable(self) -> None:

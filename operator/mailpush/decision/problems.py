@@ -140,11 +140,6 @@ def _not_yet_supported(spec: MailPushConfigSpec, settings: Settings | None) -> I
     instead = (
         "use the credential storage, mailAccess.userSecrets, mailAccess.oauth or mailAccess.passwordSource: global"
     )
-    if spec.credential_storage.enabled and spec.credential_storage.ox.credentials == "readWrite":
-        yield Problem(
-            "NotYetSupported",
-            "credentialStorage.ox.credentials readWrite is not supported yet: set it to read, and put passwords by OX",
-        )
     for switched_on, field, key, advice in _switches(spec, settings, instead):
         if switched_on:
             place = field if settings is None else site_facts(settings).place(field, key)

@@ -10,7 +10,7 @@ from mailpush.listener.shards.lease import LeaseKeeper
 from mailpush.notifications.degraded import degraded
 from mailpush.notifications.target_health import TargetHealth
 from mailpush.properties.settings import Settings
-from mailpush.sharding.leases import CallbackReport, RotationReport, ServerReport
+from mailpush.sharding.leases import CallbackReport, RotationReport, ServerReport, WritesReport
 from mailpush.work.clock import Clock, boottime
 
 LOOK_SECONDS: Final = 2.0
@@ -69,6 +69,9 @@ class KnowsStorage(Protocol):
     def fingerprint(self) -> str: ...
 
     def rotation_under(self, settings: Settings) -> RotationReport | None: ...
+
+    @property
+    def writes(self) -> WritesReport | None: ...
 
 
 class TroubleLog:
@@ -145,6 +148,7 @@ class Troubles:
             passcrypt=self._storage.fingerprint,
             storage=self._storage.trouble,
             rotation=self._storage.rotation_under(self._applied.settings),
+            writes=self._storage.writes,
         )
         self._target_log.look(troubles, now)
         self._server_log.look({name: one.reason for name, one in servers.items() if one.degraded}, now)

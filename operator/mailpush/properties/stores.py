@@ -127,6 +127,11 @@ def read_ox(lookup: Lookup) -> OxCredentialSettings | None:
         lookup.required(keys.database_key(keys.CONFIGDB, "url"))
         return None
     form = lookup.choice(keys.OX_FORM, "", ("legacy", "argon"))
+    if credentials == "readWrite" and not form:
+        lookup.problem(
+            f"{keys.file_of(keys.OX_FORM)}: {keys.OX_CREDENTIALS} is readWrite, so {keys.OX_FORM} is needed: "
+            "legacy for an OX before 8.16, argon for later ones"
+        )
     return OxCredentialSettings(credentials=credentials, form=form or None, configdb=configdb)
 
 

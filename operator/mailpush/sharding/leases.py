@@ -101,6 +101,18 @@ class RotationReport(NamedTuple):
     waits: str = ""
 
 
+class WritesReport(NamedTuple):
+    """Whether OX's table takes passwords: `refusing` of the `schemas` that the pod has looked at take none.
+
+    `reason`: why, in a word, of those with the name `schema` or, where it is empty, of all; empty where none refuses.
+    """
+
+    schemas: int
+    refusing: int = 0
+    reason: str = ""
+    schema: str = ""
+
+
 NO_CALLBACKS: Final = CallbackReport()
 
 
@@ -125,6 +137,7 @@ class LeaseState:
     `passcrypt`: the fingerprint of the pod's passcrypt, by which pods are compared; empty without a storage.
     `storage`: what keeps the pod from the credential storage, in a word; empty where nothing does.
     `rotation`: of the storage's passcrypt, where the pod has a previous one.
+    `writes`: of OX's table, where passwords are put there.
     `map_copy`: of the last good map, while the API has none that follows it; see `copies`.
     """
 
@@ -150,6 +163,7 @@ class LeaseState:
     passcrypt: str = ""
     storage: str = ""
     rotation: RotationReport | None = None
+    writes: WritesReport | None = None
     map_copy: str = ""
 
     @property
@@ -203,6 +217,7 @@ def parse_lease(obj: Mapping[str, Any]) -> LeaseState:
 
     counts = _object(text(COUNTS))
     credentials = _object(text(CREDENTIALS))
+    writes = _typed(credentials.get("writes"), [int, int, str, str])
     return LeaseState(
         holder=_holder(_mapping(obj.get("spec")).get("holderIdentity")),
         map_uid=text(MAP_UID) or None,
@@ -225,6 +240,7 @@ def parse_lease(obj: Mapping[str, Any]) -> LeaseState:
         passcrypt=text(PASSCRYPT),
         storage=_text(credentials, "storage"),
         rotation=_rotation(credentials),
+        writes=WritesReport(*writes) if writes else None,
         map_copy=text(MAP_COPY),
         signs=bool(text(SIGNS)) and text(SIGNS) == _mapping(obj.get("spec")).get("holderIdentity"),
     )
@@ -270,6 +286,8 @@ def _where_needed(state: LeaseState) -> dict[str, str]:
         credentials["rotation"] = numbers  # in the form of versions that knew of no waiting
         if waits:
             credentials["rotationWaits"] = waits
+    if state.writes is not None:
+        credentials["writes"] = state.writes
     return {
         PASSCRYPT: state.passcrypt,
         CREDENTIALS: json.dumps(credentials, separators=(",", ":")) if credentials else "",

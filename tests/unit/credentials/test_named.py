@@ -8,6 +8,7 @@ import pytest
 from mailpush.credentials.database import DatabaseCredentials
 from mailpush.credentials.memory import ProcessCredentials, RedisCredentials
 from mailpush.credentials.named import Absent, storage_of
+from mailpush.credentials.ox.rules import Form
 from mailpush.credentials.ox.table import OxTable
 from mailpush.credentials.storage import Entry, StorageUnavailableError
 from mailpush.properties.settings import DatabaseSettings, OxCredentialSettings, RedisSettings, Settings
@@ -32,6 +33,8 @@ CONFIGDB = DatabaseSettings("mysql://db.example/configdb")
             replace(BASE, ox=OxCredentialSettings("read", None, DatabaseSettings("mysql://db.example/configdb"))),
             OxTable,
         ),
+        (replace(BASE, ox=OxCredentialSettings("readWrite", "argon", CONFIGDB)), OxTable),
+        (replace(BASE, ox=OxCredentialSettings("readWrite", None, CONFIGDB)), Absent),
         (replace(RDB, database=DatabaseSettings("nonsense://db.example/mailpush", "u", "p")), Absent),
     ],
 )
@@ -40,6 +43,19 @@ async def test_the_storage_of_settings(named: Settings, kind: type, tmp_path: Pa
     assert type(storage) is kind
     if storage is not None:
         await storage.close()
+
+
+@pytest.mark.parametrize(
+    ("credentials", "form", "written"),
+    [("read", "argon", None), ("readWrite", "argon", Form.ARGON), ("readWrite", "legacy", Form.LEGACY)],
+)
+async def test_ox_table_is_written_only_where_that_is_chosen(
+    credentials: str, form: str, written: Form | None, tmp_path: Path
+) -> None:
+    storage = storage_of(replace(BASE, ox=OxCredentialSettings(credentials, form, CONFIGDB)), "uid", tmp_path)
+    assert isinstance(storage, OxTable)
+    assert storage.form is written
+    await storage.close()
 
 
 async def test_a_file_of_the_pod_keeps_passwords_for_its_next_process(tmp_path: Path) -> None:

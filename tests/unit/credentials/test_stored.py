@@ -6,7 +6,7 @@ import pytest
 
 from mailpush.credentials.cipher import Cipher, Passcrypt
 from mailpush.credentials.passwords import PasswordRefusedError
-from mailpush.credentials.storage import Entry, StorageUnavailableError
+from mailpush.credentials.storage import Entry, StorageUnavailableError, WriteRefusedError
 from mailpush.credentials.stored import (
     KEY_CHECK,
     PASSCRYPT_MISMATCH,
@@ -253,9 +253,16 @@ async def test_a_foreign_table_gets_no_note_and_no_marks_and_three_rows_settle_a
     scene.storage.entries[1, 2] = Entry(1, 2, await scene.cipher.encrypt(SECRET))
     assert await scene.stored.open() is StoreState.READY
     for refused in (scene.stored.put((1, 2), "another"), scene.stored.delete((1, 2))):
-        with pytest.raises(StorageUnavailableError):
+        with pytest.raises(WriteRefusedError):
             await refused
     assert scene.stored.state is StoreState.READY
-    await scene.stored.mark_refused(scene.storage.entries[1, 2])
-    await scene.stored.mark_worked(scene.storage.entries[1, 2])
+    assert not (await scene.stored.get((1, 2))).proven
+    entry = await scene.stored.mark_refused(scene.storage.entries[1, 2])
+    assert entry.refused
+    assert (await scene.stored.entries([(1, 2)]))[1, 2] == entry, "a mark stays in this process"
+    await scene.stored.mark_worked(entry)
+    assert (await scene.stored.get((1, 2))).proven
+    assert (await scene.stored.page((1, 1), 1))[0].worked
+    scene.storage.entries[1, 2] = Entry(1, 2, await scene.cipher.encrypt(SECRET))
+    assert not (await scene.stored.get((1, 2))).proven, "OX has written another row"
     assert scene.storage.asked_for("note", "set_note", "replace", "put", "delete") == 0

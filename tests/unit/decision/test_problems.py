@@ -88,9 +88,10 @@ def test_the_block_of_the_page_alone_says_which_values_to_add() -> None:
                 "credentialStorage": {
                     **STORAGE,
                     "ox": {**OX, "credentials": "readWrite", "form": "argon"},
-                }
+                },
+                "mailAccess": SESSION,
             },
-            ["NotYetSupported"],
+            [],
         ),
         ({"mailAccess": {**SPEC["mailAccess"], "doveadm": {"enabled": True}}}, ["NotYetSupported"]),
         ({"mechanisms": {"dovecot": {"preferDoveadmForMetadata": True}}}, ["NotYetSupported"]),
@@ -275,3 +276,16 @@ def test_the_page_s_properties_alone_are_as_good_as_their_fields() -> None:
     assert by_property.credential_storage.enabled
     assert by_property.credential_storage.rdb
     assert replace(by_property, by_property=frozenset()) == by_field
+
+
+def test_the_storage_switched_on_by_its_property_writes_to_ox_table_as_by_its_field() -> None:
+    """The page's own properties; `mailpush.*` stands in no property."""
+    ox = {**OX, "credentials": "readWrite", "form": "legacy"}
+    by_field = of(credentialStorage={**STORAGE, "ox": ox}, mailAccess=SESSION)
+    off = {**STORAGE, "enabled": False, "ox": ox}
+    on = {"com.openexchange.push.credstorage.enabled": "true"}
+    by_property = of(credentialStorage=off, properties=on, mailAccess=SESSION)
+    assert config_problems(*by_field) == config_problems(*by_property) == ()
+    assert by_field[1].ox == by_property[1].ox
+    assert by_property[1].credential_storage.enabled is True
+    assert by_field[1].passcrypt == by_property[1].passcrypt

@@ -4,7 +4,8 @@ import pytest
 
 from mailpush.properties import keys
 from mailpush.properties.lookup import Lookup, SettingsError
-from mailpush.properties.stores import read_redis
+from mailpush.properties.settings import OxCredentialSettings
+from mailpush.properties.stores import read_ox, read_redis
 from mailpush.store.redis import RedisAddress
 
 
@@ -47,3 +48,22 @@ def test_what_is_taken_leads_to_a_redis(url: str) -> None:
 def test_what_leads_to_none_is_said_before_a_pod_starts_by_it(url: str) -> None:
     with pytest.raises(SettingsError, match=keys.REDIS_URL):
         read(url)
+
+
+CONFIGDB = "mailpush.credstorage.ox.database.url=mysql://db/configdb\n"
+
+
+def test_ox_table_is_written_in_a_form_that_somebody_has_chosen() -> None:
+    def ox(lines: str) -> OxCredentialSettings | None:
+        lookup = Lookup({"a.properties": f"{CONFIGDB}{keys.OX_CREDENTIALS}=readWrite\n{lines}"})
+        settings = read_ox(lookup)
+        lookup.raise_problems()
+        return settings
+
+    with pytest.raises(SettingsError, match=f"{keys.OX_CREDENTIALS} is readWrite, so {keys.OX_FORM} is needed: legacy"):
+        ox("")
+    with pytest.raises(SettingsError, match="allowed is legacy or argon"):
+        ox(f"{keys.OX_FORM}=newest\n")
+    settings = ox(f"{keys.OX_FORM}=argon\n")
+    assert settings is not None
+    assert (settings.credentials, settings.form) == ("readWrite", "argon")

@@ -13,6 +13,7 @@ from mailpush.sharding.leases import (
     LeaseState,
     RotationReport,
     ServerReport,
+    WritesReport,
     lease_annotations,
     parse_lease,
     replaced_annotations,
@@ -43,6 +44,7 @@ STATES = st.builds(
     passcrypt=st.just("") | WORDS,
     storage=st.just("") | WORDS,
     rotation=st.none() | st.builds(RotationReport, NUMBERS, NUMBERS, NUMBERS, st.booleans()),
+    writes=st.none() | st.builds(WritesReport, NUMBERS, NUMBERS, st.text(), st.text()),
 )
 
 
@@ -73,6 +75,7 @@ def test_the_annotations_have_the_protocols_names() -> None:
         passcrypt="0123",
         storage="away",
         rotation=RotationReport(100, 40, 2, waits="l-1"),
+        writes=WritesReport(3, 1, "LegacyRows", "oxdatabase_5"),
     )
     assert lease_annotations(state) == {
         "mailpush.dev/map-uid": "m",
@@ -88,7 +91,8 @@ def test_the_annotations_have_the_protocols_names() -> None:
         "mailpush.dev/formats": "1",
         "mailpush.dev/signs": "l-0/u/n",
         "mailpush.dev/passcrypt": "0123",
-        "mailpush.dev/credentials": '{"storage":"away","rotation":[100,40,2,false],"rotationWaits":"l-1"}',
+        "mailpush.dev/credentials": '{"storage":"away","rotation":[100,40,2,false],"rotationWaits":"l-1",'
+        '"writes":[3,1,"LegacyRows","oxdatabase_5"]}',
     }
     assert str(state.holder) == "l-0/u/n"
 
@@ -119,6 +123,7 @@ def test_an_empty_lease_says_nothing(obj: dict[str, Any]) -> None:
         ("credentials", '{"storage":7,"rotation":[1,2,3]}'),
         ("credentials", '{"rotation":[true,2,3,false]}'),
         ("credentials", '{"rotationWaits":"l-1"}'),
+        ("credentials", '{"writes":[1,2,3,"x"]}'),
         ("formats", "one,-2"),
         ("packages", ",,"),
         ("signs", "true"),

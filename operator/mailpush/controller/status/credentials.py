@@ -7,12 +7,14 @@ from typing import Any, Final
 from mailpush.api.conditions import Verdict, truth
 from mailpush.controller.state import ConfigState
 from mailpush.controller.status.pod import PodView
+from mailpush.credentials.ox.rules import Refusal, sentence
 from mailpush.properties.settings import Settings
 from mailpush.sharding.leases import LeaseState, RotationReport
 
 MISMATCH: Final = "PasscryptMismatch"
 DEGRADED: Final = "CredentialStorageDegraded"
 VOLATILE: Final = "CredentialsVolatile"
+WRITES_REFUSED: Final = "CredentialWritesRefused"
 NAMED_PODS: Final = 5
 
 _SECRET: Final = "the Secret that credentialStorage.passcryptSecretRef names"  # noqa: S105 - a sentence
@@ -48,6 +50,8 @@ def credential_verdicts(state: ConfigState, pods: tuple[PodView, ...]) -> Iterat
     if saying:
         yield _mismatch(saying)
         yield _degraded(saying)
+    if (refused := _writes_refused(settings, saying)) is not None:
+        yield refused
 
 
 def storage_status(state: ConfigState, pods: tuple[PodView, ...]) -> dict[str, Any] | None:
@@ -143,6 +147,22 @@ def _degraded(saying: dict[str, LeaseState]) -> Verdict:
     worst = max(troubles, key=lambda trouble: (troubles[trouble], trouble))
     text = f"{troubles[worst]} of {len(saying)} pods do not get on with the credential storage ({worst}): {_WAITS}"
     return Verdict(DEGRADED, "True", worst, f"{text}; the log of a listener pod says why, event credential_storage")
+
+
+def _writes_refused(settings: Settings, saying: dict[str, LeaseState]) -> Verdict | None:
+    """None where no passwords are put into OX's table, or no pod has looked at it."""
+    reports = [lease.writes for lease in saying.values() if lease.writes is not None]
+    if settings.ox is None or settings.ox.credentials != "readWrite" or not reports:
+        return None
+    report = max(reports, key=lambda one: (one.refusing, one.schemas, one.schema))
+    if not report.refusing:
+        text = f"OX's table takes passwords of the form {settings.ox.form} in all {report.schemas} schemas"
+        return Verdict(WRITES_REFUSED, "False", "Taken", text)
+    refusals = {refusal.value: refusal for refusal in Refusal}
+    refusal = refusals.get(report.reason)
+    why = sentence(refusal, report.schema) if refusal is not None else report.reason  # of another version's pod
+    text = f"passwords that are put are not written to {report.refusing} of {report.schemas} schemas of OX: {why}"
+    return Verdict(WRITES_REFUSED, "True", report.reason, f"{text}. What stands there is read as before")
 
 
 def kept_in(settings: Settings) -> str:

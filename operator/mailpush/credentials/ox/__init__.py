@@ -1,1 +1,1 @@
-"""OX's own table of credentials, one in each user schema. It is read, and nothing of it is ever written or deleted."""
+"""OX's own table of credentials, one in each user schema: read, and where that is chosen written. No row is deleted."""

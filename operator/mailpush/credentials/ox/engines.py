@@ -1,8 +1,8 @@
-"""Connections to OX's databases that cannot write."""
+"""Connections to OX's databases: those that cannot write, and apart from them those that may."""
 
 import ssl
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -11,10 +11,13 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from mailpush.credentials.ox.address import Address
-from mailpush.credentials.storage import StorageUnavailableError
-from mailpush.store.sql import error_number
+from mailpush.credentials.ox.columns import in_schema
+from mailpush.credentials.ox.rules import Refusal, SchemaRefusedError
+from mailpush.credentials.storage import StorageUnavailableError, WriteRefusedError
+from mailpush.store.sql import SQL_MODE, error_number
 
 NO_SUCH_TABLE: Final = 1146
+DUPLICATE: Final = 1062
 RECYCLE_SECONDS: Final = 300
 CONNECT_SECONDS: Final = 5
 
@@ -41,42 +44,48 @@ class Engines:
 
     def __init__(self, reach: Reach) -> None:
         self._reach = reach
-        self._engines: dict[Address, AsyncEngine] = {}
+        self._engines: dict[tuple[Address, bool], AsyncEngine] = {}
 
     @asynccontextmanager
-    async def reading(self, address: Address) -> AsyncIterator[AsyncConnection]:
-        """A connection whose transactions cannot write.
+    async def reading(self, address: Address, schema: str = "") -> AsyncIterator[AsyncConnection]:
+        """A connection whose transactions cannot write. `schema`: which of the user schemas it is for.
 
         Raises:
             NoSuchTableError: of a statement in the block.
             StorageUnavailableError: the server is not reached, or refuses. Its text repeats nothing of the server's.
         """
-        try:
-            async with self._engine(address).connect() as connection:
-                yield connection
-        except DBAPIError as error:
-            number = error_number(error)
-            if number == NO_SUCH_TABLE:
-                raise NoSuchTableError from None
-            raise StorageUnavailableError(f"OX's database {address.host} does not answer ({_word(number)})") from None
-        except (SQLAlchemyError, OSError, TimeoutError, ValueError) as error:
-            word = type(error).__name__
-            raise StorageUnavailableError(f"OX's database {address.host} does not answer ({word})") from None
+        with _told(address):
+            async with self._engine(address, writes=False).connect() as connection:
+                yield await in_schema(connection, schema) if schema else connection
+
+    @asynccontextmanager
+    async def writing(self, address: Address, schema: str) -> AsyncIterator[AsyncConnection]:
+        """A connection in a transaction that is committed at the end of the block, and rolled back where it raises.
+
+        Raises:
+            WriteRefusedError: the server or the login does not write, or others hold what is to be written.
+            NoSuchTableError, StorageUnavailableError: as `reading`.
+        """
+        with _told(address, schema):
+            async with self._engine(address, writes=True).connect() as connection:
+                await in_schema(connection, schema)
+                async with connection.begin():
+                    yield connection
 
     async def keep(self, addresses: set[Address]) -> None:
         """Closes the connections to all others: a pool of OX's has another server or password now."""
-        for address in self._engines.keys() - addresses:
-            await self._engines.pop(address).dispose()
+        for key in [key for key in self._engines if key[0] not in addresses]:
+            await self._engines.pop(key).dispose()
 
     async def close(self) -> None:
         await self.keep(set())
 
-    def _engine(self, address: Address) -> AsyncEngine:
-        if address not in self._engines:
-            self._engines[address] = self._make(address)
-        return self._engines[address]
+    def _engine(self, address: Address, *, writes: bool) -> AsyncEngine:
+        if (address, writes) not in self._engines:
+            self._engines[address, writes] = self._make(address, writes=writes)
+        return self._engines[address, writes]
 
-    def _make(self, address: Address) -> AsyncEngine:
+    def _make(self, address: Address, *, writes: bool) -> AsyncEngine:
         options: dict[str, Any] = {
             "host": address.host,
             "port": address.port,
@@ -101,20 +110,75 @@ class Engines:
             pool_recycle=RECYCLE_SECONDS,
             hide_parameters=True,
         )
-        event.listen(engine.sync_engine, "connect", self._only_read)
+        event.listen(engine.sync_engine, "connect", self._may_write if writes else self._only_read)
         return engine
 
     def _only_read(self, connection: Any, _record: object) -> None:
         """For the whole session, so that no fault of ours can write. A statement that was cancelled ends by itself;
         MySQL takes the setting of MariaDB for a comment."""
-        cursor = connection.cursor()
-        try:
-            cursor.execute("SET SESSION TRANSACTION READ ONLY")
-            cursor.execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")
-            seconds = max(1, round(self._reach.timeout))
-            cursor.execute(f"SET SESSION net_read_timeout = 30 /*M!100101 , max_statement_time = {seconds} */")
-        finally:
-            cursor.close()
+        seconds = max(1, round(self._reach.timeout))
+        _send(
+            connection,
+            "SET SESSION TRANSACTION READ ONLY",
+            _ISOLATION,
+            f"SET SESSION net_read_timeout = 30 /*M!100101 , max_statement_time = {seconds} */",
+        )
+
+    def _may_write(self, connection: Any, _record: object) -> None:
+        """What does not fit is an error and no shorter value. Who waits for others learns that from the server, before
+        the answer counts as overdue."""
+        seconds = max(1, round(self._reach.timeout))
+        wait = max(1, int(self._reach.timeout / 2))
+        _send(
+            connection,
+            _ISOLATION,
+            f"SET SESSION sql_mode = '{SQL_MODE}', innodb_lock_wait_timeout = {wait}, lock_wait_timeout = {wait}"
+            f" /*M!100101 , max_statement_time = {seconds} */",
+        )
+
+
+_ISOLATION: Final = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED"
+
+
+def _send(connection: Any, *statements: str) -> None:
+    cursor = connection.cursor()
+    try:
+        for statement in statements:
+            cursor.execute(statement)
+    finally:
+        cursor.close()
+
+
+@contextmanager
+def _told(address: Address, schema: str = "") -> Iterator[None]:
+    """Errors of the driver as ours. `schema`: is written to."""
+    try:
+        yield
+    except DBAPIError as error:
+        number = error_number(error) or 0
+        if number == NO_SUCH_TABLE:
+            raise NoSuchTableError from None
+        if schema and number in _REFUSED:
+            raise SchemaRefusedError(_REFUSED[number], schema) from None
+        if schema and number in _BUSY:
+            text = f"others hold rows of schema {schema} for too long (error {number}): nothing was written, try again"
+            raise WriteRefusedError(text, "Busy", again=True) from None
+        raise StorageUnavailableError(f"OX's database {address.host} does not answer ({_word(number)})") from None
+    except (SQLAlchemyError, OSError, TimeoutError, ValueError) as error:
+        word = type(error).__name__
+        raise StorageUnavailableError(f"OX's database {address.host} does not answer ({word})") from None
+
+
+_REFUSED: Final = {
+    1044: Refusal.NO_RIGHT,
+    1142: Refusal.NO_RIGHT,
+    1143: Refusal.NO_RIGHT,
+    1290: Refusal.READ_ONLY_SERVER,
+    1792: Refusal.READ_ONLY_SERVER,
+    1836: Refusal.READ_ONLY_SERVER,
+}
+_BUSY: Final = frozenset({1205, 1213, 1020})
+"""Waited too long for a lock, or in a circle, or the row has changed meanwhile (innodb_snapshot_isolation)."""
 
 
 _WORDS: Final = {

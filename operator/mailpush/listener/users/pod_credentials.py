@@ -7,11 +7,12 @@ from typing import Final, TypeVar
 from pydantic import ValidationError
 
 from mailpush import names
-from mailpush.admin.credentials import Credential, Put, Trial, none_stored
+from mailpush.admin.credentials import Credential, Put, Trial, none_stored, refused_status, write_refused
 from mailpush.admin.errors import AdminError
 from mailpush.credentials.cipher import Kind
 from mailpush.credentials.forms import classify
-from mailpush.credentials.storage import Entry, StorageUnavailableError
+from mailpush.credentials.shared import OWNED_BY_OX, Became
+from mailpush.credentials.storage import Entry, StorageUnavailableError, WriteRefusedError
 from mailpush.credentials.stored import PASSCRYPT_MISMATCH, Stored, StoredCredentials, StoredState
 from mailpush.decision.places import place_of, server_of
 from mailpush.imap.server import ImapLogin
@@ -27,7 +28,6 @@ OFF: Final = (
     "The credential storage is off: set credentialStorage.enabled and credentialStorage.passcryptSecretRef of the "
     'MailPushConfig, and mailAccess.passwordSource to "session"'
 )
-FOREIGN: Final = "The credential storage is OX's table, of which Mail Push deletes nothing: delete it in OX"
 PUSH_USER_SECONDS: Final = 10.0
 _REASONS: Final = {
     StoredState.MISSING: "CredentialsMissing",
@@ -78,7 +78,7 @@ class PodCredentials:
         for key, one in became.items():
             if one is True:
                 self._changed(key)
-        return {key: Put(one) if isinstance(one, bool) else Put(False, str(one)) for key, one in became.items()}
+        return {key: _put(one) for key, one in became.items()}
 
     async def get(self, key: UserKey) -> Credential | None:
         found = await self._read(key)
@@ -87,7 +87,7 @@ class PodCredentials:
     async def delete(self, key: UserKey) -> bool:
         stored = self._open()
         if stored.foreign:
-            raise AdminError(409, FOREIGN)
+            raise AdminError(409, f"Not deleted: {OWNED_BY_OX}")
         deleted = await self._asked(stored.delete(key))
         if deleted:
             self._changed(key)
@@ -151,10 +151,18 @@ class PodCredentials:
         """A store that is away is asked again by whoever waits; one under another passcrypt is not."""
         try:
             return await operation
+        except WriteRefusedError as error:
+            raise write_refused(error) from None
         except StorageUnavailableError as error:
             if error.reason == PASSCRYPT_MISMATCH:
                 raise AdminError(409, f"{error} ({error.reason})") from None
             raise
+
+
+def _put(became: Became) -> Put:
+    if isinstance(became, WriteRefusedError):
+        return Put(False, f"{became} ({became.reason})", refused_status(became))
+    return Put(became) if isinstance(became, bool) else Put(False, str(became))
 
 
 def _told(entry: Entry, state: str) -> Credential:

@@ -7,14 +7,16 @@ from typing import Final
 import structlog
 
 from mailpush.credentials.cipher import Cipher, Passcrypt
+from mailpush.credentials.ox.table import OxTable
 from mailpush.credentials.rotation import Progress, Rotation
 from mailpush.credentials.storage import CredentialStorage, StorageUnavailableError
 from mailpush.credentials.stored import PASSCRYPT_MISMATCH, StoredCredentials, StoreState
 from mailpush.listener.users.credentials import uses_storage
+from mailpush.listener.users.ox_writes import OxWrites
 from mailpush.listener.users.passcrypts import Passcrypts, PasscryptsUnknownError
 from mailpush.listener.users.stored_entries import StoredEntries
 from mailpush.properties.settings import Settings
-from mailpush.sharding.leases import RotationReport
+from mailpush.sharding.leases import RotationReport, WritesReport
 from mailpush.work.clock import boottime
 from mailpush.work.pace import Backoff
 
@@ -65,6 +67,7 @@ class PodStorage:
         self._cipher: Cipher | None = None
         self._seen: tuple[object, ...] | None = None
         self._other = asyncio.Event()
+        self._ox_writes: OxWrites | None = None
         self.stored: StoredCredentials | None = None
         """The one that counts; None where no passwords are stored, or nobody uses them."""
         self.rotation: RotationReport | None = None
@@ -116,6 +119,11 @@ class PodStorage:
         """How far it is with these settings: the end of a former rotation says nothing of the one that they begin."""
         return self.rotation if _named(settings) == self._named else None
 
+    @property
+    def writes(self) -> WritesReport | None:
+        """Whether OX's table takes passwords; None where none are put there, or another pod looks."""
+        return self._ox_writes.report if self._ox_writes is not None else None
+
     # -- the settings
 
     async def use(self, settings: Settings) -> None:
@@ -132,7 +140,7 @@ class PodStorage:
     def _take(self, settings: Settings) -> None:
         self._named = _named(settings)
         self._storage = self._storage_of(settings, self._config_uid) if uses_storage(settings) else None
-        self._cipher, self.stored, self.rotation = None, None, None
+        self._cipher, self.stored, self.rotation, self._ox_writes = None, None, None, None
         if self._storage is not None and settings.passcrypt:
             previous = Passcrypt(settings.passcrypt_previous) if settings.passcrypt_previous else None
             self._cipher = Cipher(Passcrypt(settings.passcrypt), previous)
@@ -140,6 +148,8 @@ class PodStorage:
             self.stored = StoredCredentials(
                 self._storage, self._cipher, foreign=foreign, changed=self._changed, may_begin=self._may_begin
             )
+            if isinstance(self._storage, OxTable) and self._storage.form is not None:
+                self._ox_writes = OxWrites(self._storage, self.stored, lambda: self._owns(ROTATING_SLOT))
         self._entries.use(self.stored)
 
     # -- its life
@@ -152,6 +162,8 @@ class PodStorage:
                 tasks = [group.create_task(self._rotate())]
                 if self.stored is not None:
                     tasks.append(group.create_task(self.stored.watch()))
+                if self._ox_writes is not None:
+                    tasks.append(group.create_task(self._ox_writes.run()))
                 await self._other.wait()
                 for task in tasks:
                     task.cancel()

@@ -10,8 +10,9 @@ from mailpush.controller.status.config import config_status
 from mailpush.controller.status.credentials import credential_verdicts, storage_status
 from mailpush.controller.status.pod import PodView
 from mailpush.controller.status.shard_map import MapView
+from mailpush.credentials.ox.rules import Refusal, sentence
 from mailpush.properties.secrets import PASSCRYPT, PASSCRYPT_PREVIOUS, ResolvedSecrets
-from mailpush.sharding.leases import RotationReport
+from mailpush.sharding.leases import RotationReport, WritesReport
 from mailpush.sharding.planning.death import PodLife
 from tests.unit.controller.builders import evaluation, state, view
 
@@ -109,6 +110,34 @@ def test_it_says_where_passwords_are_gone_with_what_holds_them(
 ) -> None:
     one = said(storing(storage, **changes))["CredentialsVolatile"]
     assert (one.status, one.reason) == (status, reason)
+
+
+WRITING: dict[str, Any] = {
+    "ox": {"credentials": "readWrite", "form": "argon", "database": {"url": "mysql://mariadb:3306/configdb"}}
+}
+
+
+@pytest.mark.parametrize("refusal", list(Refusal))
+def test_what_ox_table_does_not_take_is_said_with_what_to_do(refusal: Refusal) -> None:
+    report = WritesReport(3, 2, refusal.value, "oxdatabase_5")
+    one = said(storing(WRITING), view(0, writes=report), view(1))["CredentialWritesRefused"]
+    assert (one.status, one.reason) == ("True", refusal.value)
+    assert "2 of 3 schemas of OX" in one.message
+    assert sentence(refusal, "oxdatabase_5") in one.message
+    assert one.message.endswith("What stands there is read as before")
+
+
+def test_a_table_that_takes_all_is_said_and_one_that_is_only_read_is_no_matter() -> None:
+    one = said(storing(WRITING), view(0, writes=WritesReport(3)))["CredentialWritesRefused"]
+    assert (one.status, one.reason) == ("False", "Taken")
+    assert "form argon in all 3 schemas" in one.message
+    assert "CredentialWritesRefused" not in said(storing(WRITING), view(0))
+    reading = {"ox": {**WRITING["ox"], "credentials": "read"}}
+    assert "CredentialWritesRefused" not in said(
+        storing(reading), view(0, writes=WritesReport(3, 1, "LegacyRows", "a"))
+    )
+    newer = said(storing(WRITING), view(0, writes=WritesReport(3, 1, "OfALaterVersion", "a")))
+    assert newer["CredentialWritesRefused"].reason == "OfALaterVersion"
 
 
 @pytest.mark.parametrize(

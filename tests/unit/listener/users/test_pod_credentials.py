@@ -8,8 +8,10 @@ import pytest
 
 from mailpush.admin.errors import AdminError
 from mailpush.credentials.cipher import Cipher, Passcrypt
-from mailpush.credentials.storage import Entry, StorageUnavailableError
-from mailpush.credentials.stored import StoredCredentials, StoredState
+from mailpush.credentials.ox.rules import Form, Refusal, SchemaRefusedError
+from mailpush.credentials.ox.writes import Change, Outcome
+from mailpush.credentials.storage import Entry, StorageUnavailableError, WriteRefusedError
+from mailpush.credentials.stored import StoredCredentials, StoredState, StoreState
 from mailpush.kube.client import Kube
 from mailpush.kube.errors import UnreachableError
 from mailpush.listener.admin import PodAdmin, PodUsers
@@ -230,6 +232,53 @@ async def test_nothing_is_deleted_from_a_table_of_others() -> None:
         await scene.credentials.delete(KEY)
     assert refused.value.status == 409
     assert KEY in scene.storage.entries
+    with pytest.raises(AdminError, match="only read: change the password in OX") as refused:
+        await scene.credentials.put({KEY: "another"})
+    assert refused.value.status == 409
+
+
+class Table(FaultyStorage):
+    """OX's table; `outcome`: what becomes of what is written to it."""
+
+    form = Form.LEGACY
+
+    def __init__(self, outcome: Outcome | WriteRefusedError) -> None:
+        super().__init__()
+        self.outcome = outcome
+
+    async def write(self, changes: dict[tuple[int, int], Change]) -> dict[tuple[int, int], Outcome | WriteRefusedError]:
+        self._ask("write")
+        return dict.fromkeys(changes, self.outcome)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "status", "sentence"),
+    [
+        (SchemaRefusedError(Refusal.TASK_DONE, "oxdatabase_5"), 409, 'form to "argon" (UpdateTaskDone)'),
+        (SchemaRefusedError(Refusal.UPDATING, "oxdatabase_5"), 409, "wait until its update is done"),
+        (WriteRefusedError("others hold it", "Busy", again=True), 503, "others hold it"),
+        (Outcome.OTHERWISE, 503, "try again"),
+        (Outcome.TOO_LONG, 422, "does not fit the column"),
+        (Outcome.NO_CONTEXT, 422, "OX has no context 1"),
+    ],
+)
+async def test_what_ox_table_does_not_take_is_told_with_what_to_do(
+    outcome: Outcome | WriteRefusedError, status: int, sentence: str
+) -> None:
+    scene = Scene()
+    scene.stored = StoredCredentials(Table(outcome), Cipher(Passcrypt("right")), foreign=True)
+    put = (await scene.credentials.put({KEY: PLANTED}))[KEY]
+    assert (put.stored, put.status) == (False, status)
+    assert sentence in put.refusal
+    assert PLANTED not in put.refusal
+    assert scene.stored.state is StoreState.READY
+
+
+async def test_a_password_that_ox_table_has_taken_is_told_to_the_listener() -> None:
+    scene = Scene()
+    scene.stored = StoredCredentials(Table(Outcome.WRITTEN), Cipher(Passcrypt("right")), foreign=True)
+    assert (await scene.credentials.put({KEY: PLANTED}))[KEY].stored
+    assert scene.changed == [KEY]
 
 
 async def test_over_http_it_is_all_one() -> None:
