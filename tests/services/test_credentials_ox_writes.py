@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Final
 
 import pytest
@@ -10,14 +11,24 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from dev.services import MariaDB
+from mailpush.api.mailpushconfig import MailPushConfigSpec
 from mailpush.credentials.cipher import Cipher, Passcrypt
+from mailpush.credentials.named import storage_of
 from mailpush.credentials.ox.rules import Form, Refusal
 from mailpush.credentials.ox.table import OxTable, ox_table
 from mailpush.credentials.ox.writes import Change, Outcome
 from mailpush.credentials.passwords import PasswordRefusedError
 from mailpush.credentials.storage import StorageUnavailableError, WriteRefusedError
 from mailpush.credentials.stored import StoredCredentials, StoredState, StoreState
+from mailpush.listener.users.pod_storage import PodStorage
+from mailpush.listener.users.stored_entries import StoredEntries
+from mailpush.packages import DOVECOT
+from mailpush.properties.read import read
+from mailpush.properties.render import render
+from mailpush.properties.secrets import CONFIGDB_PASSWORD, ResolvedSecrets
+from mailpush.properties.secrets import PASSCRYPT as PASSCRYPT_REF
 from mailpush.properties.settings import DatabaseSettings, OxCredentialSettings
+from mailpush.sharding.leases import WritesReport
 from tests.sites.ox_cipher import read_argon, read_legacy, write_legacy
 from tests.sites.ox_databases import (
     ARGON,
@@ -27,7 +38,9 @@ from tests.sites.ox_databases import (
     OLD,
     OX_PASSWORD,
     PASSCRYPT,
+    TASK,
     contents,
+    noted,
     quoted,
     rows,
     sent,
@@ -162,11 +175,6 @@ CLEAR_ROWS: Final = f"INSERT INTO credentials VALUES {rows((3, 53, 'pa$$word', '
 BLANK_END: Final = f"INSERT INTO credentials VALUES {rows((3, 55, LEGACY + ' ', 'x'))}"
 
 
-def noted(name: str, *, successful: bool = True) -> str:
-    return f"REPLACE INTO updateTask VALUES (0, '{name}', {int(successful)}, 1, UNHEX(MD5('{name}')))"
-
-
-RUN: Final = "com.openexchange.push.impl.credstorage.rdb.groupware.AdjustCredentialsTableTask"
 NOT_RUN: Final = "DELETE FROM updateTask"
 
 
@@ -192,7 +200,7 @@ NOT_RUN: Final = "DELETE FROM updateTask"
         (Form.LEGACY, (NO_ROWS, NOT_RUN, "DROP TABLE updateTask"), None),
         *((form, (NO_ROWS, noted("LOCKED")), Refusal.UPDATING) for form in Form),
         *((form, (NO_ROWS, noted("BACKGROUND")), Refusal.UPDATING) for form in Form),
-        *((form, (NO_ROWS, noted(RUN, successful=False)), Refusal.TASK_FAILED) for form in Form),
+        *((form, (NO_ROWS, noted(TASK, successful=False)), Refusal.TASK_FAILED) for form in Form),
         *((form, ("DROP TABLE credentials",), Refusal.NO_TABLE) for form in Form),
         *((form, (NO_ROWS, "DROP TABLE replicationMonitor"), Refusal.NOT_MONITORED) for form in Form),
         (Form.LEGACY, (NO_ROWS, NOT_RUN, "DELETE FROM replicationMonitor"), Refusal.NOT_MONITORED),
@@ -201,8 +209,7 @@ NOT_RUN: Final = "DELETE FROM updateTask"
 async def test_a_schema_takes_the_form_that_its_ox_reads_and_no_other(
     site: MariaDB, form: Form, made: tuple[str, ...], refusal: Refusal | None
 ) -> None:
-    for statement in made:
-        site.sql(statement, NEW)
+    site.sql("; ".join(made), NEW)
     monitored = site.sql("SHOW TABLES LIKE 'replicationMonitor'", NEW)
     there = site.sql("SHOW TABLES LIKE 'credentials'", NEW)
     every = f"SELECT cid, user, HEX(password), login FROM {NEW}.credentials ORDER BY cid, user"
@@ -473,3 +480,54 @@ async def test_a_server_is_sent_nothing_but_reads_and_these_writes_in_one_transa
         "replicationMonitor",
         "COMMIT",
     ]
+
+
+# -- from the settings
+
+OX_FIELDS: Final = {"credentials": "readWrite", "form": "legacy"}
+
+
+@pytest.mark.parametrize("by_property", [False, True])
+async def test_a_pod_writes_by_the_settings_whether_a_field_or_its_property_switches_the_storage_on(
+    site: MariaDB, tmp_path: Path, by_property: bool
+) -> None:
+    url = f"mysql://{site.host}:{site.port}/configdb"
+    database = {"url": url, "username": "openexchange", "timeoutMilliseconds": 20_000}
+    reference = {"name": "secret", "key": "key"}
+    spec = MailPushConfigSpec.model_validate(
+        {
+            "packages": {"status": {DOVECOT: "enabled"}},
+            "mailAccess": {"passwordSource": "session", "servers": [{"host": "dovecot"}]},
+            "properties": {"com.openexchange.push.credstorage.enabled": "true"} if by_property else {},
+            "credentialStorage": {
+                "enabled": not by_property,
+                "passcryptSecretRef": reference,
+                "ox": {**OX_FIELDS, "database": {**database, "passwordSecretRef": reference}},
+            },
+        }
+    )
+    secrets = ResolvedSecrets(b"key", {PASSCRYPT_REF: PASSCRYPT, CONFIGDB_PASSWORD: OX_PASSWORD})
+    named = read(render(spec, secrets, "main").directory)
+    pod = PodStorage(
+        named,
+        "uid",
+        lambda settings, uid: storage_of(settings, uid, tmp_path),
+        entries=StoredEntries(),
+        owns=lambda _slot: True,
+        hash_key=lambda: b"k" * 32,
+    )
+    running = asyncio.create_task(pod.run())
+    try:
+        assert pod.stored is not None
+        await until(lambda: pod.writes is not None, 120)
+        assert pod.writes == WritesReport(3, 2, Refusal.MIXED.value, NEW)
+        assert await pod.stored.put((1, 3), SECRET)
+        assert (await pod.stored.get((1, 3))).password == SECRET
+    finally:
+        running.cancel()
+        await asyncio.wait({running})
+        await pod.close()
+    found = row(site, OLD, 1, 3)
+    assert found is not None
+    assert read_legacy(KEY, found[0]) == SECRET
+    assert strangers(sent(site)) == []

@@ -49,27 +49,23 @@ def rows(*values: tuple[int, int, str, str]) -> str:
 def site(server: MariaDB) -> MariaDB:
     """Contexts 1 and 2 in a schema of an older OX, 3 in one of a newer, 4 in a schema without the table."""
     server.create_user("openexchange", OX_PASSWORD)
-    names = ("configdb", OLD, NEW, EMPTY)
-    for name in names:
-        server.sql(f"DROP DATABASE IF EXISTS {name}")
-        server.create_database(name)
-        server.sql(f"GRANT ALL ON {name}.* TO openexchange@'%'")
-    server.sql(
+    older, newer = "VARCHAR(64) NOT NULL", "VARCHAR(512) NOT NULL"
+    utf8, utf8mb4 = "utf8 COLLATE=utf8_unicode_ci", "utf8mb4 COLLATE=utf8mb4_unicode_ci"
+    script = [
+        *_database("configdb"),
         "CREATE TABLE db_pool (db_pool_id INT4 UNSIGNED PRIMARY KEY, url VARCHAR(255), driver VARCHAR(128),"
-        " login VARCHAR(128), password VARCHAR(128));"
+        " login VARCHAR(128), password VARCHAR(128))",
         "CREATE TABLE context_server2db_pool (server_id INT4 UNSIGNED, cid INT4 UNSIGNED, read_db_pool_id INT4,"
-        " write_db_pool_id INT4 UNSIGNED, db_schema VARCHAR(255), PRIMARY KEY (cid, server_id));"
-        f"INSERT INTO db_pool VALUES (9, 'jdbc:mysql://192.0.2.1:3306', 'd', 'replica', 'nobody reads here'),"
+        " write_db_pool_id INT4 UNSIGNED, db_schema VARCHAR(255), PRIMARY KEY (cid, server_id))",
+        "INSERT INTO db_pool VALUES (9, 'jdbc:mysql://192.0.2.1:3306', 'd', 'replica', 'nobody reads here'),"
         f" (5, 'jdbc:mysql://127.0.0.1:{server.port}/?useUnicode=true', 'com.mysql.jdbc.Driver', 'openexchange',"
-        f" {quoted(OX_PASSWORD)});"
+        f" {quoted(OX_PASSWORD)})",
         f"INSERT INTO context_server2db_pool VALUES (2, 1, 9, 5, '{OLD}'), (2, 2, 9, 5, '{OLD}'), (2, 3, 9, 5, '{NEW}')"
         f", (2, 4, 9, 5, '{EMPTY}')",
-        "configdb",
-    )
-    server.sql(
-        f"CREATE TABLE credentials ({COLUMNS}, password VARCHAR(64) NOT NULL, login VARCHAR(64) NOT NULL,"
-        " PRIMARY KEY (cid, user)) DEFAULT CHARSET=utf8 COLLATE=utf8_unicode_ci;"
-        f"INSERT INTO credentials VALUES"
+        *_schema(OLD, 1, 2),
+        f"CREATE TABLE credentials ({COLUMNS}, password {older}, login VARCHAR(64) NOT NULL,"
+        f" PRIMARY KEY (cid, user)) DEFAULT CHARSET={utf8}",
+        "INSERT INTO credentials VALUES "
         + rows(
             (1, 3, LEGACY, "not-the-imap-login"),
             (1, 4, write_legacy(PASSCRYPT.encode(), "grüße"), "x"),
@@ -77,38 +73,49 @@ def site(server: MariaDB) -> MariaDB:
             (1, 6, "   ", "x"),
             (2, 3, write_legacy(b"another passcrypt", "secret"), "x"),
         ),
-        OLD,
-    )
-    server.sql(
-        f"CREATE TABLE credentials ({COLUMNS}, password VARCHAR(512) NOT NULL, login VARCHAR(64) NOT NULL,"
-        " PRIMARY KEY (cid, user)) DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_unicode_ci;"
-        f"INSERT INTO credentials VALUES"
+        *_schema(NEW, 3),
+        noted(TASK),
+        f"CREATE TABLE credentials ({COLUMNS}, password {newer}, login VARCHAR(64) NOT NULL,"
+        f" PRIMARY KEY (cid, user)) DEFAULT CHARSET={utf8mb4}",
+        "INSERT INTO credentials VALUES "
         + rows(
             (3, 7, ARGON, "x"),
             (3, 8, write_argon(PASSCRYPT.encode(), "p", b"i" * 12, b"s" * 16, CHEAP), "x"),
             (3, 9, write_legacy(PASSCRYPT.encode(), "old row in a new schema"), "x"),
         ),
-        NEW,
-    )
-    for name, contexts in ((OLD, (1, 2)), (NEW, (3,)), (EMPTY, (4,))):
-        server.sql(
-            "CREATE TABLE updateTask (cid INT4 UNSIGNED NOT NULL, taskName VARCHAR(1024) NOT NULL,"
-            " successful BOOLEAN NOT NULL, lastModified INT8 NOT NULL, uuid BINARY(16) NOT NULL,"
-            " PRIMARY KEY (cid, uuid)) DEFAULT CHARSET=utf8 COLLATE=utf8_unicode_ci;"
-            "CREATE TABLE replicationMonitor (cid INT4 UNSIGNED NOT NULL, transaction INT8 NOT NULL,"
-            " PRIMARY KEY (cid)) DEFAULT CHARSET=utf8 COLLATE=utf8_unicode_ci;"
-            f"INSERT INTO replicationMonitor VALUES {', '.join(f'({one}, 10)' for one in contexts)}",
-            name,
-        )
-    has_run(server, NEW)
-    server.sql("TRUNCATE mysql.general_log")
+        *_schema(EMPTY, 4),
+        "TRUNCATE mysql.general_log",
+    ]
+    server.sql("; ".join(script))
     return server
 
 
-def has_run(server: MariaDB, schema: str, task: str = TASK, *, successful: bool = True) -> None:
-    """OX notes an update task of a schema, or its lock."""
-    values = f"(0, {quoted(task)}, {int(successful)}, 1, UNHEX(MD5({quoted(task)})))"
-    server.sql(f"REPLACE INTO updateTask VALUES {values}", schema)
+def _database(name: str) -> tuple[str, ...]:
+    """An empty one, into which the next statements go."""
+    return (
+        f"DROP DATABASE IF EXISTS {name}",
+        f"CREATE DATABASE {name} CHARACTER SET utf8mb4",
+        f"GRANT ALL ON {name}.* TO openexchange@'%'",
+        f"USE {name}",
+    )
+
+
+def _schema(name: str, *contexts: int) -> tuple[str, ...]:
+    """A user schema, without its table of credentials."""
+    return (
+        *_database(name),
+        "CREATE TABLE updateTask (cid INT4 UNSIGNED NOT NULL, taskName VARCHAR(1024) NOT NULL,"
+        " successful BOOLEAN NOT NULL, lastModified INT8 NOT NULL, uuid BINARY(16) NOT NULL,"
+        " PRIMARY KEY (cid, uuid)) DEFAULT CHARSET=utf8 COLLATE=utf8_unicode_ci",
+        "CREATE TABLE replicationMonitor (cid INT4 UNSIGNED NOT NULL, transaction INT8 NOT NULL,"
+        " PRIMARY KEY (cid)) DEFAULT CHARSET=utf8 COLLATE=utf8_unicode_ci",
+        f"INSERT INTO replicationMonitor VALUES {', '.join(f'({one}, 10)' for one in contexts)}",
+    )
+
+
+def noted(name: str, *, successful: bool = True) -> str:
+    """The statement by which OX notes an update task of a schema, or its lock."""
+    return f"REPLACE INTO updateTask VALUES (0, {quoted(name)}, {int(successful)}, 1, UNHEX(MD5({quoted(name)})))"
 
 
 def contents(server: MariaDB) -> list[list[tuple[str, ...]]]:
