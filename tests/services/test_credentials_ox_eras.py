@@ -155,7 +155,7 @@ def login(server: MariaDB) -> MariaDB:
 
 # Each example takes half a second: a failing one is shown as it was found.
 @settings(
-    max_examples=100,
+    max_examples=60,
     deadline=None,
     suppress_health_check=list(HealthCheck),
     phases=[Phase.explicit, Phase.reuse, Phase.generate],

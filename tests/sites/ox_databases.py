@@ -49,8 +49,6 @@ def rows(*values: tuple[int, int, str, str]) -> str:
 def site(server: MariaDB) -> MariaDB:
     """Contexts 1 and 2 in a schema of an older OX, 3 in one of a newer, 4 in a schema without the table."""
     server.create_user("openexchange", OX_PASSWORD)
-    older, newer = "VARCHAR(64) NOT NULL", "VARCHAR(512) NOT NULL"
-    utf8, utf8mb4 = "utf8 COLLATE=utf8_unicode_ci", "utf8mb4 COLLATE=utf8mb4_unicode_ci"
     script = [
         *_database("configdb"),
         "CREATE TABLE db_pool (db_pool_id INT4 UNSIGNED PRIMARY KEY, url VARCHAR(255), driver VARCHAR(128),"
@@ -63,8 +61,8 @@ def site(server: MariaDB) -> MariaDB:
         f"INSERT INTO context_server2db_pool VALUES (2, 1, 9, 5, '{OLD}'), (2, 2, 9, 5, '{OLD}'), (2, 3, 9, 5, '{NEW}')"
         f", (2, 4, 9, 5, '{EMPTY}')",
         *_schema(OLD, 1, 2),
-        f"CREATE TABLE credentials ({COLUMNS}, password {older}, login VARCHAR(64) NOT NULL,"
-        f" PRIMARY KEY (cid, user)) DEFAULT CHARSET={utf8}",
+        f"CREATE TABLE credentials ({COLUMNS}, password VARCHAR(64) NOT NULL, login VARCHAR(64) NOT NULL,"
+        " PRIMARY KEY (cid, user)) DEFAULT CHARSET=utf8 COLLATE=utf8_unicode_ci",
         "INSERT INTO credentials VALUES "
         + rows(
             (1, 3, LEGACY, "not-the-imap-login"),
@@ -73,21 +71,28 @@ def site(server: MariaDB) -> MariaDB:
             (1, 6, "   ", "x"),
             (2, 3, write_legacy(b"another passcrypt", "secret"), "x"),
         ),
+        *newer_schema(),
+        *_schema(EMPTY, 4),
+        "TRUNCATE mysql.general_log",
+    ]
+    server.sql("; ".join(script))
+    return server
+
+
+def newer_schema() -> tuple[str, ...]:
+    """The statements that make the schema of the newer OX anew."""
+    return (
         *_schema(NEW, 3),
         noted(TASK),
-        f"CREATE TABLE credentials ({COLUMNS}, password {newer}, login VARCHAR(64) NOT NULL,"
-        f" PRIMARY KEY (cid, user)) DEFAULT CHARSET={utf8mb4}",
+        f"CREATE TABLE credentials ({COLUMNS}, password VARCHAR(512) NOT NULL, login VARCHAR(64) NOT NULL,"
+        " PRIMARY KEY (cid, user)) DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_unicode_ci",
         "INSERT INTO credentials VALUES "
         + rows(
             (3, 7, ARGON, "x"),
             (3, 8, write_argon(PASSCRYPT.encode(), "p", b"i" * 12, b"s" * 16, CHEAP), "x"),
             (3, 9, write_legacy(PASSCRYPT.encode(), "old row in a new schema"), "x"),
         ),
-        *_schema(EMPTY, 4),
-        "TRUNCATE mysql.general_log",
-    ]
-    server.sql("; ".join(script))
-    return server
+    )
 
 
 def _database(name: str) -> tuple[str, ...]:
