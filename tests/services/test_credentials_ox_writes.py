@@ -49,6 +49,7 @@ from tests.sites.ox_databases import (
     site,
     strangers,
 )
+from tests.sites.passcrypts import SamePasscrypts
 from tests.sites.waiting import until
 
 __all__ = ["server", "site"]
@@ -514,6 +515,7 @@ async def test_a_pod_writes_by_the_settings_whether_a_field_or_its_property_swit
         entries=StoredEntries(),
         owns=lambda _slot: True,
         hash_key=lambda: b"k" * 32,
+        passcrypts=SamePasscrypts(),
     )
     running = asyncio.create_task(pod.run())
     try:
