@@ -127,7 +127,7 @@ ERAS: Final = st.one_of(
     st.just([("widen",)]),
     st.tuples(st.just(("widen",)), _TASK).map(list),
 )
-BEGUN: Final = st.lists(_STORE, min_size=1, max_size=3) | st.just([])
+BEGUN: Final[st.SearchStrategy[list[Action]]] = st.lists(_STORE, min_size=1, max_size=3) | st.just([])
 TURNS: Final = st.lists(
     st.tuples(
         st.one_of(
