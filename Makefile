@@ -51,7 +51,7 @@ bench-placement: setup ## how evenly a million users are spread over 100 pods, w
 	@$(BIN)/python -m tests.bench.placement
 
 bench-scale: USERS = 100000
-bench-scale: setup binaries ## what 100,000 push users cost the operator and the API server; USERS=20000
+bench-scale: setup binaries ## what 100,000 push users cost the operator, the listeners and the API server; USERS=20000
 	@$(BIN)/python -m tests.bench.scale --users $(USERS)
 
 # Before the tests, which would show nothing of the minutes that the first build of Kubernetes takes.
