@@ -20,7 +20,7 @@ LOCAL := 127.0.0.1,localhost,::1,172.29.0.1,172.29.0.0/24,10.244.0.0/16,10.96.0.
 export NO_PROXY := $(patsubst %,%$(comma),$(or $(NO_PROXY),$(no_proxy)))$(LOCAL)
 export no_proxy := $(NO_PROXY)
 
-.PHONY: help fuzz setup demo demo-down chaos lifecycle credentials bench-credentials bench-placement bench-scale binaries test unit image-python cluster nodes check lint types layers drift crds schema docs golden \
+.PHONY: help fuzz setup demo demo-down chaos lifecycle credentials bench-credentials bench-placement bench-scale bench-stale binaries test unit image-python cluster nodes check lint types layers drift crds schema docs golden \
 	changelog format locks clean
 
 help: ## this list
@@ -53,6 +53,10 @@ bench-placement: setup ## how evenly a million users are spread over 100 pods, w
 bench-scale: USERS = 100000
 bench-scale: setup binaries ## what 100,000 push users cost the operator, the listeners and the API server; USERS=20000
 	@$(BIN)/python -m tests.bench.scale --users $(USERS)
+
+bench-stale: USERS = 10000
+bench-stale: setup ## cold starts of 10,000 users, 2 % with a stale password, at a real Dovecot with its penalty (root); USERS=1000
+	@$(BIN)/python -m tests.bench.coldstart --users $(USERS)
 
 # Before the tests, which would show nothing of the minutes that the first build of Kubernetes takes.
 binaries: setup ## fetch or build Kubernetes and the other programs that the tests run

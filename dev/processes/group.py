@@ -109,9 +109,19 @@ class Group(Closing):
     def log(self, name: str) -> Path:
         return self.folder / f"{name}.log"
 
-    def read_log(self, name: str) -> str:
+    def read_log(self, name: str, since: int = 0) -> str:
+        """What stands there from this byte on."""
         path = self.log(name)
-        return path.read_text(errors="replace") if path.exists() else ""
+        if not path.exists():
+            return ""
+        with path.open("rb") as file:
+            file.seek(since)
+            return file.read().decode(errors="replace")
+
+    def log_size(self, name: str) -> int:
+        """Bytes."""
+        path = self.log(name)
+        return path.stat().st_size if path.exists() else 0
 
     def close(self) -> None:
         """Kills what is left and removes the folder; may be called twice."""

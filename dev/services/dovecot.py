@@ -48,6 +48,7 @@ class Dovecot(OfGroup):
         push: str | None,
         failure_delay: float,
         oauth: OAuth | None,
+        sessions: int,
     ) -> None:
         super().__init__(group)
         self.version = version
@@ -60,6 +61,7 @@ class Dovecot(OfGroup):
         self._failure_delay = failure_delay
         self._changed: tuple[str, str] | None = None
         self._oauth = oauth
+        self._sessions = sessions
         self.password = "secret"
         self.master_password = "masterpw"
         self.api_key = secrets.token_hex(16)
@@ -78,12 +80,14 @@ class Dovecot(OfGroup):
         push: str | None = None,
         failure_delay: float = 0,
         oauth: OAuth | None = None,
+        sessions: int = 1,
     ) -> Self:
         """Starts one that reports new mail to each of the URLs `callbacks` (`http://user:password@host:port/path`).
 
         It waits for each `patience` seconds, and once more as long. `push` replaces all of its settings that have to do
-        with METADATA and callbacks. A refused login is answered after `failure_delay` seconds; Dovecot's default is 2.
-        with METADATA and callbacks. `oauth`: it takes access tokens beside passwords.
+        with METADATA and callbacks. A refused login is answered after `failure_delay` seconds; Dovecot's default is 2,
+        and 0 switches its penalty off, too. `oauth`: it takes access tokens beside passwords. An imap process serves
+        `sessions` one after another: to start one takes ten times as long as to log in.
 
         Raises:
             DevError: no Debian to be had, not root, or with Dovecot's own log where it does not start.
@@ -102,6 +106,7 @@ class Dovecot(OfGroup):
                 push=push,
                 failure_delay=failure_delay,
                 oauth=oauth,
+                sessions=sessions,
             )
             dovecot._prepare()
             dovecot.start()
@@ -191,9 +196,13 @@ class Dovecot(OfGroup):
             session.login(user, self.password)
         return session
 
-    def log(self) -> str:
-        """All that it logged so far."""
-        return self._group.read_log("dovecot")
+    def log(self, since: int = 0) -> str:
+        """All that it logged so far, from this byte on."""
+        return self._group.read_log("dovecot", since)
+
+    def log_size(self) -> int:
+        """Bytes that it logged so far."""
+        return self._group.log_size("dovecot")
 
     def _prepare(self) -> None:
         base = self._group.folder
@@ -234,6 +243,7 @@ class Dovecot(OfGroup):
             hibernate="imap_hibernate_timeout = 2s" if self._hibernate else "",
             push=self._push or self._release.push(self._callbacks, self._patience),
             oauth=self._write_oauth(),
+            sessions=self._sessions,
         )
         self.config.touch(mode=0o600)
         self.config.write_text(text)

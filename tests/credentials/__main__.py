@@ -51,11 +51,11 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="mail-push-evidence-") as folder, ControlPlane.start() as plane:
         plane.kubectl("apply", "--server-side", "-f", str(ROOT / "crds"), check=True)
         wait_for("our kinds are described", lambda: described(plane))
-        evidence = Evidence(Path(folder), plane)
+        scenes = [scene for scene in SCENES if not arguments.scenes or scene.name in arguments.scenes]
+        evidence = Evidence(Path(folder), plane, wanted=any(scene.play is leaks.play for scene in scenes))
         with evidence.watching():
-            for scene in SCENES:
-                if not arguments.scenes or scene.name in arguments.scenes:
-                    play(scene, Stage(scene.name, plane, verdict, evidence, arguments.users))
+            for scene in scenes:
+                play(scene, Stage(scene.name, plane, verdict, evidence, arguments.users))
     for step in verdict.wrong:
         print(f"WRONG: {step.scene}: {step.what}: {step.detail}", file=sys.stderr)
     print(json.dumps({"seconds": round(time.monotonic() - started), **verdict.figures()}))

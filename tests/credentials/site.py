@@ -1,7 +1,6 @@
 """A mail site whose users log in with passwords of their own, which the credential storage keeps."""
 
 import json
-import re
 import secrets
 import urllib.error
 import urllib.request
@@ -19,6 +18,7 @@ from dev.cluster.controlplane import ControlPlane
 from dev.services import MariaDB
 from mailpush import names
 from mailpush.admin.routes import CREDENTIALS, NDJSON
+from tests.credentials.coldstart import LoginLog
 from tests.credentials.evidence import Evidence
 from tests.credentials.verdict import Verdict
 from tests.sites.mail import MailSite, condition
@@ -28,18 +28,19 @@ Store = Literal["memory", "rdb"]
 ADMIN: Final = "oxadmin"
 DATABASE: Final = "mailpush"
 """And its user."""
-LOGGED_IN: Final = re.compile(r"^(\w{3} \d+ [\d:]+) imap-login: Info: Login: user=<([^>]*)>", re.MULTILINE)
-REFUSED: Final = re.compile(r"^(\w{3} \d+ [\d:]+) auth: Info: [\w-]+\(([^,]*),.*: Password mismatch", re.MULTILINE)
 
 
 class CredentialSite(MailSite):
     """`passwordSource: session` with a storage in `store`. Every mailbox has the password `dovecot.password`."""
 
-    def __init__(self, namespace: Namespace, store: Store, evidence: Evidence, *, failure_delay: float = 0) -> None:
+    def __init__(
+        self, namespace: Namespace, store: Store, evidence: Evidence, *, failure_delay: float = 0, sessions: int = 1
+    ) -> None:
         plant = evidence.plant
         redis = plant("the password of Redis", secrets.token_urlsafe(18))
-        super().__init__(namespace, failure_delay=failure_delay, redis_password=redis)
+        super().__init__(namespace, failure_delay=failure_delay, redis_password=redis, sessions=sessions)
         self.store = store
+        self.logins_log = LoginLog(self.dovecot)
         self.evidence = evidence
         self.mounted: Callable[[Path], None] = lambda _: None
         """Called with each folder that a pod has mounted, before its process starts."""
@@ -206,15 +207,15 @@ class CredentialSite(MailSite):
 
     def logins(self, since: int = 0) -> list[tuple[str, str]]:
         """Time and login of each that Dovecot let in, from this place of its log on."""
-        return LOGGED_IN.findall(self.dovecot.log()[since:])
+        return self.logins_log.let_in(since)
 
     def refused(self, since: int = 0) -> list[tuple[str, str]]:
         """Time and login of each that Dovecot refused."""
-        return REFUSED.findall(self.dovecot.log()[since:])
+        return self.logins_log.refused(since)
 
     def log_end(self) -> int:
         """The place of Dovecot's log where it ends now."""
-        return len(self.dovecot.log())
+        return self.logins_log.end()
 
     def collect(self) -> None:
         """Hands all that may be read of this site to the evidence."""
@@ -265,17 +266,20 @@ class Stage:
     core_folders: list[Path] = field(default_factory=lambda: [Path.cwd()])
 
     @contextmanager
-    def site(self, store: Store, *, failure_delay: float = 0) -> Iterator[CredentialSite]:
+    def site(self, store: Store, *, failure_delay: float = 0, sessions: int = 1) -> Iterator[CredentialSite]:
         """A namespace with a site in it; what it has produced becomes evidence."""
         namespace = f"{self.name}-{store}"
         self.plane.kubectl("create", "namespace", namespace, check=True)
-        site = CredentialSite(Namespace(self.plane, namespace), store, self.evidence, failure_delay=failure_delay)
+        site = CredentialSite(
+            Namespace(self.plane, namespace), store, self.evidence, failure_delay=failure_delay, sessions=sessions
+        )
         try:
             yield site
         finally:
             self.core_folders.append(site.group.folder)
             self.verdict.step("no process has left a core dump", not list(site.group.folder.glob("core*")))
-            site.collect()
+            if self.evidence.wanted:
+                site.collect()
             site.close()
             self.plane.kubectl("delete", "namespace", namespace, "--wait=false")
 

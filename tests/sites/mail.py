@@ -70,6 +70,7 @@ class MailSite:
         failure_delay: float = 0,
         redis_password: str | None = None,
         oauth: OAuth | None = None,
+        sessions: int = 1,
     ) -> None:
         self.namespace = namespace
         self.replicas = replicas
@@ -87,7 +88,9 @@ class MailSite:
         self._forwards: dict[tuple[int, int], Forward] = {}
         self.receiver = WebhookReceiver.start()
         self.redis = Redis.launch(password=redis_password)
-        self.dovecot = Dovecot.launch([self.callback_url(0)], version=dovecot, failure_delay=failure_delay, oauth=oauth)
+        self.dovecot = Dovecot.launch(
+            [self.callback_url(0)], version=dovecot, failure_delay=failure_delay, oauth=oauth, sessions=sessions
+        )
 
     # -- places
 

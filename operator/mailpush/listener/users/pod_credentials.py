@@ -1,6 +1,7 @@
 """Stored credentials as a pod's admin endpoint puts and tells of them: of any user, whoever owns the user."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Final, TypeVar
 
@@ -20,9 +21,10 @@ from mailpush.kube.client import Kube
 from mailpush.kube.errors import KubeError
 from mailpush.kube.resources import PUSH_USER
 from mailpush.listener.users.mailbox import imap_server
-from mailpush.listener.users.trials import Trials
+from mailpush.listener.users.trials import EVERY_SECONDS, Trials, not_tried
 from mailpush.listener.users.user import User, UserKey
 from mailpush.properties.settings import Settings
+from mailpush.work.clock import Clock
 
 OFF: Final = (
     "The credential storage is off: set credentialStorage.enabled and credentialStorage.passcryptSecretRef of the "
@@ -48,6 +50,7 @@ class PodCredentials:
     Args:
         stored: the storage that counts now; None where there is none.
         changed: called for each user whose entry this has changed, so that a listener of this pod learns of it at once.
+        now: seconds since 1970, as the marks have them.
     """
 
     def __init__(
@@ -60,6 +63,7 @@ class PodCredentials:
         *,
         stored: Callable[[], StoredCredentials | None],
         changed: Callable[[UserKey], None],
+        now: Clock = time.time,
     ) -> None:
         self._kube = kube
         self._namespace = namespace
@@ -68,6 +72,7 @@ class PodCredentials:
         self._trials = trials
         self._stored = stored
         self._changed = changed
+        self._now = now
 
     def use(self, settings: Settings) -> None:
         """The settings that count from now on."""
@@ -103,6 +108,8 @@ class PodCredentials:
             raise none_stored(key)
         if found.password is None:
             return Trial("unknown", _REASONS[found.state], "What is stored gives no password: put it again")
+        if 0 <= (since := self._now() - found.entry.refused) < EVERY_SECONDS:  # else each pod would try it once
+            raise not_tried("A mail server refused this very password less than a minute ago", EVERY_SECONDS - since)
         user = await self._push_user(key)
         place = place_of(user.spec, self._settings)
         server = server_of(place, self._settings) if place is not None else None

@@ -38,7 +38,7 @@ class Trials:
             AdminError: 429, it is not tried now.
         """
         if (wait := self._budget.auth_wait(server, key, login)) > 0:
-            raise _later(f"{server} refused this very password lately", wait)
+            raise not_tried(f"{server} refused this very password lately", wait)
         self._take_turn(key)
         standing = Standing.PROVEN if proven else Standing.UNPROVEN  # somebody waits for it, also for a refused one
         try:
@@ -53,7 +53,7 @@ class Trials:
         now = self._clock()
         self._tried = {one: at for one, at in self._tried.items() if now - at < EVERY_SECONDS}
         if key in self._tried:
-            raise _later("It was tried less than a minute ago", EVERY_SECONDS - (now - self._tried[key]))
+            raise not_tried("It was tried less than a minute ago", EVERY_SECONDS - (now - self._tried[key]))
         self._tried[key] = now
 
     async def _login(self, key: UserKey, server: ImapServer, login: ImapLogin) -> Trial:
@@ -80,6 +80,7 @@ def _said(outcome: str, error: ImapError) -> Trial:
     return Trial("refused" if outcome == "refused" else "unknown", failure.reason, failure.message)
 
 
-def _later(why: str, seconds: float) -> AdminError:
+def not_tried(why: str, seconds: float) -> AdminError:
+    """The answer to who asks too early, `seconds` before the time."""
     wait = int(seconds) + 1
     return AdminError(429, f"Not tried: {why}; try again in {wait} s", wait)

@@ -53,7 +53,7 @@ class Scene:
         self.stored = StoredCredentials(self.storage, Cipher(Passcrypt(passcrypt)), clock=lambda: 1_800_000_000.0)
         self.credentials = PodCredentials(
             cast("Kube", self.kube), "mail", "main", at(imap), Trials(self.budget, lambda: self.now),
-            stored=lambda: self.stored, changed=self.changed.append,
+            stored=lambda: self.stored, changed=self.changed.append, now=lambda: 1_800_000_000.0 + self.now - 1000.0,
         )  # fmt: skip
 
     async def refused(self, key: tuple[int, int] = KEY) -> AdminError:
@@ -147,6 +147,20 @@ async def test_a_password_that_works_is_marked_so() -> None:
         assert imap.logins == [PLANTED]
         assert scene.storage.entries[KEY].worked == 1_800_000_000
         assert scene.changed == [KEY, KEY], "a listener that waits tries again"
+
+
+async def test_what_was_refused_just_now_is_tried_in_no_other_pod_either() -> None:
+    async with fake_imap() as imap:
+        imap.password = "right"
+        scene = Scene(imap)
+        await scene.credentials.put({KEY: PLANTED})
+        await scene.credentials.test(KEY)
+        another = Scene(imap, storage=scene.storage)
+        error = await another.refused()
+        assert (error.status, len(imap.logins)) == (429, 1)
+        assert PLANTED not in str(error)
+        another.now += EVERY_SECONDS + 1
+        assert (await another.credentials.test(KEY)).outcome == "refused"
 
 
 async def test_a_refused_one_is_tried_again_only_when_its_time_has_come() -> None:
