@@ -133,7 +133,8 @@ class FakeImap:
             case "STATUS" if self.refuses_status:
                 return f"{tag} NO not of an open folder\r\n"
             case "STATUS":
-                data = f"* STATUS INBOX (UIDNEXT {self.uidnext})\r\n"
+                validity = f" UIDVALIDITY {self.uidvalidity}" if "UIDVALIDITY" in rest else ""
+                data = f"* STATUS INBOX (UIDNEXT {self.uidnext}{validity})\r\n"
             case "FETCH" if self._hangs_up(name, rest):
                 return ""
             case "FETCH":

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import ConfigDict, Field
 
+from mailpush.api.catchup import CatchUp
 from mailpush.api.credentialstorage import CredentialStorage
 from mailpush.api.mailaccess import MailAccess
 from mailpush.api.mechanisms import Mechanisms
@@ -262,6 +263,8 @@ class MailPushConfigSpec(Model):
     """How notifications leave."""
     notification: Notification = Notification()
     """What a notification contains."""
+    catch_up: CatchUp = CatchUp()
+    """Mails that nobody was told of when they arrived."""
     listeners: Listeners = Listeners()
     """The listener pods."""
     properties: Annotated[dict[str, Annotated[str, Field(max_length=4096)]], Field(max_length=256)] = {}

@@ -45,6 +45,8 @@ class ListenersStatus(StatusModel):
     """Users with a running listener."""
     failed: Annotated[int, Field(ge=0)] | None = None
     """Users whose listener does not start; it is tried again."""
+    sweeping: Annotated[int, Field(ge=0)] | None = None
+    """Users whose mailbox is still to be looked into for mails whose callbacks were lost (catchUp.sweep)."""
     denied: Annotated[list[ReasonCount], Field(max_length=64)] = []
     """Users who are not to be listened for, by reason."""
     selector: Annotated[str, Field(max_length=1024)] | None = None

@@ -20,6 +20,7 @@ from mailpush.listener.applied import AppliedSettings
 from mailpush.listener.catchup.checkpoints import Checkpoints
 from mailpush.listener.catchup.current import CurrentCheckpoints
 from mailpush.listener.catchup.store import checkpoint_store
+from mailpush.listener.catchup.sweep import Sweeper
 from mailpush.listener.environment import Environment
 from mailpush.listener.mails.callback import Ingress
 from mailpush.listener.mails.calls import CallRecord
@@ -70,6 +71,7 @@ class Parts:
     lease_watch: LeaseWatch
     claims: CurrentClaims
     checkpoints: Checkpoints
+    sweeper: Sweeper
     storage: PodStorage
     entries: StoredEntries
     marks: Marks
@@ -169,6 +171,16 @@ def assemble(env: Environment, kube: Kube, loaded: Loaded, boot: Mapping[str, st
         mails=inbox,
         pulse=pulse,
     )
+    sweeper = Sweeper(
+        checkpoints,
+        supervisor,
+        settings=lambda: applied.settings.catch_up.sweep,
+        pods=shards.pods,
+        may_look=permission.may_write,
+        missed=calls.missed,
+    )
+    checkpoints.notify(sweeper.gap)
+    shards.notify(sweeper)
     key = HandoverKeys(env.handover_keys)
     peers = Peers(env.peer_url, key, shards)
     router = Router(
@@ -215,6 +227,7 @@ def assemble(env: Environment, kube: Kube, loaded: Loaded, boot: Mapping[str, st
         lease_watch=lease_watch,
         claims=claims,
         checkpoints=checkpoints,
+        sweeper=sweeper,
         storage=storage,
         entries=entries,
         marks=marks,

@@ -78,6 +78,7 @@ class ListenerProcess:
             "troubles": parts.troubles.run(),
             "claims": parts.claims.watch(),
             "checkpoints": parts.checkpoints.run(),
+            "sweeper": parts.sweeper.run(),
             "storage": parts.storage.run(),
             "stored-entries": parts.entries.run(),
             "marks": parts.marks.run(),

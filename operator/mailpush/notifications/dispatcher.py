@@ -12,13 +12,21 @@ from typing import Final, NamedTuple
 
 import structlog
 
-from mailpush.notifications.claims.store import AlreadyDone, Claim, Claims, ClaimsUnavailable, Held, boottime
+from mailpush.notifications.claims.store import (
+    AlreadyDone,
+    Claim,
+    Claims,
+    ClaimsUnavailable,
+    Held,
+    boottime,
+    new_token,
+)
 from mailpush.notifications.metrics import NotificationMetrics
-from mailpush.notifications.notification import NewMail, body, notification_id
+from mailpush.notifications.notification import NewMail, body, likeness_id, notification_id
 from mailpush.notifications.open_deliveries import AlreadyTold, Delivery, SlotSet, TryResult
 from mailpush.notifications.target_health import TargetHealth
 from mailpush.notifications.target_queue import TargetQueue
-from mailpush.notifications.transports.base import Outcome, Transport, TryLater
+from mailpush.notifications.transports.base import Accepted, Outcome, Transport, TryLater
 from mailpush.notifications.transports.webhook import WebhookTarget, WebhookTransport
 from mailpush.sharding.slots import slot_of
 
@@ -105,7 +113,7 @@ class Dispatcher:
             if not matching:
                 continue
             id = notification_id(self._config_uid, mail, name)
-            if id in self._recent:
+            if id in self._recent or (mail.found and self._is_open_without_uid(target, mail, slot)):
                 self._metrics.notifications.labels(name, "repeated").inc()
                 continue
             if target.queue.offer(Delivery(id, mail, slot, matching, tuple(clients), arrived)):
@@ -113,6 +121,13 @@ class Dispatcher:
             else:
                 refused += 1
         return Dispatched(taken, refused)
+
+    def _is_open_without_uid(self, target: _Target, mail: NewMail, slot: int) -> bool:
+        like = likeness_id(self._config_uid, mail, target.config.name)
+        return any(
+            not each.mail.uid and likeness_id(self._config_uid, each.mail, target.config.name) == like
+            for each in target.queue.open.of([slot])
+        )
 
     def open_users(self) -> Set[tuple[int, int]]:
         """Context and user ids with open deliveries, over all targets."""
@@ -208,6 +223,8 @@ class Dispatcher:
             return TryLater("not_permitted", of_target=False)
         try:
             ttl = target.config.timeout + RECORD_SECONDS
+            if delivery.mail.found and (told := await self._told_without_uid(name, delivery.mail, ttl)) is not None:
+                return told
             claim = await self._claims.claim(delivery.id, self._holder, ttl)
         except ClaimsUnavailable:
             return TryLater("claims_unavailable", of_target=False)
@@ -218,6 +235,19 @@ class Dispatcher:
             # Retried before the claim expires: it may be withdrawn, and most often it is done in a moment.
             return TryLater("held", after=min(claim.expires_in, HELD_SECONDS), of_target=False)
         return await self._send(target, delivery, claim)
+
+    async def _told_without_uid(self, name: str, mail: NewMail, ttl: float) -> TryResult | None:
+        """Whether a mail that a look has found was told by a callback that had no UID, and so under another id.
+
+        Raises ClaimsUnavailable.
+        """
+        claim = await self._claims.claim(likeness_id(self._config_uid, mail, name), self._holder, ttl)
+        if isinstance(claim, AlreadyDone):
+            return AlreadyTold()
+        if isinstance(claim, Held):
+            return TryLater("held", after=min(claim.expires_in, HELD_SECONDS), of_target=False)
+        await self._claims.withdraw(claim)
+        return None
 
     async def _send(self, target: _Target, delivery: Delivery, claim: Claim) -> TryResult:
         outcome: Outcome = TryLater("cancelled", of_target=False)
@@ -235,6 +265,11 @@ class Dispatcher:
                 await self._withdraw(claim)
         if not isinstance(outcome, TryLater):
             await self._recorded(target.config.name, claim)
+            if not delivery.mail.uid:
+                like = likeness_id(self._config_uid, delivery.mail, target.config.name)
+                await self._recorded(target.config.name, Claim(like, new_token(self._holder), 0.0), counted=False)
+        if isinstance(outcome, Accepted) and delivery.mail.found:
+            self._metrics.missed.labels(target.config.name, delivery.mail.found).inc()
         return outcome
 
     async def _withdraw(self, claim: Claim) -> None:
@@ -244,20 +279,20 @@ class Dispatcher:
         except (ClaimsUnavailable, TimeoutError):
             pass  # it expires by itself
 
-    async def _recorded(self, name: str, claim: Claim) -> None:
+    async def _recorded(self, name: str, claim: Claim, *, counted: bool = True) -> None:
         """Records the target's answer, even if the try is cancelled meanwhile."""
-        record = asyncio.create_task(self._record(name, claim))
+        record = asyncio.create_task(self._record(name, claim, counted=counted))
         try:
             await asyncio.shield(record)
         except asyncio.CancelledError:
             await asyncio.wait({record}, timeout=RECORD_SECONDS / 2)
 
-    async def _record(self, name: str, claim: Claim) -> None:
+    async def _record(self, name: str, claim: Claim, *, counted: bool) -> None:
         """Records an acceptance or a refusal. Both are final, so no pod sends the notification again."""
         self._remember(claim.id)
         for _ in range(RECORD_TRIES):
             try:
-                if not await self._claims.done(claim):
+                if not await self._claims.done(claim) and counted:
                     self._metrics.claims.labels(name, "late").inc()
                 return
             except ClaimsUnavailable:

@@ -38,6 +38,12 @@ class NotificationMetrics:
         self.claims = Counter(
             "mailpush_notification_claims", "Claims that did not go as planned.", ["target", "event"], registry=registry
         )
+        self.missed = Counter(
+            "mailpush_mails_missed",
+            "Notifications of mails that no callback had told of, and that a look into the mailbox has found.",
+            ["target", "server"],
+            registry=registry,
+        )
         self.latency = Histogram(
             "mailpush_notification_seconds",
             "From the arrival of the event to the target's acceptance.",

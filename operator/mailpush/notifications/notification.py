@@ -36,7 +36,8 @@ class NewMail:
 
     `unread`: unseen mails in the folder. `teaser`: the beginning of the text. `uid` is 0 for a mail that Dovecot knows
     no UID of; `window` then is the WINDOW_SECONDS in which it arrived, counted from 1970. `mark`: which of the user's
-    registrations the mail server called by; empty for the plain one.
+    registrations the mail server called by; empty for the plain one. `found`: the mail server, where no callback has
+    told of the mail and a look into the mailbox has found it; else empty.
     """
 
     context_id: int
@@ -51,6 +52,7 @@ class NewMail:
     teaser: str | None = None
     window: int | None = None
     mark: str = ""
+    found: str = ""
 
     @property
     def id(self) -> MailId:
@@ -118,6 +120,12 @@ def notification_id(config_uid: str, mail: NewMail, target: str) -> str:
     """The one id of a mail for a target (protocol P12): the same from each pod, each mechanism and each try."""
     parts = [config_uid, *mail.id, target]
     return "ntf_" + sha256(json.dumps(parts, separators=(",", ":")).encode("ascii")).hexdigest()[:40]
+
+
+def likeness_id(config_uid: str, mail: NewMail, target: str) -> str:
+    """What a mail that came without a UID has in common with the same one as it is found in the mailbox later."""
+    parts = [config_uid, *mail.id[:4], "like", mail.email, mail.displayname, mail.subject, target]
+    return "like_" + sha256(json.dumps(parts, separators=(",", ":")).encode("ascii")).hexdigest()[:40]
 
 
 def body(notification: NewMail, clients: Sequence[str], content: Content) -> bytes:

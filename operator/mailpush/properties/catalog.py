@@ -11,6 +11,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
+from mailpush.api.catchup import CatchUp, Sweep
 from mailpush.api.credentialstorage import CredentialStorage
 from mailpush.api.mailaccess import Doveadm
 from mailpush.api.mailpushconfig import Notification, Reschedule
@@ -186,6 +187,9 @@ SETTINGS: Final = (
     Setting("transports.webhooks[].clients", keys.webhook_key("{name}", "clients"), Reload.LIVE, "all"),
     Setting("transports.webhooks[].timeoutMilliseconds", keys.webhook_key("{name}", "timeout"), Reload.LIVE),
     Setting("notification.content", keys.NOTIFICATION_CONTENT, Reload.LIVE),
+    Setting("catchUp.maxAge", keys.CATCH_UP_MAX_AGE, Reload.LIVE),
+    Setting("catchUp.sweep.enabled", keys.SWEEP_ENABLED, Reload.LIVE),
+    Setting("catchUp.sweep.rate", keys.SWEEP_RATE, Reload.LIVE),
     Setting("listeners.replicas", None, Reload.LIVE),
     Setting("listeners.replicas", keys.REPLICAS, Reload.LIVE, "only with podOverrides"),
     Setting("listeners.podOverrides[].ordinal", keys.PODS, Reload.LIVE),
@@ -222,6 +226,8 @@ SECTIONS: Final[Mapping[str, type[Model]]] = MappingProxyType(
         "mechanisms.mailnotify": MailNotifySettings,
         _DOVEADM: Doveadm,
         "notification": Notification,
+        "catchUp": CatchUp,
+        "catchUp.sweep": Sweep,
     }
 )
 """Parts of the spec whose plain settings are rendered and read back by the table alone."""

@@ -113,6 +113,9 @@ OAUTH_MECHANISM: Final = "mailpush.mail.oauth.mechanism"
 OAUTH_TOKEN: Final = "mailpush.mail.oauth.token"  # noqa: S105 - a property's name
 WEBHOOKS: Final = "mailpush.webhooks"
 NOTIFICATION_CONTENT: Final = "mailpush.notification.content"
+CATCH_UP_MAX_AGE: Final = "mailpush.catchUp.maxAge"
+SWEEP_ENABLED: Final = "mailpush.catchUp.sweep.enabled"
+SWEEP_RATE: Final = "mailpush.catchUp.sweep.rate"
 UNREGISTER: Final = "mailpush.unregister"
 """True before an uninstall: every user is unregistered at the mail server and nothing is started any more."""
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
+from mailpush.api.catchup import CatchUp, Sweep
 from mailpush.api.credentialstorage import CredentialStorage
 from mailpush.api.mailaccess import Doveadm
 from mailpush.api.mailpushconfig import Notification, Reschedule
@@ -70,6 +71,7 @@ def read(files: Mapping[str, str]) -> Settings:
         redis=read_redis(lookup),
         webhooks=tuple(_webhook(lookup, name) for name in lookup.names(keys.WEBHOOKS)),
         notification=read_section(lookup, "notification", Notification, packages),
+        catch_up=_catch_up(lookup, packages),
         unregister=lookup.boolean(keys.UNREGISTER, False),
         pod_overrides=_pod_overrides(lookup),
         replicas=lookup.integer(keys.REPLICAS, 0, 0, 1000),
@@ -134,6 +136,11 @@ def _server(lookup: Lookup, name: str) -> ServerSettings:
         server_name=lookup.text(keys.server_key(name, "serverName")) or None,
         verify=lookup.boolean(keys.server_key(name, "verify"), True),
     )
+
+
+def _catch_up(lookup: Lookup, packages: frozenset[str]) -> CatchUp:
+    sweep = read_section(lookup, "catchUp.sweep", Sweep, packages)
+    return read_section(lookup, "catchUp", CatchUp, packages).model_copy(update={"sweep": sweep})
 
 
 def _webhook(lookup: Lookup, name: str) -> WebhookSettings:

@@ -114,6 +114,8 @@ def _listener(spec: MailPushConfigSpec, packages: frozenset[str]) -> Properties:
         keys.PACKAGES: ", ".join(sorted(packages)),
         keys.MECHANISMS_ORDER: ", ".join(spec.mechanisms.order),
         **write_section(spec, "notification", packages),
+        **write_section(spec, "catchUp", packages),
+        **write_section(spec, "catchUp.sweep", packages),
     }
     properties |= write_stores(spec)
     if spec.listeners.pod_overrides:

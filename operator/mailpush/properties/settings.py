@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+from mailpush.api.catchup import CatchUp
 from mailpush.api.credentialstorage import CredentialStorage
 from mailpush.api.mailaccess import Doveadm
 from mailpush.api.mailpushconfig import Notification, Reschedule
@@ -153,6 +154,7 @@ class Settings:
     mailnotify: MailNotifySettings = MailNotifySettings()  # noqa: RUF009 - frozen, and so are the next
     doveadm: Doveadm = Doveadm()  # noqa: RUF009
     reschedule: Reschedule = Reschedule()  # noqa: RUF009
+    catch_up: CatchUp = CatchUp()  # noqa: RUF009
     passcrypt: str | None = field(default=None, repr=False)
     """Of the credential storage."""
     passcrypt_previous: str | None = field(default=None, repr=False)

@@ -29,7 +29,7 @@ CREDENTIALS: Final = PREFIX + "credentials"
 
 _WHERE_NEEDED: Final = frozenset({PASSCRYPT, CREDENTIALS, MAP_COPY})
 
-COUNTED: Final = ("assigned", "listening", "failed")
+COUNTED: Final = ("assigned", "listening", "failed", "sweeping")
 _NUMBER: Final = re.compile(r"[0-9]{1,19}")
 FAR: Final = 2**62  # an epoch is an int64 and rises from one write to the next
 
@@ -127,7 +127,8 @@ class Ack:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeaseState:
-    """A Lease's content. `counts` has the keys `assigned`, `listening`, `failed`; `denied` counts users by reason.
+    """A Lease's content. `counts` has the keys `assigned`, `listening`, `failed`, `sweeping`; `denied` counts users by
+    reason.
 
     `degraded`: the targets of notifications that the pod does not get through to, each with the reason in a word.
     `signs`: the holder's process signs its answers to hand-overs.

@@ -25,6 +25,8 @@ class Ownership:
         self._receiving: tuple[Move, ...] = ()
         self._releases: dict[tuple[PodRef, str], int] = {}
         self._running: set[int] = set()
+        self._handed_over: frozenset[int] = frozenset()
+        """Slots that are ours and whose giver was seen to have released them."""
         self._retired = False
         self._ack = Ack(start.map_uid, start.applied_epoch, start.released_through)
 
@@ -37,11 +39,14 @@ class Ownership:
         """
         if self._map is not None and shard_map.epoch <= self._map.epoch:
             return
+        handed = [move.slots for move in self._receiving if self._is_released(move)]
+        self._handed_over = self._handed_over.union(*handed)
         self._map, self._map_uid = shard_map, map_uid
         self._giving = tuple(move for move in shard_map.moves if move.giver == self.me)
         self._receiving = tuple(move for move in shard_map.moves if move.receiver == self.me)
         given = frozenset(slot for move in self._giving for slot in move.slots)
         self._mine = shard_map.slots_of(self.me) - given
+        self._handed_over &= self._mine
         self._releases = {key: through for key, through in self._releases.items() if self._may_matter(key[0], through)}
         self._raise_ack()
 
@@ -63,6 +68,7 @@ class Ownership:
     def stopped(self, slots: Iterable[int]) -> None:
         """The listeners of these slots have really ended: nothing of them will have an effect any more."""
         self._running.difference_update(slots)
+        self._handed_over -= frozenset(slots)
         self._raise_ack()
 
     def retire(self) -> None:
@@ -100,6 +106,13 @@ class Ownership:
     def to_start(self) -> frozenset[int]:
         """Slots that are to run and do not yet."""
         return self.desired - self._running
+
+    def inherited(self, slots: Iterable[int]) -> frozenset[int]:
+        """Of slots that are to start, those whose last owner was not seen to release them: it is dead, or it was this
+        pod's own former process (P15).
+        """
+        released = (move.slots for move in self._receiving if self._is_released(move))
+        return frozenset(slots) - self._handed_over.union(*released)
 
     def to_warm(self) -> frozenset[int]:
         """Slots that will be ours as soon as their giver releases: list the users, read credentials, connect."""

@@ -129,6 +129,25 @@ class ShardMap:
         return cls(epoch=_epoch(spec), restoring=restoring, pods=pods, owners=owners, moves=moves)
 
 
+def lost_between(before: ShardMap, after: ShardMap) -> frozenset[PodRef]:
+    """The pods whose slots have gone to others without a move that would show that they have released them.
+
+    They are dead, or have ended without the operator: what they had answered for and not handed over is lost. Where a
+    map in between was not seen, a planned move may look so as well.
+    """
+    moving = before.moving()
+    lost: set[PodRef] = set()
+    for slot, (old, new) in enumerate(zip(before.owners, after.owners, strict=True)):
+        giver = None if old == NONE else before.pods[old]
+        taker = None if new == NONE else after.pods[new]
+        if giver is None or giver == taker or giver in lost:
+            continue
+        move = moving.get(slot)
+        if move is None or move.receiver != taker:
+            lost.add(giver)
+    return frozenset(lost)
+
+
 def _sequence(spec: Mapping[str, Any], field: str) -> Sequence[Any]:
     value = spec.get(field)
     if value is None:

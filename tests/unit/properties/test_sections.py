@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import Field
 
+from mailpush.api.catchup import CatchUp
 from mailpush.api.mailaccess import MailAccess
 from mailpush.api.mailpushconfig import MailPushConfigSpec
 from mailpush.api.mechanisms import Mechanisms
@@ -82,7 +83,7 @@ def values_of(model: type[Model], section: str) -> st.SearchStrategy[dict[str, A
 def spec_with(section: str, part: Model) -> MailPushConfigSpec:
     """A spec that has `part` as its `section`."""
     *outer, last = section.split(".")
-    within: dict[str, type[Model]] = {"mechanisms": Mechanisms, "mailAccess": MailAccess}
+    within: dict[str, type[Model]] = {"mechanisms": Mechanisms, "mailAccess": MailAccess, "catchUp": CatchUp}
     models: list[type[Model]] = [MailPushConfigSpec, *(within[name] for name in outer)]
     for model, name in zip(reversed(models), reversed([*outer, last]), strict=True):
         content: dict[str, Any] = {attribute_of(model, name): part}

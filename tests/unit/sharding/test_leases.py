@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mailpush.sharding.leases import (
+    COUNTED,
     Ack,
     CallbackReport,
     Holder,
@@ -33,7 +34,7 @@ STATES = st.builds(
     reason=st.text(max_size=20),
     draining=st.booleans(),
     packages=st.frozensets(WORDS),
-    counts=st.fixed_dictionaries({"assigned": NUMBERS, "listening": NUMBERS, "failed": NUMBERS}),
+    counts=st.fixed_dictionaries(dict.fromkeys(COUNTED, NUMBERS)),
     denied=st.dictionaries(WORDS, NUMBERS),
     degraded=st.dictionaries(WORDS, WORDS),
     redis=WORDS | st.just(""),
@@ -87,7 +88,7 @@ def test_the_annotations_have_the_protocols_names() -> None:
         "mailpush.dev/reason": "",
         "mailpush.dev/draining": "false",
         "mailpush.dev/packages": "open-xchange-push-dovecot,open-xchange-push-imapidle",
-        "mailpush.dev/counts": '{"assigned":3,"listening":2,"failed":0,"denied":{"ClientNotAllowed":1}}',
+        "mailpush.dev/counts": '{"assigned":3,"listening":2,"failed":0,"sweeping":0,"denied":{"ClientNotAllowed":1}}',
         "mailpush.dev/formats": "1",
         "mailpush.dev/signs": "l-0/u/n",
         "mailpush.dev/passcrypt": "0123",

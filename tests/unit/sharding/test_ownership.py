@@ -279,3 +279,31 @@ def test_what_a_process_remembers_of_others_releases_does_not_grow_with_their_li
         ownership.observe_lease("l-1", lease)
         ownership.observe_map("map", make_map(1 + life, "mo"))
         assert len(ownership._releases) <= 1
+
+
+def test_a_slot_is_inherited_unless_its_giver_was_seen_to_release_it() -> None:
+    ownership = Ownership(ME, FRESH)
+    ownership.observe_map("map", make_map(5, "moo-", Move(OTHER, ME, 5, frozenset({1, 2}))))
+    assert ownership.inherited({0}) == {0}, "of this pod's former process, or nobody's"
+    ownership.observe_lease("l-1", giver_lease(5))
+    assert ownership.inherited(ownership.to_start()) == {0}
+    ownership.observe_map("map", make_map(6, "mmm-"))
+    assert ownership.inherited({1, 2}) == frozenset(), "although the move has ended before it was started"
+
+
+def test_what_a_giver_dies_with_is_inherited() -> None:
+    ownership = Ownership(ME, FRESH)
+    ownership.observe_map("map", make_map(5, "mo", Move(OTHER, ME, 5, frozenset({1}))))
+    ownership.observe_map("map", make_map(6, "mm"))
+    assert ownership.inherited({1}) == {1}
+
+
+def test_a_slot_that_goes_and_comes_back_by_a_death_is_inherited() -> None:
+    ownership = running(FRESH, make_map(5, "mo", Move(OTHER, ME, 5, frozenset({1}))))
+    ownership.observe_lease("l-1", giver_lease(5))
+    ownership.started(ownership.to_start())
+    ownership.observe_map("map", make_map(6, "mm"))
+    ownership.observe_map("map", make_map(7, "mo"))
+    ownership.stopped(ownership.to_stop())
+    ownership.observe_map("map", make_map(8, "mm"))
+    assert ownership.inherited({1}) == {1}

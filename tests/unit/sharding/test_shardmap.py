@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailpush.sharding.shardmap import NONE, Move, PodRef, ShardMap, ShardMapError
+from mailpush.sharding.shardmap import NONE, Move, PodRef, ShardMap, ShardMapError, lost_between
 from mailpush.sharding.slots import SLOTS
 
 A, B, C = PodRef("l-0", "a"), PodRef("l-1", "b"), PodRef("l-2", "c")
@@ -102,3 +102,27 @@ def test_a_moving_slot_still_belongs_to_its_giver() -> None:
 def test_a_spec_that_cannot_be_followed_is_refused(spec: dict[str, Any], says: str) -> None:
     with pytest.raises(ShardMapError, match=says):
         ShardMap.from_spec(spec, slots=4)
+
+
+MOVING = ShardMap(6, False, (A, B, C), (0, 0, 1, NONE), (Move(A, B, 6, frozenset({1})),))
+
+
+@pytest.mark.parametrize(
+    ("after", "lost"),
+    [
+        ((0, 1, 1, NONE), set()),
+        ((0, 0, 1, NONE), set()),
+        ((0, 0, 1, 2), set()),
+        ((0, 1, 2, NONE), {B}),
+        ((2, 2, 1, NONE), {A}),
+        ((NONE, 1, 1, NONE), {A}),
+    ],
+    ids=["a move has ended", "nothing", "a first owner", "died", "died while it gave", "no owner any more"],
+)
+def test_who_loses_slots_without_having_moved_them_is_lost(after: tuple[int, ...], lost: set[PodRef]) -> None:
+    assert lost_between(MOVING, ShardMap(7, False, (A, B, C), after)) == lost
+
+
+def test_a_later_life_of_the_same_pod_is_another_pod() -> None:
+    later = PodRef(B.name, "b2")
+    assert lost_between(MOVING, ShardMap(7, False, (A, later, C), (0, 0, 1, NONE))) == {B}

@@ -127,6 +127,7 @@ def _listeners(state: ConfigState, pods: tuple[PodView, ...], denied: Mapping[st
         "assigned": max(0, counts["assigned"]),
         "running": max(0, counts["listening"]),
         "failed": max(0, counts["failed"]),
+        "sweeping": max(0, counts["sweeping"]),
         "denied": [{"reason": reason, "count": count} for reason, count in sorted(denied.items()) if count > 0][:64],
         "selector": ",".join(f"{key}={value}" for key, value in sorted(selector.items())),
     }

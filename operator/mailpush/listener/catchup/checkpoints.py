@@ -6,13 +6,14 @@ mails above it those that are told are known by their claims, for 24 hours, and 
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable
 from typing import Final, Protocol
 
 import structlog
 
+from mailpush.listener.catchup.metrics import BASELINES
 from mailpush.listener.catchup.store import Checkpoint, CheckpointStore, CheckpointsUnavailable, Folder
+from mailpush.listener.catchup.track import Track
 from mailpush.notifications.notification import NewMail
 from mailpush.sharding.slots import slot_of
 from mailpush.work.clock import Clock, boottime
@@ -46,6 +47,18 @@ class Progress(Protocol):
     def over(self, mail: NewMail) -> None:
         """The mail is told, or never will be. Nothing happens for mails that are not under way."""
 
+    async def stored(self, context_id: int, user_id: int) -> dict[str, Checkpoint]:
+        """The last checkpoints written of a user, by folder. Raises CheckpointsUnavailable."""
+        ...
+
+    def folders(self, context_id: int, user_id: int) -> set[str]:
+        """The folders of a user that this pod has told of."""
+        ...
+
+    def missing(self, folder: Folder, uidvalidity: int, uidnext: int, stored: Checkpoint | None) -> list[int]:
+        """The UIDs that nobody has told of; none where there is no checkpoint, or one of another UIDVALIDITY."""
+        ...
+
 
 class NoProgress:
     """Nothing is written, so nobody goes on from anywhere."""
@@ -62,28 +75,14 @@ class NoProgress:
     def over(self, mail: NewMail) -> None:
         return
 
+    async def stored(self, context_id: int, user_id: int) -> dict[str, Checkpoint]:
+        return {}
 
-@dataclass(slots=True)
-class _Track:
-    """A folder that is being listened to."""
+    def folders(self, context_id: int, user_id: int) -> set[str]:
+        return set()
 
-    slot: int
-    uidvalidity: int
-    next: int
-    owed: int | None
-    """The lowest UID that the server still owes."""
-    under_way: set[int] = field(default_factory=set)
-    saved: Checkpoint | None = None
-    saved_at: float = 0.0
-
-    @property
-    def checkpoint(self) -> Checkpoint:
-        lowest = min(self.under_way, default=self.next)
-        return Checkpoint(self.uidvalidity, min(lowest, self.next if self.owed is None else self.owed))
-
-    def due(self, now: float) -> bool:
-        """Whether it is to be written."""
-        return self.saved != self.checkpoint or now - self.saved_at >= AGAIN_SECONDS
+    def missing(self, folder: Folder, uidvalidity: int, uidnext: int, stored: Checkpoint | None) -> list[int]:
+        return []
 
 
 class Checkpoints:
@@ -93,11 +92,23 @@ class Checkpoints:
         self._store = store
         self._clock = clock
         self._epochs: dict[int, int] = {}
-        self._tracks: dict[Folder, _Track] = {}
+        self._tracks: dict[Folder, Track] = {}
         self._of_slot: defaultdict[int, set[Folder]] = defaultdict(set)
         self._changed: set[Folder] = set()
+        self._forgotten: set[tuple[int, int]] = set()
+        """Users whose checkpoints are to be deleted."""
+        self._gap: Callable[[tuple[int, int]], None] = lambda _key: None
         self._failing = False
         self._asked_again_at = 0.0
+
+    def notify(self, gap: Callable[[tuple[int, int]], None]) -> None:
+        """`gap` hears of each user of whom mails may have come that no callback has told of."""
+        self._gap = gap
+
+    @property
+    def away(self) -> bool:
+        """Whether the store did not answer a moment ago."""
+        return self._clock() < self._asked_again_at
 
     # -- whose slots
 
@@ -123,38 +134,98 @@ class Checkpoints:
     # -- the mechanisms' side
 
     async def load(self, folder: Folder) -> Checkpoint | None:
-        if self._clock() < self._asked_again_at:
+        return (await self.stored(folder.context_id, folder.user_id)).get(folder.name)
+
+    async def stored(self, context_id: int, user_id: int) -> dict[str, Checkpoint]:
+        if (context_id, user_id) in self._forgotten:
+            return {}
+        if self.away:
             raise CheckpointsUnavailable("the store of checkpoints did not answer a moment ago")
         try:
             async with asyncio.timeout(LOAD_SECONDS):
-                return await self._store.load(folder)
+                return await self._store.of_user(context_id, user_id)
         except (CheckpointsUnavailable, TimeoutError):
             self._asked_again_at = self._clock() + PAUSE_SECONDS
             raise CheckpointsUnavailable("the store of checkpoints does not answer") from None
 
     def at(self, folder: Folder, uidvalidity: int, next: int, owed: Collection[int]) -> None:
-        slot = slot_of(folder.context_id, folder.user_id)
-        if slot not in self._epochs:
-            return
-        lowest = min(owed, default=None)
-        track = self._tracks.get(folder)
-        if track is None or track.uidvalidity != uidvalidity:
-            self._tracks[folder] = _Track(slot, uidvalidity, next, lowest)
-            self._of_slot[slot].add(folder)
-        else:
-            track.next, track.owed = next, lowest
-        self._changed.add(folder)
+        track = self._opened(folder, uidvalidity)
+        if track is not None:
+            track.seen(next, owed)
+            self._changed.add(folder)
 
     def under_way(self, mail: NewMail) -> None:
         track = self._track(mail)
         if track is not None:
-            track.under_way.add(mail.uid)
+            track.begins(mail.uid)
 
     def over(self, mail: NewMail) -> None:
         track = self._track(mail)
-        if track is not None and mail.uid in track.under_way:
-            track.under_way.remove(mail.uid)
+        if track is not None and track.ends(mail.uid):
             self._changed.add(_folder(mail))
+
+    def folders(self, context_id: int, user_id: int) -> set[str]:
+        return {folder.name for folder in self._of_user((context_id, user_id))}
+
+    def missing(self, folder: Folder, uidvalidity: int, uidnext: int, stored: Checkpoint | None) -> list[int]:
+        track = self._opened(folder, uidvalidity)
+        if track is None:
+            return []
+        missing = track.missing(stored, uidnext)
+        if missing is None:
+            BASELINES.labels("none" if stored is None else "uidvalidity").inc()
+        return missing or []
+
+    # -- the callbacks' side
+
+    def came(self, mail: NewMail) -> None:
+        """A mail of a user of this pod has come, and is being told until it is `over`."""
+        if not mail.uid:
+            return
+        folder = _folder(mail)
+        before = self._tracks.get(folder)
+        if before is not None and before.uidvalidity > mail.uidvalidity:
+            return  # of a folder that was there before
+        track = self._opened(folder, mail.uidvalidity)
+        if track is None:
+            return
+        track.begins(mail.uid)
+        track.came(mail.uid, self._clock())
+        self._changed.add(folder)
+        if track.incomplete:
+            self._gap((mail.context_id, mail.user_id))
+
+    def denied(self, mail: NewMail) -> None:
+        """Nobody is to be told of the mail."""
+        self.came(mail)
+        self.over(mail)
+
+    def forget(self, key: tuple[int, int]) -> None:
+        """The user's last client is gone: what comes from now on is no news for whoever registers later."""
+        for folder in self._of_user(key):
+            self._tracks.pop(folder, None)
+            self._of_slot[slot_of(*key)].discard(folder)
+            self._changed.discard(folder)
+        if slot_of(*key) in self._epochs:
+            self._forgotten.add(key)
+
+    # -- the sweep's side
+
+    def incomplete(self, key: tuple[int, int]) -> bool:
+        """Whether mails of the user may have come that no callback has told of."""
+        return any(self._tracks[folder].incomplete for folder in self._of_user(key))
+
+    def active(self, key: tuple[int, int]) -> float:
+        """When the user's last mail came, by the clock; 0 where none has."""
+        return max((self._tracks[folder].came_at for folder in self._of_user(key)), default=0.0)
+
+    async def ask_all_to_sweep(self) -> None:
+        """Each pod is to look into its users' mailboxes. Raises CheckpointsUnavailable."""
+        await self._store.ask_to_sweep()
+
+    async def sweeps_asked(self) -> int:
+        """How often pods have asked that. Raises CheckpointsUnavailable."""
+        return await self._store.sweeps_asked()
 
     # -- its life
 
@@ -183,11 +254,14 @@ class Checkpoints:
         await self._store.close()
 
     async def _write(self, folders: Iterable[Folder]) -> None:
+        for key in list(self._forgotten):
+            await self._store.forget(*key)
+            self._forgotten.discard(key)
         by_epoch: defaultdict[int, dict[Folder, Checkpoint]] = defaultdict(dict)
         now = self._clock()
         for folder in folders:
             track = self._tracks.get(folder)
-            if track is None or track.slot not in self._epochs or not track.due(now):
+            if track is None or track.slot not in self._epochs or not track.due(now, AGAIN_SECONDS):
                 self._changed.discard(folder)
             elif folder in self._changed:
                 by_epoch[self._epochs[track.slot]][folder] = track.checkpoint
@@ -206,7 +280,21 @@ class Checkpoints:
                 if track.checkpoint == checkpoint:
                     self._changed.discard(folder)
 
-    def _track(self, mail: NewMail) -> _Track | None:
+    def _of_user(self, key: tuple[int, int]) -> list[Folder]:
+        return [folder for folder in self._of_slot.get(slot_of(*key), ()) if folder[:2] == key]
+
+    def _opened(self, folder: Folder, uidvalidity: int) -> Track | None:
+        """The folder's track, made anew for another UIDVALIDITY; None for a user of another pod."""
+        slot = slot_of(folder.context_id, folder.user_id)
+        if slot not in self._epochs:
+            return None
+        track = self._tracks.get(folder)
+        if track is None or track.uidvalidity != uidvalidity:
+            track = self._tracks[folder] = Track(slot, uidvalidity)
+            self._of_slot[slot].add(folder)
+        return track
+
+    def _track(self, mail: NewMail) -> Track | None:
         track = self._tracks.get(_folder(mail))
         return track if track is not None and track.uidvalidity == mail.uidvalidity else None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -39,7 +40,21 @@ class CheckpointsUnavailable(Exception):  # noqa: N818 - a state of the store, n
 class CheckpointStore(Protocol):
     """Each method raises CheckpointsUnavailable."""
 
-    async def load(self, folder: Folder) -> Checkpoint | None: ...
+    async def of_user(self, context_id: int, user_id: int) -> dict[str, Checkpoint]:
+        """A user's checkpoints by folder."""
+        ...
+
+    async def forget(self, context_id: int, user_id: int) -> None:
+        """Deletes a user's checkpoints."""
+        ...
+
+    async def ask_to_sweep(self) -> None:
+        """Tells all pods that callbacks may have been lost."""
+        ...
+
+    async def sweeps_asked(self) -> int:
+        """How often that was told."""
+        ...
 
     async def save(self, epoch: int, checkpoints: Mapping[Folder, Checkpoint]) -> None:
         """Writes them all, but for those that the owner of a later epoch has written, and none backwards.
@@ -55,13 +70,24 @@ class MemoryCheckpoints:
     """For one replica without Redis: a restart of the process forgets them, and begins with what comes then."""
 
     def __init__(self) -> None:
-        self._kept: dict[Folder, Checkpoint] = {}
+        self._kept: defaultdict[tuple[int, int], dict[str, Checkpoint]] = defaultdict(dict)
+        self._sweeps = 0
 
-    async def load(self, folder: Folder) -> Checkpoint | None:
-        return self._kept.get(folder)
+    async def of_user(self, context_id: int, user_id: int) -> dict[str, Checkpoint]:
+        return dict(self._kept.get((context_id, user_id), {}))
+
+    async def forget(self, context_id: int, user_id: int) -> None:
+        self._kept.pop((context_id, user_id), None)
+
+    async def ask_to_sweep(self) -> None:
+        self._sweeps += 1
+
+    async def sweeps_asked(self) -> int:
+        return self._sweeps
 
     async def save(self, epoch: int, checkpoints: Mapping[Folder, Checkpoint]) -> None:
-        self._kept.update(checkpoints)
+        for folder, checkpoint in checkpoints.items():
+            self._kept[folder[:2]][folder.name] = checkpoint
 
     async def close(self) -> None:
         return
@@ -88,14 +114,35 @@ class RedisCheckpoints:
     def __init__(self, redis: RedisClient, config_uid: str) -> None:
         self._redis = redis
         self._prefix = f"{config_uid}:checkpoint:"
+        self._sweeps = f"{config_uid}:sweeps"
         self._save = redis.register_script(_SAVE)
 
-    async def load(self, folder: Folder) -> Checkpoint | None:
+    async def of_user(self, context_id: int, user_id: int) -> dict[str, Checkpoint]:
         try:
-            value = await self._redis.hget(self._key(folder), _field(folder))
+            values = await self._redis.hgetall(self._key(context_id, user_id))
         except ERRORS as error:
             raise CheckpointsUnavailable(f"Redis does not give the checkpoint: {type(error).__name__}") from None
-        return None if value is None else _parsed(value)
+        found = {_name(field): _parsed(value) for field, value in values.items()}
+        return {name: checkpoint for name, checkpoint in found.items() if checkpoint is not None}
+
+    async def forget(self, context_id: int, user_id: int) -> None:
+        try:
+            await self._redis.delete(self._key(context_id, user_id))
+        except ERRORS as error:
+            raise CheckpointsUnavailable(f"Redis does not forget a checkpoint: {type(error).__name__}") from None
+
+    async def ask_to_sweep(self) -> None:
+        try:
+            await self._redis.incr(self._sweeps)
+        except ERRORS as error:
+            raise CheckpointsUnavailable(f"Redis does not count a sweep: {type(error).__name__}") from None
+
+    async def sweeps_asked(self) -> int:
+        try:
+            value = await self._redis.get(self._sweeps)
+        except ERRORS as error:
+            raise CheckpointsUnavailable(f"Redis does not give the sweeps: {type(error).__name__}") from None
+        return int(value) if isinstance(value, bytes) and value.isdigit() else 0
 
     async def save(self, epoch: int, checkpoints: Mapping[Folder, Checkpoint]) -> None:
         try:
@@ -109,16 +156,19 @@ class RedisCheckpoints:
     async def _saved(self, epoch: int, checkpoints: Mapping[Folder, Checkpoint]) -> None:
         if isinstance(self._redis, RedisCluster):  # whose pipelines run no scripts
             await asyncio.gather(
-                *(self._save(keys=[self._key(folder)], args=args) for folder, args in _arguments(epoch, checkpoints))
+                *(
+                    self._save(keys=[self._key(*folder[:2])], args=args)
+                    for folder, args in _arguments(epoch, checkpoints)
+                )
             )
             return
         async with self._redis.pipeline(transaction=False) as pipeline:
             for folder, args in _arguments(epoch, checkpoints):
-                await self._save(keys=[self._key(folder)], args=args, client=pipeline)
+                await self._save(keys=[self._key(*folder[:2])], args=args, client=pipeline)
             await pipeline.execute()
 
-    def _key(self, folder: Folder) -> str:
-        return f"{self._prefix}{folder.context_id}:{folder.user_id}"
+    def _key(self, context_id: int, user_id: int) -> str:
+        return f"{self._prefix}{context_id}:{user_id}"
 
 
 def checkpoint_store(settings: Settings, config_uid: str) -> CheckpointStore:
@@ -135,6 +185,10 @@ def _arguments(epoch: int, checkpoints: Mapping[Folder, Checkpoint]) -> Iterator
 
 def _field(folder: Folder) -> bytes:
     return folder.name.encode("utf-8", "surrogatepass")
+
+
+def _name(field: bytes | str) -> str:
+    return field.decode("utf-8", "surrogatepass") if isinstance(field, bytes) else field
 
 
 def _parsed(value: Any) -> Checkpoint | None:

@@ -158,6 +158,7 @@ class Ingress:
             outcome = "broken_off"
         metrics.CALLBACKS.labels(outcome).inc()
         log.warning("callback_unanswered", why=outcome, draining=self._draining)
+        self._calls.unanswered()
         raise UnansweredError
 
     def _by_login(self, login: str) -> tuple[int, int] | None:
@@ -197,6 +198,7 @@ class Ingress:
             case NewMail():
                 if not self._queue.offer(event):
                     metrics.CALLBACKS.labels("full").inc()
+                    self._calls.unanswered()
                     raise UnansweredError
                 return self._answer("accepted")
 

@@ -15,6 +15,12 @@ TROUBLES: Final = frozenset({"unauthorized", "unknown_user_form", "malformed"})
 WELL: Final = frozenset({"accepted", "other_event"})
 
 
+MISSED_SECONDS: Final = 10.0
+"""For so long no callback was refused any more, before their mails are looked for."""
+STRANGERS_SECONDS: Final = 600.0
+"""The shortest time between two looks for the mails of refused callbacks, which anybody can send."""
+
+
 class CallRecord:
     """`called`: a callback came that could be used, since this process runs."""
 
@@ -22,13 +28,29 @@ class CallRecord:
         self._clock = clock
         self._recent: deque[str] = deque(maxlen=RECENT)
         self._trouble_at = 0.0
+        self._missed_at: float | None = None
+        self._strangers_at = float("-inf")
         self.called = False
+
+    def unanswered(self) -> None:
+        """A callback had no answer. Dovecot sends it once more, and nobody knows whether with more success."""
+        self._missed_at = self._clock()
+
+    def missed(self) -> bool:
+        """Whether callbacks were refused or not answered, and are no more; said once."""
+        now = self._clock()
+        if self._missed_at is None or now - self._missed_at < MISSED_SECONDS or self.trouble:
+            return False
+        self._missed_at = None
+        return True
 
     def note(self, outcome: str) -> None:
         """`outcome`: as `mailpush_callbacks_total` has it."""
         if outcome in TROUBLES:
             self._recent.append(outcome)
-            self._trouble_at = self._clock()
+            self._trouble_at = now = self._clock()
+            if self.trouble and now - self._strangers_at >= STRANGERS_SECONDS:
+                self._missed_at = self._strangers_at = now
         elif outcome in WELL:
             self.called = True
             self._recent.append(outcome)

@@ -52,6 +52,8 @@ class OpenEntries:
         self._entries: dict[tuple[int, int], dict[MailId, Entry]] = {}
         self._over: deque[Entry] = deque()
         """Nothing of these is open; they are to be closed."""
+        self._shed: dict[tuple[int, int], list[NewMail]] = {}
+        """By user, mails that have no entry any more while their notifications are open."""
 
     def add(self, entry: Entry) -> None:
         """The dispatcher has taken the mail. Of two entries of one mail the one on the disk stays."""
@@ -93,6 +95,8 @@ class OpenEntries:
         users = list(islice(self._entries, (len(self._entries) + 1) // 2))
         entries = [entry for user in users for entry in self._entries.pop(user).values()]
         self._journal.done(*entries)
+        for entry in entries:
+            self._shed.setdefault((entry.mail.context_id, entry.mail.user_id), []).append(entry.mail)
         if entries:
             metrics.JOURNAL_SHED.inc(len(entries))
             log.warning("journal_full", meaning="open notifications are kept in memory only", mails=len(entries))
@@ -117,9 +121,12 @@ class OpenEntries:
         return True
 
     def _collect(self) -> None:
-        if not self._entries:
+        if not self._entries and not self._shed:
             return
         still = self._notifications.open_users()
+        for user in [user for user in self._shed if user not in still]:
+            for mail in self._shed.pop(user):
+                self.ended(mail)
         for user in [user for user in self._entries if user not in still]:
             self._over.extend(self._entries.pop(user).values())
 

@@ -83,7 +83,11 @@ class Router:
             self._inbox.keep(entry)
             if self._inbox.holds(entry):
                 return result
-        return result if await self._open_entries.over(mail, OVER_SECONDS) else TakeResult.BUSY
+        if not await self._open_entries.over(mail, OVER_SECONDS):
+            return TakeResult.BUSY
+        if entry is None:
+            self._open_entries.ended(mail)
+        return result
 
     async def run(self) -> None:
         """Routes until cancelled; what is then left stays in the journal."""

@@ -43,6 +43,8 @@ class Mailbox:
     login: ImapLogin = field(repr=False)
     mark: str = ""
     """What tells this mailbox's registration from another of the user's; empty where there is only this one."""
+    server_name: str = field(default="", compare=False)
+    """As the settings call it; empty where they do not."""
     proven: bool = field(default=False, compare=False)
     """Whether this very password has worked, in whatever process."""
     refused_for: float = field(default=0.0, compare=False)

@@ -1,6 +1,6 @@
 """Where a folder's listener begins, and how far it has come (protocol P16, P18)."""
 
-from typing import Final
+from collections.abc import Callable
 
 from mailpush.imap.client import Fetch
 from mailpush.listener.catchup.checkpoints import Progress
@@ -9,21 +9,22 @@ from mailpush.listener.mechanisms.place import Place
 from mailpush.notifications.notification import NewMail
 from mailpush.work.clock import Clock
 
-MAX_AGE_SECONDS: Final = 3600.0
-"""A mail that came while nobody listened, and longer ago than this, is no news; nor is what a restore brings back."""
-
 
 class CatchingUp:
     """Of one listener. It takes each look at the folder, and says which mails of a gap are news.
 
     Args:
+        max_age: seconds. A mail that came in a gap and longer ago is no news; nor is what a restore brings back.
         now: Unix seconds.
     """
 
-    def __init__(self, progress: Progress, folder: Folder, place: Place, now: Clock) -> None:
+    def __init__(
+        self, progress: Progress, folder: Folder, place: Place, max_age: Callable[[], float], now: Clock
+    ) -> None:
         self._progress = progress
         self._folder = folder
         self._place = place
+        self._max_age = max_age
         self._now = now
         self._gap_below = 0
         """The first UID that did not come while nobody listened."""
@@ -55,8 +56,7 @@ class CatchingUp:
         """Whether a mail that came in a gap is to be told; None for one that came while this listener was there."""
         if message.uid >= self._gap_below:
             return None
-        seen = "\\seen" in {flag.lower() for flag in message.flags or ()}
-        return not seen and (message.arrived is None or self._now() - message.arrived <= MAX_AGE_SECONDS)
+        return is_news(message, self._now(), self._max_age())
 
     def begins(self, mail: NewMail) -> None:
         """The mail is about to be told."""
@@ -75,3 +75,14 @@ class CatchingUp:
             self._place.unread = False
             return 0
         return self._place.resume(uidvalidity, checkpoint.low, uidnext)
+
+
+def is_news(message: Fetch, now: float, max_age: float) -> bool:
+    """Whether a mail that nobody was told of when it came is to be told now: unseen, not deleted, and young enough.
+
+    `now`: Unix seconds, as the mail server's date of arrival. `max_age`: seconds.
+    """
+    flags = {flag.lower() for flag in message.flags or ()}
+    if not flags.isdisjoint({"\\seen", "\\deleted"}):
+        return False
+    return message.arrived is None or now - message.arrived <= max_age

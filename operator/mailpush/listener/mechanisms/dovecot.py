@@ -12,6 +12,7 @@ from mailpush.imap.errors import ImapRefused
 from mailpush.listener.mechanisms.base import Health, HealthChanged, Listener, MailArrived, Mailbox, State
 from mailpush.listener.mechanisms.failures import MechanismError
 from mailpush.listener.mechanisms.lanes import Standing
+from mailpush.listener.mechanisms.looking import Looks
 from mailpush.listener.mechanisms.repeating import RepeatingListener, Surroundings
 from mailpush.notifications.callback import registered_user
 
@@ -39,18 +40,34 @@ class DovecotMechanism:
     def listener(
         self, mailbox: Mailbox, on_health: HealthChanged, on_mail: MailArrived, after: Listener | None = None
     ) -> "DovecotListener":
-        """`on_mail` and `after` are not used: mails come by the callback."""
-        return DovecotListener(mailbox, on_health, self._around, self._recheck_seconds)
+        """`on_mail` gets what no callback has told of. `after` is not used: the checkpoints know how far it was."""
+        return DovecotListener(mailbox, on_health, on_mail, self._around, self._recheck_seconds)
 
 
 class DovecotListener(RepeatingListener):
     """One user's registration, looked at now and then: another installation may have written over it."""
 
     def __init__(
-        self, mailbox: Mailbox, on_health: HealthChanged, around: Surroundings, recheck_seconds: float
+        self,
+        mailbox: Mailbox,
+        on_health: HealthChanged,
+        on_mail: MailArrived,
+        around: Surroundings,
+        recheck_seconds: float,
     ) -> None:
         super().__init__(mailbox, on_health, around, shortest_wait=0.0)
         self._recheck_seconds = recheck_seconds
+        self._looks = Looks(mailbox, on_mail, around)
+
+    @property
+    def looked_at(self) -> float:
+        """When the mailbox was last looked into for mails that no callback has told of, by CLOCK_BOOTTIME."""
+        return self._looks.looked_at
+
+    @property
+    def server(self) -> str:
+        """Its mail server, by which logins are counted."""
+        return str(self._mailbox.server)
 
     async def unregister(self) -> None:
         """Ends it and takes the registration away, if it is this user's.
@@ -75,6 +92,7 @@ class DovecotListener(RepeatingListener):
         server = self._mailbox.server
         async with self._conversation(), self._logged_in() as imap:
             await self._register(imap)
+            await self._looks.take(imap)
         # Whether it does call shows with the first callback: the MailPushConfig's condition CallbackDegraded.
         self._listening("Registered", f"registered at {server}, which is to call for each mail of this user")
         return self._recheck_seconds * random.uniform(0.75, 1.25)  # noqa: S311 - users apart from each other

@@ -82,7 +82,7 @@ class ImapIdleListener(RepeatingListener):
         self._place = place
         self._rounds = Rounds(around.clock, around.sleep)
         folder = Folder(mailbox.context_id, mailbox.user_id, folder_name(settings.folder))
-        self._catching_up = CatchingUp(around.progress, folder, place, around.now)
+        self._catching_up = CatchingUp(around.progress, folder, place, lambda: around.catch_up().max_age, around.now)
 
     def place_in(self, mailbox: Mailbox, folder: str) -> Place | None:
         """Where the successor of this listener, which has stopped, goes on; None where it watches something else."""

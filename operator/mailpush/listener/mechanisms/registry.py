@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from mailpush.api.catchup import CatchUp
 from mailpush.api.mechanisms import ImapIdleSettings
 from mailpush.credentials.current_tokens import CurrentTokens
 from mailpush.listener.catchup.checkpoints import NoProgress, Progress
@@ -18,13 +19,20 @@ class MechanismRegistry:
 
     def __init__(self, progress: Progress | None = None, budget: ConnectBudget | None = None) -> None:
         self._tokens = CurrentTokens()
-        self._around = Surroundings(budget or ConnectBudget(), progress or NoProgress(), tokens=self._tokens)
+        self._catch_up = CatchUp()
+        self._around = Surroundings(
+            budget or ConnectBudget(),
+            progress or NoProgress(),
+            catch_up=lambda: self._catch_up,
+            tokens=self._tokens,
+        )
         self._dovecot = DovecotMechanism(self._around)
         self._imapidle: ImapIdleMechanism | None = None
         self._imapidle_settings: ImapIdleSettings | None = None
 
     def by(self, settings: Settings) -> Mapping[str, Mechanism]:
         """By name, those that are switched off too: the decision says which are used."""
+        self._catch_up = settings.catch_up
         self._tokens.use(settings.mail.oauth if settings.mail is not None else None)
         if self._imapidle is None or self._imapidle_settings != settings.imapidle:
             self._imapidle = ImapIdleMechanism(self._around, settings.imapidle)

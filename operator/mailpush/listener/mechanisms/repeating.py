@@ -11,6 +11,7 @@ from typing import Final
 
 import structlog
 
+from mailpush.api.catchup import CatchUp
 from mailpush.credentials.tokens import Tokens, TokenUnavailableError
 from mailpush.imap.client import ImapClient, connect
 from mailpush.imap.errors import ImapAuthError, ImapError, ImapRefused, ImapUnavailable
@@ -43,6 +44,8 @@ class Surroundings:
 
     budget: ConnectBudget
     progress: Progress = field(default_factory=NoProgress)
+    catch_up: Callable[[], CatchUp] = CatchUp
+    """The settings of it that count now."""
     now: Callable[[], float] = time.time
     timeout: float = 10.0
     clock: Callable[[], float] = time.monotonic
@@ -61,6 +64,7 @@ class RepeatingListener(ABC):
         self._shortest_wait = shortest_wait
         self._health = Health(State.STOPPED, "Stopped", "not started")
         self._task: asyncio.Task[None] | None = None
+        self._resting: asyncio.Timeout | None = None
         self._proven = mailbox.proven
         self.logged_in_at = 0.0
         self._failures = 0
@@ -139,7 +143,7 @@ class RepeatingListener(ABC):
         if wait > 0:
             self._failed(AUTHENTICATION_FAILED, f"{mailbox.server} refused this login a while ago", wait)
         while True:
-            await around.sleep(wait)
+            await self._rest(wait)
             try:
                 wait = await self._attempt()
                 self._failures = 0
@@ -158,6 +162,24 @@ class RepeatingListener(ABC):
                 wait = self._wait(
                     Failure("InternalError", f"a fault in mail-push ({type(error).__name__})", 10.0, 600.0)
                 )
+
+    async def _rest(self, seconds: float) -> None:
+        """Waits until it is time, or until somebody is in a hurry."""
+        try:
+            async with asyncio.timeout(None) as self._resting:
+                await self._around.sleep(seconds)
+        except TimeoutError:
+            pass
+        finally:
+            self._resting = None
+
+    def hurry(self) -> bool:
+        """Has a listener that is well and rests work now; gives whether it does."""
+        if self._resting is None or self._health.state is not State.LISTENING:
+            return False
+        self._resting.reschedule(asyncio.get_running_loop().time())
+        self._resting = None
+        return True
 
     def _after(self, error: ImapError | MechanismError | AuthFailuresHighError | TokenUnavailableError) -> float:
         """Says what has failed; the seconds until the next try."""

@@ -17,7 +17,7 @@ from mailpush.listener.shards.map_copy import MapCopy
 from mailpush.sharding.leases import LeaseState, parse_lease
 from mailpush.sharding.ownership import Ownership
 from mailpush.sharding.ranges import format_ranges
-from mailpush.sharding.shardmap import Move, PodRef, ShardMap, ShardMapError
+from mailpush.sharding.shardmap import Move, PodRef, ShardMap, ShardMapError, lost_between
 from mailpush.work.clock import Clock, boottime
 from mailpush.work.pace import set_within
 
@@ -45,6 +45,15 @@ class WaitsForOwners(Protocol):
 
     def ownership_changed(self, slots: Collection[int] = ()) -> None:
         """Slots may have another owner; `slots` are those that this pod has begun or stopped."""
+
+
+class Sweeps(Protocol):
+    """What looks for mails whose callbacks may have been lost."""
+
+    def request(self, why: str, *, everywhere: bool = False) -> None: ...
+
+    @property
+    def left(self) -> int: ...
 
 
 class ReadsUsers(Protocol):
@@ -79,6 +88,7 @@ class Shards:
         pulse: Pulse,
         clock: Clock = boottime,
     ) -> None:
+        self._sweeps: Sweeps | None = None
         self._me = me
         self._config = config
         self._keeper = keeper
@@ -102,6 +112,10 @@ class Shards:
         self._empty = asyncio.Event()
         self._unreadable: str | None = None
         self._copy = MapCopy(me, keeper, clock)
+
+    def notify(self, sweeps: Sweeps) -> None:
+        """`sweeps` hears of each pod that is lost."""
+        self._sweeps = sweeps
 
     def reflector(self, kube: Kube, namespace: str) -> Reflector:
         """Of the map."""
@@ -145,11 +159,23 @@ class Shards:
                 self.wake()
             return
         self._copy.not_needed()
+        self._look_who_is_lost(shard_map)
         self._map, self._map_uid, self._moves = shard_map, obj["metadata"]["uid"], shard_map.moving()
         if self._ownership is not None:
             self._ownership.observe_map(self._map_uid, shard_map)
         self.wake()
         self._mails.ownership_changed()
+
+    def _look_who_is_lost(self, shard_map: ShardMap) -> None:
+        if self._map is None or self._sweeps is None:
+            return
+        if lost := lost_between(self._map, shard_map) - {self._me}:
+            log.warning("pods_lost", pods=sorted(pod.name for pod in lost), epoch=shard_map.epoch)
+            self._sweeps.request("pod_lost")
+
+    def pods(self) -> int:
+        """How many pods the map names."""
+        return 1 if self._map is None else max(1, sum(pod is not None for pod in self._map.pods))
 
     def observe_lease(self, change: Change, obj: Object) -> None:
         name = obj["metadata"]["name"]
@@ -282,6 +308,8 @@ class Shards:
     def _publish(self, ownership: Ownership) -> None:
         self._keeper.ack(ownership.ack())
         counts, denied = self._supervisor.counts()
+        if self._sweeps is not None:
+            counts["sweeping"] = self._sweeps.left
         self._keeper.update(urgent=False, counts=counts, denied=denied)
         self._show_copy()
 

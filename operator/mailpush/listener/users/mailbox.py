@@ -44,7 +44,7 @@ def mailbox_of(user: User, settings: Settings, known: Known | None) -> Mailbox |
     login = login_for(place.login, settings, known.password if known else None)
     if login is None:
         return None
-    return Mailbox(user.spec.context_id, user.spec.user_id, imap_server(server), login)
+    return Mailbox(user.spec.context_id, user.spec.user_id, imap_server(server), login, server_name=server.name)
 
 
 def login_for(name: str, settings: Settings, password: str | None) -> ImapLogin | None:

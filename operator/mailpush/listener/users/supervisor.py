@@ -10,7 +10,7 @@ from mailpush.listener.catchup.checkpoints import Checkpoints
 from mailpush.listener.catchup.store import MemoryCheckpoints
 from mailpush.listener.mails.offer import TakeResult
 from mailpush.listener.mechanisms.base import Health
-from mailpush.listener.mechanisms.dovecot import DovecotMechanism
+from mailpush.listener.mechanisms.dovecot import DovecotListener, DovecotMechanism
 from mailpush.listener.users.credentials import Credentials
 from mailpush.listener.users.listeners import Listeners
 from mailpush.listener.users.metrics import ListenerCount
@@ -62,6 +62,12 @@ class Checkpointing(Protocol):
     def own(self, slots: Iterable[int], epoch: int) -> None: ...
 
     async def release(self, slots: Collection[int]) -> None: ...
+
+    def came(self, mail: NewMail) -> None: ...
+
+    def denied(self, mail: NewMail) -> None: ...
+
+    def forget(self, key: UserKey) -> None: ...
 
 
 class Supervisor:
@@ -173,15 +179,28 @@ class Supervisor:
         if listener is None or listener.clients is None:  # not decided yet, so ask again soon
             return TakeResult.UNKNOWN if self._users.get(key) is None else TakeResult.NOT_MINE
         if (refused := listener.refuses(mail)) is not None:
+            if refused is TakeResult.DENIED:
+                self._checkpoints.denied(mail)
             return refused
-        # Not taken by every target: then the mail stays with whoever offers it, in a journal.
-        return TakeResult.BUSY if self._dispatcher.dispatch(mail, listener.clients).refused else TakeResult.TAKEN
+        if self._dispatcher.dispatch(mail, listener.clients).refused:
+            return TakeResult.BUSY  # it stays with whoever offers it, in a journal
+        self._checkpoints.came(mail)
+        return TakeResult.TAKEN
 
     # -- what is the case
 
     def listening(self) -> list[UserKey]:
         """Users for whom a listener runs."""
         return [key for key, listener in self._listeners.items() if listener.listening]
+
+    def sweepable(self, key: UserKey) -> DovecotListener | None:
+        """What looks into the user's mailbox for mails that no callback has told of."""
+        listener = self._listeners.get(key)
+        return listener.sweepable if listener is not None else None
+
+    def all_sweepable(self) -> list[tuple[UserKey, DovecotListener]]:
+        """Of each user who has one."""
+        return [(key, one) for key, listener in self._listeners.items() if (one := listener.sweepable) is not None]
 
     def owns(self, slot: int) -> bool:
         """Whether this pod has the slot."""
@@ -297,7 +316,8 @@ class Supervisor:
         self._work.add(key)
 
     def user_gone(self, key: UserKey) -> None:
-        """The user's password is needed no more."""
+        """The user's password is needed no more, and what comes from now on is no news for who registers later."""
+        self._checkpoints.forget(key)
         self._gone(key)
 
     def mail_seen(self, mail: NewMail) -> bool:

@@ -13,6 +13,7 @@ from mailpush.decision.places import Place
 from mailpush.kube.errors import KubeError
 from mailpush.listener.mails.offer import TakeResult
 from mailpush.listener.mechanisms.base import Health, Listener, Mailbox, Mechanism, State
+from mailpush.listener.mechanisms.dovecot import DovecotListener
 from mailpush.listener.users.choice import CANNOT_START, Attached, Choice
 from mailpush.listener.users.credentials import STORAGE, STORED_KEPT_SECONDS, Credentials, UserCredentials
 from mailpush.listener.users.farewell import Attempt
@@ -104,6 +105,12 @@ class UserListener:
         """Reason and sentence of what has failed and is tried again."""
         health = self._running.listener.health if self._running is not None else None
         return (health.reason, health.message) if health is not None and health.state is State.FAILED else None
+
+    @property
+    def sweepable(self) -> DovecotListener | None:
+        """What looks into the mailbox for mails that no callback has told of."""
+        listener = self._running.listener if self._running is not None else None
+        return listener if isinstance(listener, DovecotListener) else None
 
     async def reconcile(self, user: User, site: Site, elder: str | None = None) -> float | None:
         """Brings what runs in line with what is wanted. Returns the seconds until the next look, None for never.

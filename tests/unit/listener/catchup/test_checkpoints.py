@@ -41,10 +41,10 @@ class Store(MemoryCheckpoints):
     def __post_init__(self) -> None:
         super().__init__()
 
-    async def load(self, folder: Folder) -> Checkpoint | None:
+    async def of_user(self, context_id: int, user_id: int) -> dict[str, Checkpoint]:
         self.asked += 1
         await self._trouble()
-        return await super().load(folder)
+        return await super().of_user(context_id, user_id)
 
     async def save(self, epoch: int, checkpoints: Mapping[Folder, Checkpoint]) -> None:
         await self._trouble()
@@ -73,7 +73,7 @@ def checkpoints(store: Store) -> Checkpoints:
 async def kept(checkpoints: Checkpoints, store: Store) -> Checkpoint | None:
     """What the next owner finds."""
     await checkpoints.release([SLOT])
-    return await MemoryCheckpoints.load(store, INBOX)
+    return (await MemoryCheckpoints.of_user(store, 1, 3)).get("INBOX")
 
 
 async def test_a_mail_that_is_on_its_way_is_the_next_owners_too(checkpoints: Checkpoints, store: Store) -> None:

@@ -57,3 +57,38 @@ def test_a_trouble_is_one_of_the_last_twenty_and_at_least_three_of_them(outcomes
     recent = [outcome for outcome in outcomes[-RECENT:] if outcome in TROUBLES]
     assert bool(trouble) == (len(recent) >= 3)
     assert not trouble or recent.count(trouble) == max(map(recent.count, recent))
+
+
+def test_mails_of_unanswered_callbacks_are_to_be_looked_for_once_it_is_calm() -> None:
+    now = [1000.0]
+    calls = CallRecord(lambda: now[0])
+    assert not calls.missed()
+    calls.unanswered()
+    now[0] += 5
+    calls.unanswered()
+    now[0] += 9
+    assert not calls.missed()
+    now[0] += 2
+    assert calls.missed()
+    assert not calls.missed(), "said once"
+
+
+def test_mails_of_refused_callbacks_are_looked_for_when_the_trouble_is_over_and_seldom() -> None:
+    now = [1000.0]
+    calls = CallRecord(lambda: now[0])
+    calls.note("unauthorized")
+    now[0] += 20
+    assert not calls.missed(), "one may be anybody's"
+    for _ in range(3):
+        calls.note("unauthorized")
+    now[0] += 100
+    assert not calls.missed(), "the trouble is not over"
+    for _ in range(5):
+        calls.note("accepted")
+    assert calls.missed()
+    for _ in range(3):
+        calls.note("unauthorized")
+    now[0] += 100
+    for _ in range(5):
+        calls.note("accepted")
+    assert not calls.missed(), "whoever finds the port could make every mailbox be looked into again and again"

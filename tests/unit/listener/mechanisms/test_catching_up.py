@@ -15,6 +15,7 @@ from mailpush.listener.mechanisms.place import MOST_AT_ONCE
 from mailpush.listener.mechanisms.repeating import Surroundings
 from mailpush.notifications.notification import NewMail
 from mailpush.sharding.slots import slot_of
+from tests.sites.checkpoints import stored
 from tests.sites.imapserver import FakeImap, Message, Waits, fake_imap
 from tests.sites.seen import SeenMails
 from tests.sites.waiting import until
@@ -28,10 +29,10 @@ HALF_AN_HOUR_AGO, TWO_HOURS_AGO = "26-Nov-2026 17:30:00 +0000", "26-Nov-2026 17:
 class Store(MemoryCheckpoints):
     away = False
 
-    async def load(self, folder: Folder) -> Checkpoint | None:
+    async def of_user(self, context_id: int, user_id: int) -> dict[str, Checkpoint]:
         if self.away:
             raise CheckpointsUnavailable("away")
-        return await super().load(folder)
+        return await super().of_user(context_id, user_id)
 
 
 class Pod:
@@ -138,7 +139,7 @@ async def test_without_a_checkpoint_what_is_there_is_old(imap: FakeImap, pod: Ma
     await one.start()
     assert one.uids == []
     await one.write()
-    assert await store.load(INBOX) == Checkpoint(1, 400)
+    assert await stored(store, INBOX) == Checkpoint(1, 400)
 
 
 async def test_a_restored_mailbox_announces_nothing(imap: FakeImap, pod: MakePod) -> None:
@@ -177,7 +178,7 @@ async def test_a_store_that_is_away_is_not_one_without_a_checkpoint(imap: FakeIm
     second.told(3)
     await imap.idling()
     await second.write()
-    assert await MemoryCheckpoints.load(store, INBOX) == Checkpoint(1, 1), "nothing is written yet"
+    assert (await MemoryCheckpoints.of_user(store, 1, 3)).get("INBOX") == Checkpoint(1, 1), "nothing is written yet"
     store.away, second.clock[0] = False, 60.0
     imap.deliver(Message(4))
     await until(lambda: sorted(second.uids) == [1, 3, 4])
@@ -185,7 +186,7 @@ async def test_a_store_that_is_away_is_not_one_without_a_checkpoint(imap: FakeIm
     second.told(1, 4)
     await imap.idling()
     await second.write()
-    assert await store.load(INBOX) == Checkpoint(1, 5)
+    assert await stored(store, INBOX) == Checkpoint(1, 5)
 
 
 async def test_a_mail_that_finds_no_room_stays_owed(imap: FakeImap, pod: MakePod, store: Store) -> None:
@@ -196,4 +197,4 @@ async def test_a_mail_that_finds_no_room_stays_owed(imap: FakeImap, pod: MakePod
     await until(lambda: imap.fetched)
     await imap.idling()
     await one.write()
-    assert await store.load(INBOX) == Checkpoint(1, 1)
+    assert await stored(store, INBOX) == Checkpoint(1, 1)

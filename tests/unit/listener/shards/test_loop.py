@@ -402,3 +402,35 @@ async def test_pods_of_the_map_are_known_and_a_lease_says_who_does_not_sign(scen
         assert scene.shards.signs(OTHER.name) is signs
         scene.shards.forget_lease(OTHER.name)
         assert scene.shards.signs(OTHER.name)
+
+
+class Sweeps:
+    """Notes what is asked for."""
+
+    def __init__(self) -> None:
+        self.left = 0
+        self.why: list[str] = []
+
+    def request(self, why: str, *, everywhere: bool = False) -> None:
+        self.why.append(why)
+
+
+async def test_a_lost_pod_brings_a_sweep_and_a_move_does_not(scene: Scene) -> None:
+    sweeps = Sweeps()
+    scene.shards.notify(sweeps)
+    scene.shards.begin(LeaseState())
+    scene.map(3, {5: 1, 6: 1, 7: 0}, Move(OTHER, ME, 3, frozenset({5})))
+    scene.lease(OTHER, released(3))
+    scene.map(4, {5: 0, 6: 1, 7: 0})
+    assert sweeps.why == [], "it has given it"
+    scene.map(5, {5: 0, 6: 0, 7: 0})
+    assert sweeps.why == ["pod_lost"]
+    assert scene.shards.pods() == 2
+
+
+async def test_what_this_pod_loses_itself_brings_none(scene: Scene) -> None:
+    sweeps = Sweeps()
+    scene.shards.notify(sweeps)
+    scene.map(3, {5: 0})
+    scene.map(4, {5: 1})
+    assert sweeps.why == []
