@@ -9,7 +9,7 @@ MOST_TURNS: Final = 10_000
 """A loop that is never idle within one moment goes round for ever."""
 
 
-class _NoWait(selectors.SelectSelector):
+class _NoWait(selectors.EpollSelector):
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         return super().select(0)
 
