@@ -99,8 +99,8 @@ class MailPushConfigStatus(StatusModel):
     """The metadata.generation that this status was made from."""
     conditions: Annotated[list[Condition], Field(max_length=32, json_schema_extra=list_map("type"))] = []
     """Ready, ConfigurationValid, ConfigurationRolledOut, ListenersAvailable, Balanced, MailServerDegraded,
-    CallbackDegraded, TransportDegraded, RedisDegraded, RedisMayEvict, PasscryptMismatch, CredentialStorageDegraded,
-    CredentialsVolatile, CredentialWritesRefused and warnings."""
+    CallbackDegraded, TransportDegraded, RedisDegraded, RedisMayEvict, CheckpointsVolatile, PasscryptMismatch,
+    CredentialStorageDegraded, CredentialsVolatile, CredentialWritesRefused and warnings."""
     config_hash: Text | None = None
     """Hash of the rendered configuration, without what takes a restart."""
     boot_hash: Text | None = None

@@ -54,6 +54,7 @@ from mailpush.listener.users.supervisor import Supervisor
 from mailpush.listener.users.trials import Trials
 from mailpush.listener.users.watch import Users
 from mailpush.notifications.claims.current import CurrentClaims
+from mailpush.notifications.claims.owned import OwnedClaims
 from mailpush.notifications.dispatcher import Dispatcher
 from mailpush.notifications.metrics import NotificationMetrics
 from mailpush.notifications.targets import webhook_targets
@@ -70,6 +71,7 @@ class Parts:
     keeper: LeaseKeeper
     lease_watch: LeaseWatch
     claims: CurrentClaims
+    owned: OwnedClaims
     checkpoints: Checkpoints
     sweeper: Sweeper
     storage: PodStorage
@@ -108,9 +110,11 @@ def assemble(env: Environment, kube: Kube, loaded: Loaded, boot: Mapping[str, st
     permission = Permission(right, claim_only=settings.redis is not None)
     keeper = LeaseKeeper(kube, env.namespace, env.me, right, secrets.token_hex(8))
     claims = CurrentClaims(settings, env.config_uid)
+    # Without a store that all share there is nothing to write, and nobody who could read it.
+    owned = OwnedClaims(claims, permission.may_write if settings.redis is not None else lambda: False)
     dispatcher = Dispatcher(
         env.config_uid,
-        claims,
+        owned,
         webhook_targets(settings),
         permission.may_send,
         NotificationMetrics(),
@@ -170,6 +174,7 @@ def assemble(env: Environment, kube: Kube, loaded: Loaded, boot: Mapping[str, st
         users=reader,
         mails=inbox,
         pulse=pulse,
+        sends=owned,
     )
     sweeper = Sweeper(
         checkpoints,
@@ -226,6 +231,7 @@ def assemble(env: Environment, kube: Kube, loaded: Loaded, boot: Mapping[str, st
         keeper=keeper,
         lease_watch=lease_watch,
         claims=claims,
+        owned=owned,
         checkpoints=checkpoints,
         sweeper=sweeper,
         storage=storage,

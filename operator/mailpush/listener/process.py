@@ -77,6 +77,7 @@ class ListenerProcess:
             "leases": parts.lease_watch.run(),
             "troubles": parts.troubles.run(),
             "claims": parts.claims.watch(),
+            "unrecorded": parts.owned.run(),
             "checkpoints": parts.checkpoints.run(),
             "sweeper": parts.sweeper.run(),
             "storage": parts.storage.run(),

@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 
 import structlog
 
+from mailpush.notifications.claims.owned import OwnedClaims
 from mailpush.notifications.claims.store import (
     AlreadyDone,
     Claim,
@@ -76,7 +77,7 @@ class Dispatcher:
     def __init__(
         self,
         config_uid: str,
-        claims: Claims,
+        claims: Claims | OwnedClaims,
         targets: Sequence[WebhookTarget],
         may_send: Callable[[], bool],
         metrics: NotificationMetrics,
@@ -86,7 +87,7 @@ class Dispatcher:
         random: Random | None = None,
     ) -> None:
         self._config_uid = config_uid
-        self._claims = claims
+        self._claims = claims if isinstance(claims, OwnedClaims) else OwnedClaims(claims)
         self._may_send = may_send
         self._metrics = metrics
         self._holder = holder
@@ -223,9 +224,9 @@ class Dispatcher:
             return TryLater("not_permitted", of_target=False)
         try:
             ttl = target.config.timeout + RECORD_SECONDS
-            if delivery.mail.found and (told := await self._told_without_uid(name, delivery.mail, ttl)) is not None:
+            if delivery.mail.found and (told := await self._told_without_uid(name, delivery, ttl)) is not None:
                 return told
-            claim = await self._claims.claim(delivery.id, self._holder, ttl)
+            claim = await self._claims.claim(delivery.slot, delivery.id, self._holder, ttl)
         except ClaimsUnavailable:
             return TryLater("claims_unavailable", of_target=False)
         if isinstance(claim, AlreadyDone):
@@ -236,17 +237,18 @@ class Dispatcher:
             return TryLater("held", after=min(claim.expires_in, HELD_SECONDS), of_target=False)
         return await self._send(target, delivery, claim)
 
-    async def _told_without_uid(self, name: str, mail: NewMail, ttl: float) -> TryResult | None:
+    async def _told_without_uid(self, name: str, delivery: Delivery, ttl: float) -> TryResult | None:
         """Whether a mail that a look has found was told by a callback that had no UID, and so under another id.
 
         Raises ClaimsUnavailable.
         """
-        claim = await self._claims.claim(likeness_id(self._config_uid, mail, name), self._holder, ttl)
+        like = likeness_id(self._config_uid, delivery.mail, name)
+        claim = await self._claims.claim(delivery.slot, like, self._holder, ttl)
         if isinstance(claim, AlreadyDone):
             return AlreadyTold()
         if isinstance(claim, Held):
             return TryLater("held", after=min(claim.expires_in, HELD_SECONDS), of_target=False)
-        await self._claims.withdraw(claim)
+        await self._claims.withdraw(delivery.slot, claim)
         return None
 
     async def _send(self, target: _Target, delivery: Delivery, claim: Claim) -> TryResult:
@@ -262,41 +264,43 @@ class Dispatcher:
                 outcome = await target.transport.send(delivery.id, message)
         finally:
             if isinstance(outcome, TryLater):
-                await self._withdraw(claim)
+                await self._withdraw(delivery.slot, claim)
         if not isinstance(outcome, TryLater):
-            await self._recorded(target.config.name, claim)
+            await self._recorded(target.config.name, delivery.slot, claim)
             if not delivery.mail.uid:
                 like = likeness_id(self._config_uid, delivery.mail, target.config.name)
-                await self._recorded(target.config.name, Claim(like, new_token(self._holder), 0.0), counted=False)
+                own = Claim(like, new_token(self._holder), 0.0)
+                await self._recorded(target.config.name, delivery.slot, own, counted=False)
         if isinstance(outcome, Accepted) and delivery.mail.found:
             self._metrics.missed.labels(target.config.name, delivery.mail.found).inc()
         return outcome
 
-    async def _withdraw(self, claim: Claim) -> None:
+    async def _withdraw(self, slot: int, claim: Claim) -> None:
         try:
             async with asyncio.timeout(WITHDRAW_SECONDS):
-                await self._claims.withdraw(claim)
+                await self._claims.withdraw(slot, claim)
         except (ClaimsUnavailable, TimeoutError):
             pass  # it expires by itself
 
-    async def _recorded(self, name: str, claim: Claim, *, counted: bool = True) -> None:
+    async def _recorded(self, name: str, slot: int, claim: Claim, *, counted: bool = True) -> None:
         """Records the target's answer, even if the try is cancelled meanwhile."""
-        record = asyncio.create_task(self._record(name, claim, counted=counted))
+        record = asyncio.create_task(self._record(name, slot, claim, counted=counted))
         try:
             await asyncio.shield(record)
         except asyncio.CancelledError:
             await asyncio.wait({record}, timeout=RECORD_SECONDS / 2)
 
-    async def _record(self, name: str, claim: Claim, *, counted: bool) -> None:
+    async def _record(self, name: str, slot: int, claim: Claim, *, counted: bool) -> None:
         """Records an acceptance or a refusal. Both are final, so no pod sends the notification again."""
         self._remember(claim.id)
         for _ in range(RECORD_TRIES):
             try:
-                if not await self._claims.done(claim) and counted:
+                if not await self._claims.done(slot, claim) and counted:
                     self._metrics.claims.labels(name, "late").inc()
                 return
             except ClaimsUnavailable:
                 await asyncio.sleep(0.2)
+        self._claims.keep(slot, claim)
         self._metrics.claims.labels(name, "unrecorded").inc()
 
     def _remember(self, id: str) -> None:

@@ -103,6 +103,19 @@ class Ownership:
         """Slots that run and must not."""
         return frozenset(self._running - self.desired)
 
+    @property
+    def retired(self) -> bool:
+        """Whether the process ends."""
+        return self._retired
+
+    def given(self) -> frozenset[int]:
+        """Slots that a move gives to another pod, or the end of this process to whoever is to have them: the next owner
+        waits for the release.
+        """
+        if self._retired:
+            return frozenset(self._running)
+        return frozenset().union(*(move.slots for move in self._giving))
+
     def to_start(self) -> frozenset[int]:
         """Slots that are to run and do not yet."""
         return self.desired - self._running

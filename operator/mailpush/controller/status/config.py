@@ -14,7 +14,7 @@ from mailpush.controller.status.delivery import transports
 from mailpush.controller.status.eviction import redis_may_evict
 from mailpush.controller.status.pod import PodView
 from mailpush.controller.status.ready import joined, ready
-from mailpush.controller.status.redis import redis
+from mailpush.controller.status.redis import checkpoints_volatile, redis
 from mailpush.controller.status.rollout import config_pods, rolled_out
 from mailpush.controller.status.servers import mail_servers
 from mailpush.controller.status.shard_map import MapView
@@ -53,6 +53,7 @@ def _verdicts(state: ConfigState, pods: tuple[PodView, ...], shard_map: MapView)
         callbacks(state, pods),
         transports(state, pods),
         redis(state, pods),
+        checkpoints_volatile(state, pods),
         redis_may_evict(state, pods),
     )
     verdicts += [verdict for verdict in told_of_pods if verdict is not None]

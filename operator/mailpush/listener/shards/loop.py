@@ -22,6 +22,8 @@ from mailpush.work.clock import Clock, boottime
 from mailpush.work.pace import set_within
 
 TICK_SECONDS: Final = 1.0
+WRITTEN_SECONDS: Final = 5.0
+"""How long a slot that has stopped waits for its last sends to be written, at most."""
 LIST_SECONDS: Final = 5.0
 """For a list of the map, and until a watch begins: a takeover, which waits for it, has 20."""
 
@@ -56,6 +58,18 @@ class Sweeps(Protocol):
     def left(self) -> int: ...
 
 
+class Sends(Protocol):
+    """What knows which notifications of a slot were sent, and whether all pods know it: the claims of own users."""
+
+    def own(self, slots: Iterable[int], inherited: Collection[int] = ()) -> None: ...
+
+    def disown(self, slots: Iterable[int]) -> None: ...
+
+    def held_back(self, slots: Iterable[int]) -> frozenset[int]: ...
+
+    async def written(self, slots: Collection[int], seconds: float) -> bool: ...
+
+
 class ReadsUsers(Protocol):
     """The reader of the users."""
 
@@ -73,6 +87,7 @@ class Shards:
         lease_watch: told whose Leases are needed.
         users: told whose are needed; no slot starts before its users are listed.
         pulse: the loop beats at each turn.
+        sends: slots whose sends are not written yet are not given away.
     """
 
     def __init__(
@@ -86,9 +101,11 @@ class Shards:
         users: ReadsUsers,
         mails: WaitsForOwners,
         pulse: Pulse,
+        sends: Sends,
         clock: Clock = boottime,
     ) -> None:
         self._sweeps: Sweeps | None = None
+        self._sends = sends
         self._me = me
         self._config = config
         self._keeper = keeper
@@ -276,14 +293,19 @@ class Shards:
 
     def _turn(self, ownership: Ownership, group: asyncio.TaskGroup) -> None:
         ending = ownership.to_stop() - self._stopping
+        if ending and not ownership.retired:
+            # 'Not releasable yet' (P15). What was taken without a move has another owner already.
+            ending -= self._sends.held_back(ownership.given() & ending)
         if ending:
             self._stopping |= ending
             group.create_task(self._stop(ownership, ending))
         if self._keeper.right.holds(self._clock()):
             beginning = self._users.listed(ownership.to_start()) - self._stopping
             if beginning:
+                self._sends.own(beginning, ownership.inherited(beginning))
                 ownership.started(beginning)
                 self._supervisor.start_slots(beginning, ownership.epoch)
+                log.debug("slots_begin", slots=format_ranges(beginning))
                 log.info("slots_started", slots=_short(beginning), count=len(beginning), epoch=ownership.epoch)
                 self._mails.ownership_changed(beginning)
         self._lease_watch.watch(ownership.givers())
@@ -297,9 +319,14 @@ class Shards:
         self._publish(ownership)
 
     async def _stop(self, ownership: Ownership, slots: frozenset[int]) -> None:
+        given = ownership.given() & slots
         await self._supervisor.stop_slots(slots)
+        if given:
+            await self._sends.written(given, WRITTEN_SECONDS)
+        self._sends.disown(slots)
         ownership.stopped(slots)
         self._stopping -= slots
+        log.debug("slots_end", slots=format_ranges(slots))
         log.info("slots_stopped", slots=_short(slots), count=len(slots), epoch=ownership.epoch)
         self._publish(ownership)
         self.wake()

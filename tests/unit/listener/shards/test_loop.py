@@ -89,8 +89,31 @@ class Leases:
         return self.found
 
 
+class Sends:
+    """Notes who has what, and holds slots back."""
+
+    def __init__(self) -> None:
+        self.inherited: set[int] = set()
+        self.unwritten: set[int] = set()
+        self.owned: set[int] = set()
+
+    def own(self, slots: Iterable[int], inherited: Collection[int] = ()) -> None:
+        self.owned.update(slots)
+        self.inherited.update(inherited)
+
+    def disown(self, slots: Iterable[int]) -> None:
+        self.owned.difference_update(slots)
+
+    def held_back(self, slots: Iterable[int]) -> frozenset[int]:
+        return frozenset(self.unwritten.intersection(slots))
+
+    async def written(self, slots: Collection[int], seconds: float) -> bool:
+        return not self.held_back(slots)
+
+
 class Scene:
     def __init__(self) -> None:
+        self.sends = Sends()
         self.keeper = Keeper()
         self.supervisor = Supervisor()
         self.leases = Leases()
@@ -107,6 +130,7 @@ class Scene:
             mails=self,
             users=self,
             pulse=Pulse(),
+            sends=self.sends,
             clock=lambda: self.now,
         )
 
@@ -434,3 +458,43 @@ async def test_what_this_pod_loses_itself_brings_none(scene: Scene) -> None:
     scene.map(3, {5: 0})
     scene.map(4, {5: 1})
     assert sweeps.why == []
+
+
+async def test_a_slot_whose_sends_are_not_written_is_not_given_away_yet(scene: Scene) -> None:
+    scene.shards.begin(LeaseState())
+    scene.map(3, {5: 0, 6: 0})
+    await until(lambda: scene.supervisor.running == {5, 6})
+    scene.sends.unwritten = {5}
+    scene.map(4, {5: 0, 6: 0}, Move(ME, OTHER, 4, frozenset({5, 6})))
+    await until(lambda: scene.supervisor.running == {5})
+    assert scene.sends.owned == {5}
+    assert scene.acked() < 4
+    scene.sends.unwritten = set()
+    scene.shards.wake()
+    await until(lambda: not scene.supervisor.running)
+    await until(lambda: scene.acked() == 4)
+
+
+async def test_what_was_taken_without_a_move_is_stopped_at_once(scene: Scene) -> None:
+    scene.shards.begin(LeaseState())
+    scene.map(3, {5: 0})
+    await until(lambda: scene.supervisor.running == {5})
+    scene.sends.unwritten = {5}
+    scene.map(4, {5: 1})
+    await until(lambda: not scene.supervisor.running)
+
+
+async def test_a_process_that_ends_holds_nothing_back(scene: Scene) -> None:
+    scene.shards.begin(LeaseState())
+    scene.map(3, {5: 0})
+    await until(lambda: scene.supervisor.running == {5})
+    scene.sends.unwritten = {5}
+    assert await scene.shards.retire(30)
+
+
+async def test_how_a_slot_was_got_is_known_to_who_sends(scene: Scene) -> None:
+    scene.shards.begin(LeaseState())
+    scene.map(3, {5: 1, 6: 0}, Move(OTHER, ME, 3, frozenset({5})))
+    scene.lease(OTHER, released(3))
+    await until(lambda: scene.supervisor.running == {5, 6})
+    assert scene.sends.inherited == {6}
