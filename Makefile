@@ -38,6 +38,13 @@ demo-down: setup ## take all of it away
 chaos: setup ## a steady stream of mail through one fault after another (root); BUSY=2: beside two busy loops
 	@$(BIN)/python -m dev.chaos --busy $(BUSY) $(FAULTS)
 
+.PHONY: test-faults bench-rebalance
+test-faults: setup ## pods paused and cut off, Redis away: nothing lost, nothing told twice (root, some 15 minutes)
+	@$(BIN)/python -m dev.chaos.faulttest $(FAULTS)
+
+bench-rebalance: setup ## who moves, and for how long nobody owns a user, through scaling, restarts and losses (root, some 25 minutes)
+	@$(BIN)/python -m dev.chaos.rebalance $(FAULTS)
+
 lifecycle: setup ## install, upgrade, roll back, mend, remove: what an administrator does, with both Helms (root)
 	@$(BIN)/python -m dev.lifecycle $(SCENES)
 

@@ -85,12 +85,25 @@ class Scene:
         Raises:
             DevError: none of its processes runs.
         """
-        uid, node = pod["metadata"]["uid"], pod["spec"]["nodeName"]
-        found = [pid for pid in self.cluster.pids(node) if _belongs_to(pid, uid)]
+        found = self._pids(pod)
         if not found:
-            raise DevError(f"no process of the pod {pod['metadata']['name']} runs on {node}")
+            raise DevError(f"no process of the pod {pod['metadata']['name']} runs on {pod['spec']['nodeName']}")
         send(found, number)
         return found
+
+    def pid(self, pod: dict[str, Any]) -> int | None:
+        """One of a pod's processes, in whose network namespace the pod is; None where none runs."""
+        return next(iter(self._pids(pod)), None)
+
+    def operator(self) -> dict[str, Any] | None:
+        """The operator's pod that leads; None where none does."""
+        holder = self.site.get("lease", "mail-push-operator")["spec"].get("holderIdentity") or ""
+        pods = self.site.get("pods", "-l", "app.kubernetes.io/component=operator")["items"]
+        return next((pod for pod in pods if holder.startswith(pod["metadata"]["name"])), None)
+
+    def _pids(self, pod: dict[str, Any]) -> list[int]:
+        marks = {f"POD_UID={pod['metadata']['uid']}".encode(), f"HOSTNAME={pod['metadata']['name']}".encode()}
+        return [pid for pid in self.cluster.pids(pod["spec"]["nodeName"]) if _belongs_to(pid, marks)]
 
     def _held(self, config: str) -> dict[str | None, list[str]]:
         held: dict[str | None, list[str]] = {}
@@ -121,8 +134,8 @@ def send(pids: list[int], number: signal.Signals) -> None:
             pass
 
 
-def _belongs_to(pid: int, uid: str) -> bool:
+def _belongs_to(pid: int, marks: set[bytes]) -> bool:
     try:
-        return f"POD_UID={uid}".encode() in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+        return not marks.isdisjoint(Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"))
     except OSError:
         return False

@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 from dev.chaos.tally import Sent, subjects
 from dev.demo.mail import deliver, received
@@ -25,6 +26,8 @@ class Stream(Closing):
         self._users = users
         self._rate = rate
         self._mails: list[Sent] = []
+        self.notifications: dict[str, list[dict[str, Any]]] = {}
+        """By subject, as the receiver has them."""
         self._ended = threading.Event()
         self._deliveries = ThreadPoolExecutor(max_workers=200, thread_name_prefix="lmtp")
         self._clock = threading.Thread(target=self._run, name="stream")
@@ -40,7 +43,8 @@ class Stream(Closing):
         Raises:
             OSError: the receiver does not answer.
         """
-        ids = subjects(received(self._receiver))
+        self.notifications = received(self._receiver)
+        ids = subjects(self.notifications)
         for one in list(self._mails):
             one.ids = ids.get(one.subject, [])
 

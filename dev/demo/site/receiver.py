@@ -28,6 +28,7 @@ class Handler(BaseHTTPRequestHandler):
         entry = {
             "arrived": arrived,
             "id": self.headers["webhook-id"],
+            "from": self.client_address[0],
             "signed": hmac.compare_digest(f"v1,{signature}", self.headers["webhook-signature"] or ""),
             "body": json.loads(body),
         }
