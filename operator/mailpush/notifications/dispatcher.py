@@ -226,7 +226,8 @@ class Dispatcher:
             ttl = target.config.timeout + RECORD_SECONDS
             if delivery.mail.found and (told := await self._told_without_uid(name, delivery, ttl)) is not None:
                 return told
-            claim = await self._claims.claim(delivery.slot, delivery.id, self._holder, ttl)
+            again = delivery.mail.again
+            claim = await self._claims.claim(delivery.slot, delivery.id, self._holder, ttl, again=again)
         except ClaimsUnavailable:
             return TryLater("claims_unavailable", of_target=False)
         if isinstance(claim, AlreadyDone):
@@ -243,7 +244,7 @@ class Dispatcher:
         Raises ClaimsUnavailable.
         """
         like = likeness_id(self._config_uid, delivery.mail, name)
-        claim = await self._claims.claim(delivery.slot, like, self._holder, ttl)
+        claim = await self._claims.claim(delivery.slot, like, self._holder, ttl, again=True)
         if isinstance(claim, AlreadyDone):
             return AlreadyTold()
         if isinstance(claim, Held):
@@ -299,8 +300,8 @@ class Dispatcher:
                     self._metrics.claims.labels(name, "late").inc()
                 return
             except ClaimsUnavailable:
+                self._claims.keep(slot, claim)  # at once: the slot is not to be given away before it is written
                 await asyncio.sleep(0.2)
-        self._claims.keep(slot, claim)
         self._metrics.claims.labels(name, "unrecorded").inc()
 
     def _remember(self, id: str) -> None:

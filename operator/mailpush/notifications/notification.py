@@ -37,7 +37,8 @@ class NewMail:
     `unread`: unseen mails in the folder. `teaser`: the beginning of the text. `uid` is 0 for a mail that Dovecot knows
     no UID of; `window` then is the WINDOW_SECONDS in which it arrived, counted from 1970. `mark`: which of the user's
     registrations the mail server called by; empty for the plain one. `found`: the mail server, where no callback has
-    told of the mail and a look into the mailbox has found it; else empty.
+    told of the mail and a look into the mailbox has found it; else empty. `again`: another process may have told of it,
+    which only the claims that all share know.
     """
 
     context_id: int
@@ -53,6 +54,7 @@ class NewMail:
     window: int | None = None
     mark: str = ""
     found: str = ""
+    again: bool = False
 
     @property
     def id(self) -> MailId:

@@ -9,7 +9,7 @@ import heapq
 import itertools
 import time
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import structlog
@@ -89,7 +89,7 @@ class Inbox:
         self._empty = asyncio.Event()
         self._empty.set()
         for entry in journal.replay():
-            self._begin(entry)
+            self._begin(_again(entry))
 
     @property
     def pending(self) -> int:
@@ -125,7 +125,7 @@ class Inbox:
         There is always room: the journal has the mail already, or the dispatcher had it in memory only.
         """
         entry = self._open_entries.take_out(rest.mail) or self._journal.append(rest.mail, rest.age)
-        self._begin(entry or Entry(NOWHERE, self._now() - rest.age, rest.mail))
+        self._begin(_again(entry or Entry(NOWHERE, self._now() - rest.age, rest.mail)))
 
     def ownership_changed(self, slots: Collection[int] = ()) -> None:
         """Some slots have another owner: what waits for one is looked at again at once.
@@ -225,3 +225,8 @@ class Inbox:
         self._empty.clear()
         age = min(max(self._now() - entry.at, 0.0), self._time_to_live)
         self.later(Item(entry, self._clock() + self._time_to_live - age), 0.0)
+
+
+def _again(entry: Entry) -> Entry:
+    """Of a mail that may have been told already: by a former process, or by a request that is on its way."""
+    return replace(entry, mail=replace(entry.mail, again=True))

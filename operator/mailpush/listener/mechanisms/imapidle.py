@@ -6,6 +6,7 @@ here. `always` means each new mail; `newmail` leaves out those that were read be
 
 import random
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from typing import Final
 
 import structlog
@@ -187,6 +188,8 @@ class ImapIdleListener(RepeatingListener):
             uid=message.uid,
             uidvalidity=uidvalidity,
         )
+        if self._catching_up.is_news(message) is not None:
+            mail = replace(mail, again=True)
         self._catching_up.begins(mail)
         kept = self._on_mail(mail)
         if not kept:

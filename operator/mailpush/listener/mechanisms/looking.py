@@ -108,7 +108,7 @@ class Looks:
             uid=message.uid,
             uidvalidity=uidvalidity,
         )
-        return self._offer(replace(mail, found=self._mailbox.server_name or str(self._mailbox.server)))
+        return self._offer(replace(mail, found=self._mailbox.server_name or str(self._mailbox.server), again=True))
 
     def _offer(self, mail: NewMail) -> bool:
         self._around.progress.under_way(mail)

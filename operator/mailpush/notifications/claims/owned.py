@@ -75,19 +75,21 @@ class OwnedClaims:
         self._inherited.update(dict.fromkeys(slots.intersection(inherited), now))
 
     def disown(self, slots: Iterable[int]) -> None:
-        """They are released. What is not written by now is told again by the next owner, if it sees the mail again."""
+        """They are released. What is not written by now may be told again by the next owner; it is written later."""
         for slot in slots:
             self._own.discard(slot)
             self._inherited.pop(slot, None)
             self._under_way.pop(slot, None)
-            if left := self._unrecorded.pop(slot, None):
-                self._count -= len(left)
+            if left := self._unrecorded.get(slot):
                 log.warning("released_unrecorded", notifications=len(left), meaning="some may be sent twice")
-        self._gauge()
 
     def held_back(self, slots: Iterable[int]) -> frozenset[int]:
         """Those of the slots that cannot be released yet: the store has still to be told what was sent for them."""
         return frozenset(slot for slot in slots if self._unrecorded.get(slot) or self._under_way.get(slot))
+
+    def unrecorded(self, slots: Iterable[int]) -> frozenset[str]:
+        """Ids that the store has still to be told of."""
+        return frozenset(id for slot in slots for id in self._unrecorded.get(slot, ()))
 
     async def written(self, slots: Collection[int], seconds: float) -> bool:
         """Waits until all of the slots can be released, at most so long; gives whether they can."""
@@ -103,8 +105,8 @@ class OwnedClaims:
 
     # -- the dispatcher's side
 
-    async def claim(self, slot: int, id: str, holder: str, ttl: float) -> ClaimResult:
-        """As `Claims`, for a mail of a user of the slot."""
+    async def claim(self, slot: int, id: str, holder: str, ttl: float, *, again: bool = False) -> ClaimResult:
+        """As `Claims`, for a mail of a user of the slot. `again`: another process may have told of it."""
         if id in self._unrecorded.get(slot, ()):
             return AlreadyDone()
         now = self._clock()
@@ -116,7 +118,7 @@ class OwnedClaims:
             else:
                 self._reached(now)
                 return result
-        if not self._may_alone(slot):
+        if again or not self._may_alone(slot):
             raise ClaimsUnavailable("the store of claims is away")
         self._under_way[slot].add(id)
         return Claim(id, new_token(holder), boottime() + ttl)
@@ -126,7 +128,9 @@ class OwnedClaims:
         if claim.id in self._under_way.get(slot, ()):
             self.keep(slot, claim)
             return True
-        return await self._store.done(claim)
+        in_time = await self._store.done(claim)
+        self._written(slot, claim.id)
+        return in_time
 
     async def withdraw(self, slot: int, claim: Claim) -> None:
         """As `Claims`."""
@@ -138,7 +142,7 @@ class OwnedClaims:
     def keep(self, slot: int, claim: Claim) -> None:
         """The target has answered, and the store does not take the record: it is written later."""
         self._ended(slot, claim.id)
-        if slot in self._own and claim.id not in self._unrecorded[slot]:
+        if claim.id not in self._unrecorded[slot]:
             self._unrecorded[slot][claim.id] = claim
             self._count += 1
             self._gauge()
@@ -162,18 +166,22 @@ class OwnedClaims:
                 part = wanted[start : start + AT_ONCE]
                 await asyncio.gather(*(self._store.done(claim) for _, claim in part))
                 for slot, claim in part:
-                    if self._unrecorded.get(slot, {}).pop(claim.id, None) is not None:
-                        self._count -= 1
+                    self._written(slot, claim.id)
         except ClaimsUnavailable:
             self._failed(now)
         else:
             if wanted:
                 self._reached(now)
-        for slot in slots:
-            if not self._unrecorded.get(slot, True):
-                del self._unrecorded[slot]
-        self._gauge()
         self._changed.set()
+
+    def _written(self, slot: int, id: str) -> None:
+        """The store knows of it."""
+        left = self._unrecorded.get(slot)
+        if left is not None and left.pop(id, None) is not None:
+            self._count -= 1
+            self._gauge()
+            if not left:
+                del self._unrecorded[slot]
 
     def _may_alone(self, slot: int) -> bool:
         """Whether the owner may go on without the store."""

@@ -117,6 +117,12 @@ async def test_who_may_not_waits(
     assert not await pod.tells("a", slot)
 
 
+async def test_a_mail_that_another_may_have_told_waits_for_the_store(pod: Pod, store: Store, now: list[float]) -> None:
+    await away_for_long(pod, store, now)
+    with pytest.raises(ClaimsUnavailable):
+        await pod.claims.claim(SLOT, "a", "pod", 30, again=True)
+
+
 async def test_an_owner_by_a_death_goes_on_once_it_has_reached_the_store(
     pod: Pod, store: Store, now: list[float]
 ) -> None:
@@ -188,7 +194,9 @@ async def test_the_end_of_a_pod_does_not_wait_for_ever(pod: Pod, store: Store, n
     with capture_logs() as logs:
         pod.claims.disown([SLOT])
     assert [line["notifications"] for line in logs] == [1]
-    assert pod.claims.held_back([SLOT]) == frozenset()
+    store.away = False
+    now[0] += ASK_AGAIN_SECONDS
+    assert await pod.claims.written([SLOT], 60), "late, and perhaps in time"
 
 
 async def test_they_are_written_by_themselves(

@@ -102,6 +102,26 @@ class Mails(RuleBasedStateMachine):
         self.world.run(after)
         self.world.move(grace)
 
+    @rule(
+        before=st.sampled_from([6.0, 11.0, 14.5]),
+        api=st.booleans(),
+        connect=st.sampled_from([0.01, 2.0]),
+        after=st.sampled_from([0.5, 3.0, 30.0]),
+    )
+    def the_owner_goes_on_without_redis(self, before: float, api: bool, connect: float, after: float) -> None:
+        """And gives its user away meanwhile, or loses him where it does not reach the API either."""
+        if (owner := self.world.owner) is None or not owner.acts or self.faults:
+            return
+        self.world.connect = connect
+        owner.no_redis, owner.no_api = True, not api
+        self.world.run(before)
+        self.world.mail_arrives()
+        self.world.run(after)
+        self.world.move(0.1)
+        self.world.run(5.0)
+        owner.no_redis = owner.no_api = False
+        self.world.run(5.0)
+
     # -- faults
 
     @fault(pick=PICK)

@@ -5,12 +5,13 @@ Made up are the ways between them, and who owns the one slot: a release by the g
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 
 from prometheus_client import CollectorRegistry
 
 from mailpush.listener.permission import Permission
+from mailpush.notifications.claims.owned import OwnedClaims
 from mailpush.notifications.claims.store import Claim, ClaimResult, ClaimsUnavailable, MemoryClaims
 from mailpush.notifications.dispatcher import Dispatcher
 from mailpush.notifications.metrics import NotificationMetrics
@@ -35,13 +36,15 @@ class Pod:
         self.right = Right()
         self.right.renewed(world.now)
         self.renewed_at = world.now
-        self.paused = self.dead = self.no_api = self.no_redis = False
+        self.paused = self.dead = self.no_api = self.no_redis = self.fenced = False
         self.unrecorded: set[str] = set()
         """What has left for the target and is not recorded yet."""
         permission = Permission(self.right, claim_only=True, clock=world.clock)
+        self.claims = OwnedClaims(_Reached(self), permission.may_write, world.clock)
+        self.loop.create_task(self.claims.run())
         self.dispatcher = Dispatcher(
             UID,
-            _Reached(self),
+            self.claims,
             [TARGET],
             permission.may_send,
             NotificationMetrics(CollectorRegistry()),
@@ -60,6 +63,10 @@ class Pod:
 
     def step(self) -> None:
         if not self.acts:
+            return
+        if self.fenced and not self.no_api:  # it finds its Lease lost, and ends (P4)
+            self.world.excuse([self])
+            self.dead = True
             return
         if not self.no_api and self.world.now - self.renewed_at >= RENEWS:
             self.right.renewed(self.world.now)
@@ -120,8 +127,6 @@ class _Sending:
                 if world.target_fails:
                     return TryLater("http_500")
                 self.pod.unrecorded.add(id)
-                if not self.pod.reaches_redis:  # lost since its claim
-                    world.excused.add(id)
                 answer: asyncio.Future[None] = self.pod.loop.create_future()
                 world.flights.append(_Flight(world.now + world.flight, id, self.pod, answer))
                 await answer
@@ -168,6 +173,7 @@ class World:
     def __post_init__(self) -> None:
         self.store = MemoryClaims(clock=self.clock)
         self.owner = self.start()
+        self.owner.claims.own([SLOT])
         self.start()
 
     def clock(self) -> float:
@@ -186,11 +192,12 @@ class World:
         if self.owner is not None and not self.owner.dead:
             self.owner.tell(mail)
 
-    def take_over(self, pod: Pod) -> None:
+    def take_over(self, pod: Pod, *, by_death: bool) -> None:
         """A new owner tells all that it finds in the folder: its claims say what was told before."""
         self.owner = pod
+        pod.claims.own([SLOT], [SLOT] if by_death else [])
         for mail in self.mails:
-            pod.tell(mail)
+            pod.tell(replace(mail, again=True))
 
     def move(self, grace: float) -> None:
         """The owner settles and releases; another takes over when that is done."""
@@ -200,10 +207,17 @@ class World:
         self.owner, self.giver, taker = None, giver, takers[0]
 
         async def give() -> None:
+            while giver.claims.held_back([SLOT]):  # noqa: ASYNC110 - 'not releasable yet' (P15)
+                await asyncio.sleep(RENEWS)
             await giver.dispatcher.settle([SLOT], grace)
+            while not await giver.claims.written([SLOT], RENEWS):
+                pass
+            if not giver.reaches_redis:  # what is on its way under a claim is not recorded in time (P17)
+                self.excused |= giver.unrecorded - giver.claims.unrecorded([SLOT])
             if self.owner is None:
                 self.giver = None
-                self.take_over(taker if taker.acts else giver)
+                giver.claims.disown([SLOT])
+                self.take_over(taker if taker.acts else giver, by_death=False)
 
         giver.loop.create_task(give())
 
@@ -238,7 +252,9 @@ class World:
         fit = [pod for pod in self.pods if pod.acts and not pod.no_api and pod is not silent]
         if self.owner in (None, silent) and fit:
             self.giver = None
-            self.take_over(fit[0])
+            silent.fenced = True
+            self.excuse([silent])
+            self.take_over(fit[0], by_death=True)
 
     # -- faults
 
