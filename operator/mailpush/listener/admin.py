@@ -1,10 +1,10 @@
 """A listener pod's admin endpoint: the listeners of this pod, as OX's tool shows those of one node."""
 
+import asyncio
 from collections.abc import Iterable
 from typing import Final, Protocol
 
 import structlog
-from pydantic import ValidationError
 
 from mailpush import names
 from mailpush.admin.credentials import Credentials
@@ -13,7 +13,7 @@ from mailpush.admin.server import AdminAccess, AdminServer, Registration, Runnin
 from mailpush.kube.client import Kube
 from mailpush.kube.errors import KubeError
 from mailpush.kube.resources import PUSH_USER
-from mailpush.listener.users.user import User, UserKey
+from mailpush.listener.users.user import UserKey, key_of
 from mailpush.properties.settings import Settings
 
 MISSING: Final = "no login is set: set admin.authSecretRef of the MailPushConfig to a Secret with login and password"
@@ -45,14 +45,22 @@ class PodUsers:
         return [Running(*key, permanent=True) for key in self._supervisor.listening()]
 
     async def registrations(self) -> Iterable[Registration]:
-        """All of the MailPushConfig, as OX lists those of the cluster. Read anew: a pod need not know them all."""
+        """All of the MailPushConfig, as OX lists those of the cluster.
+
+        A pod knows only its own, so they are read, page by page; the operator's endpoint has them in memory.
+        """
+        found: list[Registration] = []
         try:
             selector = f"{names.CONFIG_LABEL}={self._config}"
-            found, _ = await self._kube.list(PUSH_USER, self._namespace, label_selector=selector)
-            users = [User.of(item) for item in found]
-        except (KubeError, ValidationError) as error:
+            async for page, _ in self._kube.pages(PUSH_USER, self._namespace, label_selector=selector):
+                for user in page:
+                    key = key_of(self._config, user["metadata"]["name"])
+                    if key is not None and "deletionTimestamp" not in user["metadata"]:
+                        found += (Registration(*key, client) for client in user["spec"].get("clients") or ())
+                await asyncio.sleep(0)  # a callback may wait
+        except KubeError as error:
             raise AdminError(503, "The push users cannot be read from the Kubernetes API at the moment") from error
-        return [Registration(*user.key, client) for user in users if not user.deleting for client in user.spec.clients]
+        return found
 
     async def unregister(self, context: int, user: int, client: str) -> bool:
         """A pod's rights are small on purpose: it writes statuses, and nobody's registrations."""

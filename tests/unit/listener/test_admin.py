@@ -2,7 +2,7 @@
 
 import socket
 from asyncio import to_thread
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Any, cast
 
 import pytest
@@ -26,13 +26,14 @@ class Api:
         self.asked: list[str | None] = []
         self.down = False
 
-    async def list(
+    async def pages(
         self, resource: object, namespace: str, *, label_selector: str | None = None
-    ) -> tuple[Sequence[dict[str, Any]], str]:
+    ) -> AsyncIterator[tuple[Sequence[dict[str, Any]], str]]:
         if self.down:
             raise UnreachableError("no answer")
         self.asked.append(label_selector)
-        return self.objects, "1"
+        for one in self.objects:
+            yield [one], "1"
 
 
 class Supervisor:
