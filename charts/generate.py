@@ -16,6 +16,7 @@ from mailpush.api.schema import closed_spec_schema
 from mailpush.logs import LEVELS
 from mailpush.properties import keys
 from mailpush.properties.catalog import SETTINGS
+from mailpush.work.status_budget import MOST
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 CHART: Final = ROOT / "charts" / "mail-push"
@@ -124,7 +125,7 @@ def values_schema() -> Schema:
         ),
         "admissionPolicy": _closed({"create": _boolean()}),
         "flowControl": _closed({"create": _boolean()}),
-        "statusWritesPerSecond": _whole(1, 100_000),
+        "statusWritesPerSecond": _whole(1, MOST),
         "serviceAccount": _closed(
             {"create": _boolean(), "name": _text(), "annotations": _texts(), "labels": _texts()},
         ),
