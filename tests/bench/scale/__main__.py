@@ -8,10 +8,12 @@ from typing import Final
 
 import click
 
-from tests.bench.scale import listener, operator, writes
+from tests.bench.scale import leases, listener, operator, writes
 from tests.bench.scale.rig import Figures, rig, say
 
-PARTS: Final = MappingProxyType({"operator": operator.run, "writes": writes.run, "listener": listener.run})
+PARTS: Final = MappingProxyType(
+    {"operator": operator.run, "writes": writes.run, "leases": leases.run, "listener": listener.run}
+)
 """In this order: the operator's part makes the users."""
 
 

@@ -168,7 +168,9 @@ async def rig(users: int) -> AsyncIterator[Rig]:
         plane.kubectl("apply", "--server-side", "-f", str(ROOT / "crds"), check=True)
         plane.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=120s", check=True)
         plane.kubectl("create", "namespace", NAMESPACE, check=True)
-        plane.kubectl("create", "clusterrole", "mail-push-listener", "--verb=get", "--resource=pods", check=True)
+        verbs, kinds = "--verb=get,list,watch,update,patch", ("pods", "leases", "pushusers", "pushusers/status")
+        listener = ("create", "clusterrole", "mail-push-listener", verbs, f"--resource={','.join(kinds)}")
+        plane.kubectl(*listener, check=True)
         site = OperatorSite(Namespace(plane, NAMESPACE))
         try:
             site.secret("master", password="the-master-password")
