@@ -77,35 +77,50 @@ def flow_schema(rig: Rig, verb: str) -> None:
     rig.plane.kubectl(verb, "-f", "-", input=manifest, check=True)
 
 
-async def phase(name: str, kubeconfig: Path, writers: str | None) -> Figures:
-    arguments = [(kubeconfig, "renew", "0")]
-    if writers is not None:
-        arguments += [(kubeconfig, writers, str(pod)) for pod in range(PODS)]
-    texts = await asyncio.gather(*(in_a_process(*map(str, line)) for line in arguments))
-    waits = sorted(float(text) for text in texts[0].split())
-    written = sum(int(text) for text in texts[1:])
+async def phase(name: str, kubeconfig: Path, way: str | None) -> Figures:
+    """The writers write from before the first renewal until after the last."""
+    pods = range(PODS) if way is not None else ()
+    writers = [await started(kubeconfig, way or "", pod) for pod in pods]
+    for writer in writers:
+        await line_of(writer)
+    waits = sorted(float(wait) for wait in (await line_of(await started(kubeconfig, "renew", 0))).split())
+    rate = 0.0
+    for writer in writers:
+        assert writer.stdin is not None
+        writer.stdin.close()
+    for writer in writers:
+        rate += float(await line_of(writer))
     missed = sum(wait >= ANSWER for wait in waits)
     median, late = statistics.median(waits), waits[int(len(waits) * 0.99)]
     say(
         f"{name:22} {len(waits):>4} renewals, median {1000 * median:.0f} ms, p99 {1000 * late:.0f} ms, "
-        f"{missed} missed; {written / SECONDS:.0f} statuses/s"
+        f"{missed} missed; {rate:.0f} statuses/s"
     )
     return {
         f"lease_{name}_p99_ms": round(1000 * late),
         f"lease_{name}_missed": missed,
-        f"lease_{name}_status_writes_per_s": round(written / SECONDS),
+        f"lease_{name}_status_writes_per_s": round(rate),
     }
 
 
-async def in_a_process(*arguments: str) -> str:
-    """Runs this module in a process of its own; gives what it prints."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tests.bench.scale.leases", *arguments, stdout=asyncio.subprocess.PIPE, cwd=ROOT
+async def started(kubeconfig: Path, way: str, pod: int) -> asyncio.subprocess.Process:
+    """This module in a process of its own, which ends no later than this one: its standard input does."""
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-m", "tests.bench.scale.leases", str(kubeconfig), way, str(pod)),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        cwd=ROOT,
+        limit=2**20,
     )
-    text, _ = await process.communicate()
-    if process.returncode:
-        raise click.ClickException(f"{' '.join(arguments)} ended with {process.returncode}")
-    return text.decode()
+
+
+async def line_of(process: asyncio.subprocess.Process) -> str:
+    assert process.stdout is not None
+    line = await process.stdout.readline()
+    if not line:
+        raise click.ClickException(f"a process of the bench has ended with {await process.wait()}")
+    return line.decode()
 
 
 def lease_of(pod: int) -> str:
@@ -138,7 +153,7 @@ async def renew(kube: Kube) -> str:
 
 
 async def write(kube: Kube, way: str, pod: int) -> str:
-    """Writes statuses of the pod's users, and gives how many."""
+    """Writes statuses of the pod's users until standard input ends, and gives how many in a second."""
     if way == ALONE:
         budget = StatusBudget(pace=Pace(100, 1))
         budget.at_once = 8
@@ -161,15 +176,20 @@ async def write(kube: Kube, way: str, pod: int) -> str:
     if way == SHARED:
         writer.owns(SLOTS // PODS)
     writing = asyncio.create_task(writer.run())
-    end, round_ = time.monotonic() + SECONDS, 0
-    while time.monotonic() < end:
+    print("ready", flush=True)
+    ended = asyncio.create_task(asyncio.to_thread(sys.stdin.read))
+    began, round_ = time.monotonic(), 0
+    while not ended.done():
         if not writer._pending:
             round_ += 1
             for user in users:
                 writer.submit(user.key, outcome(round_))
         await asyncio.sleep(0.05)
+    rate = written / (time.monotonic() - began)
     writing.cancel()
-    return str(written)
+    if writer._in_flight:
+        await asyncio.wait(writer._in_flight.values())
+    return f"{rate:.2f}"
 
 
 async def in_process(kubeconfig: str, way: str, pod: int) -> str:

@@ -1,5 +1,6 @@
 """A control plane of its own with as many PushUsers as asked, and what its processes use."""
 
+import asyncio
 import json
 import os
 import time
@@ -103,14 +104,26 @@ class Rig:
         """
         if model is None:
             model = await self.stored_user()
-        began = time.monotonic()
+        began, revision = time.monotonic(), ""
         async with aiohttp.ClientSession() as session:
             for first in range(0, self.users, PUTS):
                 numbers = range(first, min(first + PUTS, self.users))
                 puts = [{"requestPut": put_of(like(model, number))} for number in numbers]
                 async with session.post(f"{self.plane.etcd}/v3/kv/txn", json={"success": puts}) as answer:
                     answer.raise_for_status()
+                    revision = (await answer.json(content_type=None))["header"]["revision"]
         say(f"{self.users:,} PushUsers put into etcd in {time.monotonic() - began:.1f} s")
+        await self._caught_up(revision)
+
+    async def _caught_up(self, revision: str) -> None:
+        """Waits until the API server has in its cache what was put into etcd."""
+        place = resources.PUSH_USER.path(self.namespace)
+        asked = f"{place}?limit=1&resourceVersionMatch=NotOlderThan&resourceVersion={revision}"
+        while True:
+            answer = await asyncio.to_thread(self.plane.kubectl, "get", "--raw", asked)
+            if answer.returncode == 0:
+                return
+            await asyncio.sleep(1)
 
     async def stored_user(self) -> Object:
         """The first PushUser as etcd has it; it is created where it is not there."""
