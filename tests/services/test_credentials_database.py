@@ -5,13 +5,17 @@ import itertools
 import random
 import stat
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
 from dev.services import MariaDB
+from mailpush.credentials import database
 from mailpush.credentials.database import DatabaseCredentials
 from mailpush.credentials.storage import Entry, StorageUnavailableError
+from mailpush.credentials.tables import LOCK
 from mailpush.properties.settings import DatabaseSettings
 from mailpush.store.sql import engine_of
 from tests.unit.credentials.memory import FaultyStorage
@@ -112,6 +116,47 @@ async def test_what_does_not_fit_is_refused_and_not_cut(storage: DatabaseCredent
 async def test_pods_that_begin_at_once_make_the_tables_once(settings: DatabaseSettings) -> None:
     pods = [DatabaseCredentials(engine_of(settings)) for _ in range(1 if "sqlite" in settings.url else 8)]
     assert set(await asyncio.gather(*(pod.count() for pod in pods))) == {0}
+    for pod in pods:
+        await pod.close()
+
+
+async def settled(storage: DatabaseCredentials) -> int | str:
+    """Asked again as by whoever watches a store: how many entries there are, or for good the reason why not."""
+    while True:
+        try:
+            return await storage.count()
+        except StorageUnavailableError as error:
+            if error.reason == "DatabaseOfAnother":
+                return error.reason
+            assert error.reason != "DatabaseTablesDiffer"  # noqa: PT017 - the others pass by
+
+
+async def test_while_another_has_the_lock_of_the_tables_nothing_is_made_and_then_it_goes_on(
+    server: DatabaseSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "PREPARE_TRIES", 1)
+    patient = replace(server, timeout_ms=20_000)
+    other, storage = engine_of(patient), DatabaseCredentials(engine_of(patient))
+    async with other.connect() as held:
+        assert (await held.execute(text("SELECT GET_LOCK(:name, 0)"), {"name": LOCK})).scalar() == 1
+        with pytest.raises(StorageUnavailableError, match="makes or migrates") as told:
+            await storage.count()
+        assert told.value.reason == "DatabaseTablesBusy"
+        assert (await held.execute(text("SHOW TABLES"))).all() == []
+        asking = asyncio.create_task(settled(storage))
+        await held.execute(text("SELECT RELEASE_LOCK(:name)"), {"name": LOCK})
+        assert await asking == 0
+    await other.dispose()
+    await storage.close()
+
+
+async def test_of_two_mail_push_configs_the_first_has_the_database(settings: DatabaseSettings) -> None:
+    pods = [DatabaseCredentials(engine_of(settings), f"mail/{name}") for name in ("main", "main", "other", "other")]
+    if settings.url.startswith("sqlite"):  # which is one pod's
+        told = [await settled(pod) for pod in pods]
+    else:
+        told = list(await asyncio.gather(*(settled(pod) for pod in pods)))
+    assert told in ([0, 0, "DatabaseOfAnother", "DatabaseOfAnother"], ["DatabaseOfAnother", "DatabaseOfAnother", 0, 0])
     for pod in pods:
         await pod.close()
 

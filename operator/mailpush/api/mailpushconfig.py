@@ -82,12 +82,10 @@ class Callback(Model):
 class Redis(Model):
     """The cluster memory."""
 
-    url: Annotated[
-        str, Field(pattern=rf"^(redis|rediss|redis\+sentinel|redis\+cluster)://[^@{BLANKS}]+$", max_length=512)
-    ]
-    """redis://host:6379/0, without a login; rediss:// with TLS; redis+sentinel://host:26379,host:26379/NAME/0 asks
-    Sentinels for the master NAME; redis+cluster://host:6379 is a Redis Cluster. Its maxmemory-policy must be
-    noeviction, or mails may notify twice."""
+    url: Annotated[str, Field(pattern=rf"^rediss?(\+sentinel|\+cluster)?://[^@{BLANKS}]+$", max_length=512)]
+    """redis://host:6379/0, without a login; redis+sentinel://host:26379,host:26379/NAME/0 asks Sentinels for the master
+    NAME; redis+cluster://host:6379 is a Redis Cluster. rediss in place of redis is TLS, to Sentinels as well. Its
+    maxmemory-policy must be noeviction, or mails may notify twice."""
     username: Annotated[str, Field(min_length=1, max_length=128)] | None = None
     """The user, where Redis has several. Default: its user default."""
     password_secret_ref: SecretKeyReference | None = None

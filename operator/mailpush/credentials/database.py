@@ -5,21 +5,27 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Insert, and_, delete, func, insert, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, Insert, Table, and_, delete, func, insert, or_, select, tuple_, update
 from sqlalchemy.dialects import mysql, sqlite
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from mailpush.credentials.limits import check_entry, check_note, in_reach
 from mailpush.credentials.storage import Entry, StorageUnavailableError, UserKey
-from mailpush.credentials.tables import CREDENTIALS, NOTES, TablesDifferError, prepare
+from mailpush.credentials.tables import CREDENTIALS, NOTES, TablesBusyError, TablesDifferError, prepare
 from mailpush.store.sql import error_number
 from mailpush.work.pace import set_within
 
 AT_ONCE: Final = 500
 CLOSE_SECONDS: Final = 5.0
 """For what is asked when it closes; longer than an answer takes by default."""
+PREPARE_TRIES: Final = 5
+"""For the lock of the tables, each a second; whoever watches the store asks again later."""
 TABLES_DIFFER: Final = "DatabaseTablesDiffer"
+TABLES_BUSY: Final = "DatabaseTablesBusy"
+OF_ANOTHER: Final = "DatabaseOfAnother"
+OWNER: Final = "owner"
+"""The note that says which MailPushConfig uses the database."""
 VALUES: Final = ("password", "changed", "worked", "refused")
 _KEY: Final = tuple_(CREDENTIALS.c.context_id, CREDENTIALS.c.user_id)
 _COLUMNS: Final = select(CREDENTIALS.c.context_id, CREDENTIALS.c.user_id, *(CREDENTIALS.c[name] for name in VALUES))
@@ -40,10 +46,14 @@ class DatabaseCredentials:
 
     Args:
         engine: closed with this.
+        owner: `<namespace>/<name>` of the MailPushConfig, whose database it becomes if it is nobody's. With another's
+            nothing is done: the one would delete the entries of users that it does not know any more, and the other has
+            them still. By name and not by UID: one that is made anew finds its passwords.
     """
 
-    def __init__(self, engine: AsyncEngine) -> None:
+    def __init__(self, engine: AsyncEngine, owner: str = "") -> None:
         self._engine = engine
+        self._owner = owner
         self._prepared = False
         self._running = 0
         self._idle = asyncio.Event()
@@ -76,9 +86,13 @@ class DatabaseCredentials:
             return int((await connection.execute(select(func.count()).select_from(CREDENTIALS))).scalar_one())
 
     async def put(self, entry: Entry) -> None:
-        check_entry(entry)
-        async with self._connected() as connection:
-            await connection.execute(_upsert(connection, _row(entry)))
+        await self.put_many([entry])
+
+    async def put_many(self, entries: list[Entry]) -> None:
+        rows = [_row(check_entry(entry)) for entry in entries]
+        for start in range(0, len(rows), AT_ONCE):
+            async with self._connected() as connection:
+                await connection.execute(_upsert(connection.dialect.name), rows[start : start + AT_ONCE])
 
     async def replace(self, old: Entry, new: Entry) -> bool:
         check_entry(new)
@@ -135,13 +149,15 @@ class DatabaseCredentials:
         self._idle.clear()
         try:
             if not self._prepared:
-                async with self._engine.begin() as connection:
-                    await connection.run_sync(prepare)
-                self._prepared = True
+                await self._prepare()
             async with self._engine.begin() as connection:
                 yield connection
         except IntegrityError:
             raise _TakenError from None
+        except TablesBusyError:
+            raise StorageUnavailableError(
+                "another process makes or migrates the database's tables", TABLES_BUSY
+            ) from None
         except TablesDifferError as error:
             raise StorageUnavailableError(f"the database is not as it should be: {error}", TABLES_DIFFER) from None
         except (SQLAlchemyError, OSError, TimeoutError) as error:
@@ -151,6 +167,31 @@ class DatabaseCredentials:
             if not self._running:
                 self._idle.set()
 
+    async def _prepare(self) -> None:
+        for left in reversed(range(PREPARE_TRIES)):
+            try:
+                async with self._engine.connect() as connection:
+                    await connection.run_sync(prepare)
+                break
+            except TablesBusyError:
+                if not left:
+                    raise
+        if self._owner:
+            await self._take(self._owner)
+        self._prepared = True
+
+    async def _take(self, owner: str) -> None:
+        async with self._engine.begin() as connection:
+            await connection.execute(_if_new(connection, NOTES, {"name": OWNER, "note": owner}))
+        async with self._engine.begin() as connection:
+            stands = (await connection.execute(select(NOTES.c.note).where(NOTES.c.name == OWNER))).scalar()
+        if stands != owner:
+            raise StorageUnavailableError(
+                f"the database is that of the MailPushConfig {stands}, and this is {owner}: each needs a database of "
+                f"its own; to hand it over, change the note {OWNER} in the table {NOTES.name}",
+                OF_ANOTHER,
+            )
+
 
 class _TakenError(StorageUnavailableError):
     """There is a row of that key, or a rule of somebody's refuses the row."""
@@ -159,14 +200,23 @@ class _TakenError(StorageUnavailableError):
         super().__init__(A_RULE, TABLES_DIFFER)
 
 
-def _upsert(connection: AsyncConnection, row: dict[str, Any]) -> Insert:
-    if connection.dialect.name == "sqlite":
-        added = sqlite.insert(CREDENTIALS).values(row)
+def _upsert(dialect: str) -> Insert:
+    """For rows that are given with it, all in one statement."""
+    if dialect == "sqlite":
+        added = sqlite.insert(CREDENTIALS)
         return added.on_conflict_do_update(
             index_elements=["context_id", "user_id"], set_={name: added.excluded[name] for name in VALUES}
         )
-    added_there = mysql.insert(CREDENTIALS).values(row)
+    added_there = mysql.insert(CREDENTIALS)
     return added_there.on_duplicate_key_update({name: added_there.inserted[name] for name in VALUES})
+
+
+def _if_new(connection: AsyncConnection, table: Table, row: dict[str, Any]) -> Insert:
+    """Writes the row where there is none of its key, and changes nothing else."""
+    key = next(iter(table.primary_key)).name
+    if connection.dialect.name == "sqlite":
+        return sqlite.insert(table).values(row).on_conflict_do_nothing()
+    return mysql.insert(table).values(row).on_duplicate_key_update({key: table.c[key]})
 
 
 def _is(key: UserKey) -> ColumnElement[bool]:

@@ -26,11 +26,14 @@ for _, user in ipairs(ARGV) do found[#found + 1] = seek(user) end
 return found
 """
 _PUT: Final = """
-local old = seek(ARGV[1])
-local new = ARGV[1] .. ' ' .. ARGV[2]
-if old == new then return 1 end
-redis.call('ZADD', KEYS[1], 0, new)
-if old then redis.call('ZREM', KEYS[1], old) end
+for at = 1, #ARGV, 2 do
+  local old = seek(ARGV[at])
+  local new = ARGV[at] .. ' ' .. ARGV[at + 1]
+  if old ~= new then
+    redis.call('ZADD', KEYS[1], 0, new)
+    if old then redis.call('ZREM', KEYS[1], old) end
+  end
+end
 return 1
 """
 _REPLACE: Final = """
@@ -112,8 +115,15 @@ class RedisCredentials:
         return int(await self._ask("ZCARD", self._entries))
 
     async def put(self, entry: Entry) -> None:
-        check_entry(entry)
-        await self._run(self._put, self._entries, [_user(entry.key), _value(entry)])
+        await self.put_many([entry])
+
+    async def put_many(self, entries: list[Entry]) -> None:
+        for entry in entries:
+            check_entry(entry)
+        for start in range(0, len(entries), AT_ONCE):
+            some = entries[start : start + AT_ONCE]
+            arguments = [part for entry in some for part in (_user(entry.key), _value(entry))]
+            await self._run(self._put, self._entries, arguments)
 
     async def replace(self, old: Entry, new: Entry) -> bool:
         return (await self.replace_many([(old, new)]))[0]
@@ -199,6 +209,10 @@ class ProcessCredentials:
         if entry.key not in self._entries:
             self._order = None
         self._entries[entry.key] = entry
+
+    async def put_many(self, entries: list[Entry]) -> None:
+        for entry in entries:
+            await self.put(entry)
 
     async def replace(self, old: Entry, new: Entry) -> bool:
         check_entry(new)

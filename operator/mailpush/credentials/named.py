@@ -14,8 +14,9 @@ from mailpush.store.sql import engine_of
 FILE: Final = "credentials.sqlite"
 
 
-def storage_of(settings: Settings, config_uid: str, folder: Path) -> CredentialStorage | None:
-    """The storage of the MailPushConfig with this UID; None where no passwords are stored.
+def storage_of(settings: Settings, config_uid: str, folder: Path, owner: str = "") -> CredentialStorage | None:
+    """The storage of the MailPushConfig with this UID; None where no passwords are stored. `owner`: its namespace and
+    name, as `DatabaseCredentials` has it.
 
     OX's own table; a database; or cluster memory in Redis. Without a server it is a file in the
     pod's `folder`, or this process's own memory: they are for one pod, as the settings see to.
@@ -23,17 +24,17 @@ def storage_of(settings: Settings, config_uid: str, folder: Path) -> CredentialS
     if not settings.credential_storage.enabled:
         return None
     try:
-        return _server(settings, config_uid, folder)
+        return _server(settings, config_uid, folder, owner)
     except ValueError as error:  # a URL or a certificate; the text repeats neither
         return Absent(str(error), "CredentialStorageInvalid")
 
 
-def _server(settings: Settings, config_uid: str, folder: Path) -> CredentialStorage:
+def _server(settings: Settings, config_uid: str, folder: Path, owner: str) -> CredentialStorage:
     if settings.ox is not None:
         return ox_table(settings.ox)
     if settings.credential_storage.rdb:
         database = settings.database or DatabaseSettings(f"sqlite:///{folder.absolute() / FILE}")
-        return DatabaseCredentials(engine_of(database))
+        return DatabaseCredentials(engine_of(database), owner)
     if settings.redis is None:
         return ProcessCredentials()
     return RedisCredentials(client_of(settings.redis), config_uid)
@@ -59,6 +60,9 @@ class Absent:
         raise self._error()
 
     async def put(self, entry: Entry) -> None:
+        raise self._error()
+
+    async def put_many(self, entries: list[Entry]) -> None:
         raise self._error()
 
     async def replace(self, old: Entry, new: Entry) -> bool:

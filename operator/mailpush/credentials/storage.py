@@ -72,6 +72,10 @@ class CredentialStorage(Protocol):
         """Writes it, whatever was there."""
         ...
 
+    async def put_many(self, entries: list[Entry]) -> None:
+        """As `put`, of each, in few requests: at most some thousands at a time. Where it raises, some may stand."""
+        ...
+
     async def replace(self, old: Entry, new: Entry) -> bool:
         """Writes `new` where `old.password` still stands there byte by byte; whether it did."""
         ...

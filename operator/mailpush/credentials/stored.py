@@ -40,8 +40,6 @@ ANSWER_SECONDS: Final = 10.0
 """For each operation; the stores have shorter bounds of their own."""
 CHECK_SECONDS: Final = 30.0
 """How often the note is looked at while all is well: a memory may have been emptied."""
-PUT_AT_ONCE: Final = 16
-"""Of many that are put, so many are on their way to the store."""
 RETRY: Final = Backoff(1.0, 30.0)
 
 Result = TypeVar("Result")
@@ -223,36 +221,31 @@ class StoredCredentials:
         before = await self.entries(list(passwords))
         if self._shared is not None:
             return await self._shared.put_many(passwords, before)
-        turns = asyncio.Semaphore(PUT_AT_ONCE)
-
-        async def one(key: UserKey, password: str) -> bool | PasswordRefusedError:
-            async with turns:
-                try:
-                    return await self._put(key, password, before.get(key))
-                except PasswordRefusedError as error:
-                    return error
-
-        done = await asyncio.gather(*(one(*each) for each in passwords.items()), return_exceptions=True)
         became: dict[UserKey, Became] = {}
-        for key, outcome in zip(passwords, done, strict=True):
-            if isinstance(outcome, BaseException) and not isinstance(outcome, PasswordRefusedError):
-                raise outcome
-            became[key] = outcome
+        entries: list[Entry] = []
+        for key, password in passwords.items():
+            try:
+                entry = await self._entry(key, password, before.get(key))
+            except PasswordRefusedError as error:
+                became[key] = error
+            else:
+                became[key] = entry is not None
+                entries += [entry] if entry is not None else []
+        if entries:
+            await self._asked(self._storage.put_many(entries))
         return became
 
-    async def _put(self, key: UserKey, password: str, before: Entry | None) -> bool:
+    async def _entry(self, key: UserKey, password: str, before: Entry | None) -> Entry | None:
+        """What is to be written; None where the same password stands there already. Raises PasswordRefusedError."""
         check_password(password)
-        if self.trouble is not None:  # one of those that were asked together has found it
-            raise self.trouble.with_traceback(None)
         known = await self.read(before)
         if known.password == password and before is not None and not before.refused:
-            return False
+            return None
         try:
             encrypted = await self._cipher.encrypt(password)
         except EncryptionError as error:
             raise PasswordRefusedError(str(error)) from None
-        await self._asked(self._storage.put(Entry(*key, encrypted, changed=self._now())))
-        return True
+        return Entry(*key, encrypted, changed=self._now())
 
     async def delete(self, key: UserKey) -> bool:
         """Whether there was one.

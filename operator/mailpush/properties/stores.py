@@ -20,11 +20,12 @@ from mailpush.properties.values import boolean
 
 Properties = dict[str, str]
 
-_HOSTS: Final = r"[^/,?#\s]+(?:,[^/,?#\s]+)*"
+_HOST: Final = r"(?:\[[0-9A-Fa-f:.]+\]|[^/,:?#\[\]\s]+)(?::[0-9]{1,5})?"
 _REDIS_URL: Final = re.compile(
-    rf"rediss?://[^/,?#\s]+(?:/[0-9]*)?|redis\+cluster://{_HOSTS}/?|redis\+sentinel://{_HOSTS}/[^/?#\s]+(?:/[0-9]*)?"
+    r"rediss?(?:"
+    rf"://{_HOST}(?:/[0-9]*)?|\+cluster://{_HOST}(?:,{_HOST})*/?|\+sentinel://{_HOST}(?:,{_HOST})*/[^/?#\s]+(?:/[0-9]*)?)"
 )
-REDIS_SCHEMES = ("redis", "rediss", "redis+sentinel", "redis+cluster")
+REDIS_SCHEMES = ("redis", "rediss", "redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster")
 DATABASE_SCHEMES = ("mysql", "mariadb", "sqlite")
 MECHANISMS = ("auto", "XOAUTH2", "OAUTHBEARER")
 
@@ -90,8 +91,9 @@ def read_redis(lookup: Lookup) -> RedisSettings | None:
         return None
     if "@" not in url and not _REDIS_URL.fullmatch(url):
         lookup.problem(
-            f"{keys.BOOT_FILE}: {keys.REDIS_URL} is no URL of a Redis; allowed is redis://host:6379/0, rediss:// "
-            "in place of it for TLS, redis+cluster://host:6379, and redis+sentinel://host:26379,host:26379/NAME/0"
+            f"{keys.BOOT_FILE}: {keys.REDIS_URL} is no URL of a Redis; allowed is redis://host:6379/0, "
+            "redis+cluster://host:6379, and redis+sentinel://host:26379,host:26379/NAME/0; rediss in place of redis "
+            "for TLS"
         )
     return RedisSettings(
         url,

@@ -3,6 +3,7 @@
 import logging
 import os
 import ssl
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
@@ -37,25 +38,70 @@ def engine_of(database: DatabaseSettings) -> AsyncEngine:
     if parts.scheme not in {"mysql", "mariadb"} or not parts.hostname or not parts.path.strip("/"):
         raise ValueError("the database's URL is not mysql://host:port/name")
     seconds = database.timeout_ms / 1000
+    limit = max(1, round(seconds))
+    return server_engine(
+        parts.hostname,
+        parts.port or DEFAULT_PORT,
+        database=unquote(parts.path.strip("/")),
+        username=database.username,
+        password=database.password,
+        tls=database.tls == "verify",
+        ca_pem=database.ca_pem,
+        pool_size=database.pool_size,
+        seconds=seconds,
+        # A statement that was cancelled runs on at the server, so it is given an end there. MySQL takes that for a
+        # comment.
+        session=(
+            f"SET SESSION sql_mode = '{SQL_MODE}', innodb_lock_wait_timeout = {limit} "
+            f"/*M!100101 , max_statement_time = {limit} */",
+        ),
+    )
+
+
+def server_engine(
+    host: str,
+    port: int,
+    *,
+    database: str = "",
+    username: str | None,
+    password: str | None,
+    tls: bool,
+    ca_pem: str | None,
+    pool_size: int,
+    seconds: float,
+    session: Sequence[str],
+) -> AsyncEngine:
+    """An engine of a server of MariaDB or MySQL; its transactions read what is committed.
+
+    Args:
+        tls: encrypted, and the server's certificate must be good for its name.
+        ca_pem: authorities that are trusted in place of the system's.
+        seconds: for an answer, and for a free connection.
+        session: statements with which each connection begins.
+
+    Raises:
+        ValueError: no certificates.
+    """
     options: dict[str, Any] = {
-        "host": parts.hostname,
-        "port": parts.port or DEFAULT_PORT,
-        "db": unquote(parts.path.strip("/")),
-        "user": database.username or "",
+        "host": host,
+        "port": port,
+        "user": username or "",
         # As text it would go as Latin-1.
-        "password": (database.password or "").encode(),
+        "password": (password or "").encode(),
         "charset": "utf8mb4",
         "connect_timeout": min(CONNECT_SECONDS, max(1, round(seconds))),
         # A server that hangs ends no connection by itself.
         "read_timeout": seconds,
     }
-    if database.tls == "verify":
-        options["ssl"] = ssl.create_default_context(cadata=database.ca_pem)
+    if database:
+        options["db"] = database
+    if tls:
+        options["ssl"] = _context(ca_pem)
     engine = create_async_engine(
         "mysql+asyncmy://",
         connect_args=options,
         isolation_level="READ COMMITTED",
-        pool_size=database.pool_size,
+        pool_size=pool_size,
         max_overflow=0,
         pool_timeout=seconds,
         pool_pre_ping=True,
@@ -64,20 +110,22 @@ def engine_of(database: DatabaseSettings) -> AsyncEngine:
     )
 
     def connected(connection: Any, _record: object) -> None:
-        """A statement that was cancelled runs on at the server, so it is given an end there. MySQL takes that for a
-        comment."""
         cursor = connection.cursor()
         try:
-            limit = max(1, round(seconds))
-            cursor.execute(
-                f"SET SESSION sql_mode = '{SQL_MODE}', innodb_lock_wait_timeout = {limit} "
-                f"/*M!100101 , max_statement_time = {limit} */"
-            )
+            for statement in session:
+                cursor.execute(statement)
         finally:
             cursor.close()
 
     event.listen(engine.sync_engine, "connect", connected)
     return engine
+
+
+def _context(ca_pem: str | None) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cadata=ca_pem)
+    except (ssl.SSLError, ValueError):
+        raise ValueError("the authority of the database is no PEM certificate") from None
 
 
 def _of_file(path: str, database: DatabaseSettings) -> AsyncEngine:

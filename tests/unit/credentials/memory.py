@@ -36,6 +36,11 @@ class FaultyStorage:
         self._ask("put")
         self.entries[entry.key] = entry
 
+    async def put_many(self, entries: list[Entry]) -> None:
+        """One after the other, so that a test may have it fail in the middle."""
+        for entry in entries:
+            await self.put(entry)
+
     async def replace(self, old: Entry, new: Entry) -> bool:
         self._ask("replace")
         found = self.entries.get(old.key)

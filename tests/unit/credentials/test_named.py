@@ -17,6 +17,7 @@ from tests.unit.listener.users.test_stored_passwords import STORED
 
 BASE = settings(STORED)
 RDB = replace(BASE, credential_storage=BASE.credential_storage.model_copy(update={"rdb": True}))
+WRONG = "-----BEGIN CERTIFICATE-----\nMIIB+/=\n-----END CERTIFICATE-----\n"
 CONFIGDB = DatabaseSettings("mysql://db.example/configdb")
 
 
@@ -35,6 +36,8 @@ CONFIGDB = DatabaseSettings("mysql://db.example/configdb")
         ),
         (replace(BASE, ox=OxCredentialSettings("readWrite", "argon", CONFIGDB)), OxTable),
         (replace(BASE, ox=OxCredentialSettings("readWrite", None, CONFIGDB)), Absent),
+        (replace(RDB, database=DatabaseSettings("mysql://d.example/m", tls="verify", ca_pem=WRONG)), Absent),
+        (replace(BASE, redis=RedisSettings("rediss://r.example/0", ca_pem=WRONG)), Absent),
         (replace(RDB, database=DatabaseSettings("nonsense://db.example/mailpush", "u", "p")), Absent),
     ],
 )
@@ -65,6 +68,32 @@ async def test_a_file_of_the_pod_keeps_passwords_for_its_next_process(tmp_path: 
         await storage.put(Entry(1, number, "encrypted"))
         assert await storage.count() == number
         await storage.close()
+
+
+async def test_a_database_is_one_mail_push_config_s_and_its_next_one_of_that_name_finds_the_passwords(
+    tmp_path: Path,
+) -> None:
+    first = storage_of(RDB, "uid-1", tmp_path, "mail/main")
+    assert first is not None
+    await first.put(Entry(1, 1, "encrypted"))
+    await first.close()
+    other = storage_of(RDB, "uid-2", tmp_path, "mail/other")
+    assert other is not None
+    said = "of the MailPushConfig mail/main, and this is mail/other"
+    for asked in (other.count(), other.get((1, 1)), other.put(Entry(1, 1, "theirs")), other.delete((1, 1))):
+        with pytest.raises(StorageUnavailableError, match=said) as error:
+            await asked
+        assert error.value.reason == "DatabaseOfAnother"
+    await other.close()
+    again = storage_of(RDB, "uid-3", tmp_path, "mail/main")
+    assert again is not None
+    assert await again.get((1, 1)) == Entry(1, 1, "encrypted")
+    assert await again.set_note("owner", "mail/main", "mail/other")
+    await again.close()
+    handed_over = storage_of(RDB, "uid-2", tmp_path, "mail/other")
+    assert handed_over is not None
+    assert await handed_over.count() == 1
+    await handed_over.close()
 
 
 async def test_one_that_cannot_be_had_says_why_at_each_operation() -> None:

@@ -25,6 +25,8 @@ def read(url: str) -> None:
         "redis+cluster://a:6379,b:6379",
         "redis+sentinel://a:26379,b/master",
         "redis+sentinel://a/master/3",
+        "rediss+sentinel://a:26379,[fe80::1]:1/master/3",
+        "rediss+cluster://a:6379,b",
     ],
 )
 def test_what_is_taken_leads_to_a_redis(url: str) -> None:
@@ -42,6 +44,10 @@ def test_what_is_taken_leads_to_a_redis(url: str) -> None:
         "redis+sentinel://a:26379/master/x",
         "redis+cluster://a/0",
         "redis://redis?db=1",
+        "redis://redis:port/0",
+        "redis://redis:/0",
+        "redis+cluster://a:b,c",
+        "rediss+sentinel://a:26379",
         "http://redis",
     ],
 )

@@ -131,6 +131,9 @@ class OxTable:
     async def put(self, entry: Entry) -> None:
         _refuse()
 
+    async def put_many(self, entries: list[Entry]) -> None:
+        _refuse()
+
     async def replace(self, old: Entry, new: Entry) -> bool:
         _refuse()
 

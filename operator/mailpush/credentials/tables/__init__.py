@@ -15,7 +15,12 @@ from mailpush.credentials.limits import LONGEST, LONGEST_NAME, LONGEST_NOTE
 
 VERSION_TABLE: Final = "mailpush_version"
 LOCK: Final = "mailpush-credentials"
-LOCK_SECONDS: Final = 20
+LOCK_SECONDS: Final = 1
+"""Short: an answer is waited for as long as the settings say, and whoever watches the store asks again."""
+
+
+class TablesBusyError(Exception):
+    """Another process makes or migrates the tables now, or the lock for it cannot be had."""
 
 
 class TablesDifferError(Exception):
@@ -50,13 +55,15 @@ NOTES: Final = Table(
 def prepare(connection: Connection) -> None:
     """Makes or migrates the tables where they are not of this version, then looks whether they are as they should be.
 
-    Several pods may do so at once. Raises TablesDifferError, and what the database raises.
+    Several pods may do so at once. Raises TablesDifferError, TablesBusyError, and what the database raises.
     """
     mine = _script().get_current_head()
     if _version(connection) != mine:
         with _Lock(connection):
             if _version(connection) != mine:
                 _migrate(connection)
+            # Under the lock: the next one would not see the version yet, and make the tables once more.
+            connection.commit()
     check(connection)
 
 
@@ -122,7 +129,9 @@ class _Lock:
     def __enter__(self) -> None:
         if self._here:
             wanted = {"name": LOCK, "seconds": LOCK_SECONDS}
-            self._connection.execute(text("SELECT GET_LOCK(:name, :seconds)"), wanted)
+            # 1: it is ours. 0: another has it. NULL: an error, such as a server that was told to end the wait.
+            if self._connection.execute(text("SELECT GET_LOCK(:name, :seconds)"), wanted).scalar() != 1:
+                raise TablesBusyError
 
     def __exit__(self, *_: object) -> None:
         if self._here and not self._connection.invalidated:

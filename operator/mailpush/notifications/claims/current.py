@@ -6,6 +6,7 @@ from typing import Final
 import structlog
 from prometheus_client import Gauge
 
+from mailpush.notifications.claims.absent import INVALID, AbsentClaims
 from mailpush.notifications.claims.redis import RedisClaims
 from mailpush.notifications.claims.store import Claim, ClaimResult, Claims, ClaimsUnavailable, MemoryClaims
 from mailpush.properties.settings import Settings
@@ -53,6 +54,9 @@ class CurrentClaims:
 
     async def try_store(self) -> None:
         """As `trouble` has it afterwards: told at the second failure, as a restart of Redis is over by then."""
+        if isinstance(self._store, AbsentClaims):
+            self.trouble = INVALID
+            return
         found = await self._store.trouble() if isinstance(self._store, RedisClaims) else ""
         self.trouble = found if found and self._failed_before else ""
         self._failed_before = bool(found)
@@ -88,4 +92,8 @@ def _claims_of(settings: Settings, config_uid: str) -> Claims:
     if settings.redis is None:
         log.warning("claims_in_memory", meaning="a restart may notify twice; configure redis to avoid it")
         return MemoryClaims()
-    return RedisClaims(client_of(settings.redis), config_uid)
+    try:
+        return RedisClaims(client_of(settings.redis), config_uid)
+    except ValueError as error:  # a URL or a certificate; the text repeats neither
+        log.warning("redis_invalid", why=str(error))
+        return AbsentClaims(str(error))
