@@ -45,6 +45,10 @@ def _whole(minimum: int, maximum: int | None = None) -> Schema:
     return {"type": "integer", "minimum": minimum} | ({} if maximum is None else {"maximum": maximum})
 
 
+def _whole_or_null(minimum: int) -> Schema:
+    return {"type": ["integer", "null"], "minimum": minimum}
+
+
 def _texts() -> Schema:
     """A map of strings: labels, annotations."""
     return {"type": "object", "additionalProperties": {"type": "string"}}
@@ -131,6 +135,19 @@ def values_schema() -> Schema:
         ),
         "podDisruptionBudget": _closed(
             {"enabled": _boolean_or_null(), "maxUnavailable": {"anyOf": [_whole(0), _text(r"^[0-9]+%$")]}}
+        ),
+        "autoscaling": _closed(
+            {
+                "enabled": _boolean(),
+                "minReplicas": _whole(1, 1000),
+                "maxReplicas": _whole(1, 1000),
+                "targetCPUUtilizationPercentage": _whole_or_null(1),
+                "targetMemoryUtilizationPercentage": _whole_or_null(1),
+                "metrics": _list(_kubernetes()),
+                "behavior": _kubernetes(),
+                "annotations": _texts(),
+                "labels": _texts(),
+            }
         ),
         "networkPolicy": _closed(
             {

@@ -20,6 +20,24 @@ EVERYTHING: Values = {
     "crds": {"annotations": {"example.org/a": "b"}},
     "serviceAccount": {"annotations": {"a": "b"}, "labels": {"c": "d"}},
     "podDisruptionBudget": {"enabled": True},
+    "autoscaling": {
+        "enabled": True,
+        "minReplicas": 3,
+        "targetCPUUtilizationPercentage": 80,
+        "targetMemoryUtilizationPercentage": 70,
+        "metrics": [
+            {
+                "type": "ContainerResource",
+                "containerResource": {
+                    "name": "memory",
+                    "container": "listener",
+                    "target": {"type": "AverageValue", "averageValue": "700Mi"},
+                },
+            }
+        ],
+        "annotations": {"a": "b"},
+        "labels": {"c": "d"},
+    },
     "networkPolicy": {
         "enabled": True,
         "callbackFrom": [{"podSelector": {"matchLabels": {"app": "dovecot"}}}],

@@ -152,6 +152,9 @@ true
 {{- with include "mail-push.whitelist" . | fromJsonArray -}}
 {{- $_ := set $spec "packages" (merge (dict "whitelist" .) (default dict $spec.packages)) -}}
 {{- end -}}
+{{- if and .Values.autoscaling.enabled $spec.listeners -}}
+{{- $_ := set $spec "listeners" (omit $spec.listeners "replicas") -}}
+{{- end -}}
 apiVersion: mailpush.dev/v1alpha1
 kind: MailPushConfig
 metadata:

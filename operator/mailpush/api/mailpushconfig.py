@@ -162,7 +162,11 @@ class Listeners(Model):
     tolerations: Annotated[list[dict[str, Any]], Field(max_length=32)] = []
     """Taints that the pods tolerate (core/v1 Toleration)."""
     affinity: dict[str, Any] = {}
-    """Which nodes and neighbours the pods want (core/v1 Affinity)."""
+    """Which nodes and neighbours the pods want (core/v1 Affinity). A podAntiAffinity takes the place of the preference
+    for zones with fewer listener pods."""
+    topology_spread_constraints: Annotated[list[dict[str, Any]], Field(max_length=16)] | None = None
+    """Takes the place of the pods' whole spread (core/v1 TopologySpreadConstraint; without a labelSelector the listener
+    pods are meant). Default: even over the nodes and over the zones as far as that goes (ScheduleAnyway)."""
     priority_class_name: Annotated[str, Field(max_length=253)] | None = None
     """PriorityClass of the pods. Default: the cluster's."""
     labels: Annotated[dict[str, Annotated[str, Field(max_length=63)]], Field(max_length=32)] = {}

@@ -18,6 +18,8 @@ from mailpush.kube.errors import ConflictError, KubeError, NotFoundError, Unreac
 
 MANAGER: Final = "mail-push-apply"
 """The field manager of what this command applies; by it `mail-push cleanup` knows it again."""
+SCALER: Final = "mail-push-apply-scaled"
+"""The field manager that the number of pods is handed to until an autoscaler has changed it."""
 RETRY_SECONDS: Final = 1.0
 BUSY: Final = frozenset({429, 502, 503, 504})
 
@@ -37,15 +39,18 @@ class AnothersError(KubeError):
         )
 
 
-def run(filename: str, namespace: str, wait_seconds: int) -> int:
-    """The exit code: 1 with the server's sentence where a document is refused, or the CRD does not come."""
+def run(filename: str, namespace: str, wait_seconds: int, *, autoscaled: bool = False) -> int:
+    """The exit code: 1 with the server's sentence where a document is refused, or the CRD does not come.
+
+    `autoscaled`: an autoscaler sets the number of pods, so it stays as it is where a document does not have it.
+    """
     try:
         documents = read(Path(filename))
     except (OSError, ValueError, yaml.YAMLError) as error:
         sys.stderr.write(f"mail-push apply: {filename}: {error}\n")
         return 1
     try:
-        return asyncio.run(_apply(documents, namespace, wait_seconds))
+        return asyncio.run(_apply(documents, namespace, wait_seconds, autoscaled))
     except (KubeError, ConfigException) as error:
         sys.stderr.write(f"mail-push apply: {error}\n")
         return 1
@@ -72,7 +77,7 @@ def read(path: Path) -> list[dict[str, Any]]:
     return documents
 
 
-async def _apply(documents: list[dict[str, Any]], namespace: str, wait_seconds: float) -> int:
+async def _apply(documents: list[dict[str, Any]], namespace: str, wait_seconds: float, autoscaled: bool) -> int:
     kubeconfig = os.environ.get("KUBECONFIG")
     end = time.monotonic() + wait_seconds
     async with await Kube.connect(Path(kubeconfig) if kubeconfig else None) as kube:
@@ -80,7 +85,7 @@ async def _apply(documents: list[dict[str, Any]], namespace: str, wait_seconds: 
             document["metadata"]["namespace"] = namespace
             name = document["metadata"]["name"]
             try:
-                await _apply_one(kube, document, namespace, end)
+                await _apply_one(kube, document, namespace, end, autoscaled)
             except NotFoundError as error:
                 sys.stderr.write(
                     f"mail-push apply: {error.message}: the namespace {namespace} or the CustomResourceDefinition "
@@ -114,7 +119,24 @@ def instance_of(found: dict[str, Any]) -> str | None:
     return labels.get(names.INSTANCE_LABEL) if labels.get(names.MANAGED_BY_LABEL) == HELM else None
 
 
-async def _apply_one(kube: Kube, document: dict[str, Any], namespace: str, end: float) -> None:
+def replicas_to_hand_over(document: dict[str, Any], found: dict[str, Any] | None) -> int | None:
+    """The number of pods that applying `document` would set back to the default, as only this command has set it.
+
+    What server-side apply's only owner leaves out is removed: an autoscaler that has just been switched on would find
+    two pods where there were ten, and their users would move twice.
+    """
+    wanted = (document.get("spec") or {}).get("listeners") or {}
+    if found is None or "replicas" in wanted:
+        return None
+    for entry in found["metadata"].get("managedFields") or ():
+        spec = (entry.get("fieldsV1") or {}).get("f:spec") or {}
+        if entry.get("manager") == MANAGER and "f:replicas" in (spec.get("f:listeners") or {}):
+            replicas: int = found["spec"]["listeners"]["replicas"]
+            return replicas
+    return None
+
+
+async def _apply_one(kube: Kube, document: dict[str, Any], namespace: str, end: float, autoscaled: bool) -> None:
     announced = False
     while True:
         try:
@@ -122,6 +144,12 @@ async def _apply_one(kube: Kube, document: dict[str, Any], namespace: str, end: 
             ours, theirs = instance_of(document), instance_of(found) if found is not None else None
             if ours is not None and theirs not in (None, ours):
                 raise AnothersError(theirs)
+            if autoscaled and (replicas := replicas_to_hand_over(document, found)) is not None:
+                scaled = {
+                    "metadata": {"name": document["metadata"]["name"]},
+                    "spec": {"listeners": {"replicas": replicas}},
+                }
+                await kube.apply(resources.MAIL_PUSH_CONFIG, namespace, scaled, manager=SCALER)
             await kube.apply(resources.MAIL_PUSH_CONFIG, namespace, document, manager=MANAGER, strict=True)
             return
         except (NotFoundError, UnreachableError, ConflictError) as error:

@@ -51,11 +51,12 @@ def listener() -> None:
 @click.option("-f", "--filename", required=True, type=click.Path(exists=True, dir_okay=False), help="A YAML file.")
 @click.option("-n", "--namespace", required=True, help="Where to apply it.")
 @click.option("--wait-seconds", default=120, show_default=True, help="How long to wait for the CRDs.")
-def apply(filename: str, namespace: str, wait_seconds: int) -> None:
+@click.option("--autoscaled", is_flag=True, help="An autoscaler sets the number of pods: leave it as it is.")
+def apply(filename: str, namespace: str, wait_seconds: int, autoscaled: bool) -> None:
     """Apply MailPushConfigs strictly, once their CRD is served. Used by the chart after install and upgrade."""
     from mailpush.cli.apply import run
 
-    raise SystemExit(run(filename, namespace, wait_seconds))
+    raise SystemExit(run(filename, namespace, wait_seconds, autoscaled=autoscaled))
 
 
 @main.command()

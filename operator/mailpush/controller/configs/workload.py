@@ -15,6 +15,7 @@ CONTAINER: Final = "listener"
 USER_ID: Final = 65532
 GRACE_SECONDS: Final = 60
 HOSTNAME_TOPOLOGY: Final = "kubernetes.io/hostname"
+ZONE_TOPOLOGY: Final = "topology.kubernetes.io/zone"
 POD_SECURITY: Final[Mapping[str, Any]] = MappingProxyType(
     {
         "runAsNonRoot": True,
@@ -95,7 +96,11 @@ def put_right(found: Manifest, wanted: Manifest) -> Manifest:
 
 
 def pod_disruption_budget(owner: Owner) -> Manifest:
-    """One pod at a time: a drain waits until the users of the former are listened for elsewhere."""
+    """One pod at a time: a drain waits until the users of the former are listened for elsewhere.
+
+    `maxUnavailable` counts from the pods that the StatefulSet wants. So a lone pod may be evicted, which a
+    `minAvailable` would forbid for ever, and so may one that is not ready, which could keep a node from being drained.
+    """
     return {
         "metadata": owner.metadata(names.statefulset_name(owner.name)),
         "spec": {
@@ -107,20 +112,11 @@ def pod_disruption_budget(owner: Owner) -> Manifest:
 
 
 def _pod(owner: Owner, listeners: Listeners, boot_config_map: str, settings: OperatorSettings) -> Manifest:
-    selector = names.listener_selector(owner.name)
     pod: Manifest = {
         "serviceAccountName": names.service_account_name(owner.name),
         "terminationGracePeriodSeconds": GRACE_SECONDS,
         "enableServiceLinks": False,
         "securityContext": _given(listeners.pod_security_context, POD_SECURITY),
-        "topologySpreadConstraints": [
-            {
-                "maxSkew": 1,
-                "topologyKey": HOSTNAME_TOPOLOGY,
-                "whenUnsatisfiable": "ScheduleAnyway",
-                "labelSelector": {"matchLabels": selector},
-            }
-        ],
         "containers": [_container(owner, listeners, settings)],
         "volumes": _volumes(owner, boot_config_map),
     }
@@ -128,13 +124,36 @@ def _pod(owner: Owner, listeners: Listeners, boot_config_map: str, settings: Ope
         pod["nodeSelector"] = dict(listeners.node_selector)
     if listeners.tolerations:
         pod["tolerations"] = [dict(toleration) for toleration in listeners.tolerations]
-    if listeners.affinity:
-        pod["affinity"] = dict(listeners.affinity)
+    if spread := _spread(owner, listeners):
+        pod["topologySpreadConstraints"] = spread
+    if affinity := _affinity(owner, listeners):
+        pod["affinity"] = affinity
     if listeners.priority_class_name:
         pod["priorityClassName"] = listeners.priority_class_name
     if settings.image_pull_secrets:
         pod["imagePullSecrets"] = [{"name": name} for name in settings.image_pull_secrets]
     return pod
+
+
+def _spread(owner: Owner, listeners: Listeners) -> list[Manifest]:
+    ours = {"labelSelector": {"matchLabels": names.listener_selector(owner.name)}}
+    if listeners.topology_spread_constraints is not None:
+        return [{**ours, **constraint} for constraint in listeners.topology_spread_constraints]
+    return [{"maxSkew": 1, "topologyKey": HOSTNAME_TOPOLOGY, "whenUnsatisfiable": "ScheduleAnyway", **ours}]
+
+
+def _affinity(owner: Owner, listeners: Listeners) -> Manifest:
+    """With the preference for zones that have fewer pods, unless the spec says what else is wanted.
+
+    No spread constraint, as for nodes: where a node has no label for the zone, kube-scheduler then spreads over nodes
+    neither (it scores no node that lacks one of the constraints' keys).
+    """
+    affinity = dict(listeners.affinity)
+    if listeners.topology_spread_constraints is None and "podAntiAffinity" not in affinity:
+        selector = {"matchLabels": names.listener_selector(owner.name)}
+        term = {"weight": 100, "podAffinityTerm": {"topologyKey": ZONE_TOPOLOGY, "labelSelector": selector}}
+        affinity["podAntiAffinity"] = {"preferredDuringSchedulingIgnoredDuringExecution": [term]}
+    return affinity
 
 
 def _container(owner: Owner, listeners: Listeners, settings: OperatorSettings) -> Manifest:

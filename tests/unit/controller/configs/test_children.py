@@ -183,7 +183,7 @@ def test_what_a_site_adds_to_the_pods_is_there_and_the_operators_own_labels_win(
         }
     )["spec"]["template"]
     pod = template["spec"]
-    assert (pod["affinity"], pod["priorityClassName"]) == (affinity, "mail")
+    assert (pod["affinity"]["nodeAffinity"], pod["priorityClassName"]) == (affinity["nodeAffinity"], "mail")
     assert pod["securityContext"] == {"runAsNonRoot": True}
     assert pod["containers"][0]["securityContext"] == {"readOnlyRootFilesystem": True}
     assert {"name": "MAILPUSH_LOG_LEVEL", "value": "debug"} in pod["containers"][0]["env"]
@@ -198,5 +198,42 @@ def test_what_a_site_adds_to_the_pods_is_there_and_the_operators_own_labels_win(
 def test_a_pod_without_wishes_is_as_it_was() -> None:
     """Else a new version rolls the pods for nothing."""
     pod = stateful_set()["spec"]["template"]["spec"]
-    assert not {"affinity", "priorityClassName"} & pod.keys()
+    assert pod.keys() & {"affinity", "priorityClassName", "topologySpreadConstraints"} == {
+        "affinity",
+        "topologySpreadConstraints",
+    }
     assert not [entry for entry in pod["containers"][0]["env"] if entry["name"] == "MAILPUSH_LOG_LEVEL"]
+
+
+def spread(**listeners: Any) -> tuple[list[tuple[str, str]], list[str]]:
+    """What the pods are spread by: nodes or other topologies, and those that are merely preferred."""
+    pod = stateful_set(listeners)["spec"]["template"]["spec"]
+    preferred = (
+        pod.get("affinity", {}).get("podAntiAffinity", {}).get("preferredDuringSchedulingIgnoredDuringExecution")
+    )
+    for constraint in (
+        *pod.get("topologySpreadConstraints", ()),
+        *(term["podAffinityTerm"] for term in preferred or ()),
+    ):
+        assert constraint["labelSelector"] == {"matchLabels": names.listener_selector("main")}
+    return (
+        [(one["topologyKey"], one["whenUnsatisfiable"]) for one in pod.get("topologySpreadConstraints", ())],
+        [term["podAffinityTerm"]["topologyKey"] for term in preferred or ()],
+    )
+
+
+def test_pods_are_spread_over_nodes_and_zones_and_a_site_may_want_it_otherwise() -> None:
+    nodes, zones = ("kubernetes.io/hostname", "ScheduleAnyway"), "topology.kubernetes.io/zone"
+    assert spread() == ([nodes], [zones])
+    assert spread(nodeSelector={"disk": "fast"}, affinity={"nodeAffinity": {}}) == ([nodes], [zones])
+    assert spread(affinity={"podAntiAffinity": {}}) == ([nodes], [])
+    hard = {"maxSkew": 1, "topologyKey": zones, "whenUnsatisfiable": "DoNotSchedule"}
+    assert spread(topologySpreadConstraints=[hard]) == ([(zones, "DoNotSchedule")], [])
+    assert spread(topologySpreadConstraints=[]) == ([], [])
+
+
+def test_a_spread_with_a_selector_of_its_own_keeps_it() -> None:
+    selector = {"matchLabels": {"team": "mail"}}
+    constraint = {"maxSkew": 1, "topologyKey": "rack", "whenUnsatisfiable": "ScheduleAnyway", "labelSelector": selector}
+    pod = stateful_set({"topologySpreadConstraints": [constraint]})["spec"]["template"]["spec"]
+    assert pod["topologySpreadConstraints"] == [constraint]
