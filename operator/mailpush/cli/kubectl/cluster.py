@@ -7,8 +7,10 @@ from typing import Any, TypeVar
 import yaml
 from kubernetes.aio.config import ConfigException
 
-from mailpush.cli.kubectl.manifests import Trouble
-from mailpush.kube.errors import ForbiddenError, KubeError, UnreachableError
+from mailpush.cli.kubectl.manifests import Object, Trouble
+from mailpush.kube import resources
+from mailpush.kube.client import Kube
+from mailpush.kube.errors import ForbiddenError, KubeError, NotFoundError, UnreachableError
 
 Answer = TypeVar("Answer")
 
@@ -34,3 +36,31 @@ def ask(question: Coroutine[Any, Any, Answer], *, without: str) -> Answer:
         raise Trouble(f"you may not ask for this: {error.message}") from None
     except KubeError as error:
         raise Trouble(f"the API server refuses: {error}") from None
+
+
+async def chosen_config(kube: Kube, namespace: str, name: str | None, *, by: str) -> Object:
+    """The MailPushConfig of this name, or the only one of the namespace where none is named.
+
+    Args:
+        by: how one is named, for whoever has to.
+
+    Raises:
+        Trouble: there is none, or there are several.
+    """
+    if name is not None:
+        found = await kube.find(resources.MAIL_PUSH_CONFIG, namespace, name)
+        if found is None:
+            raise Trouble(f"there is no MailPushConfig {name} in namespace {namespace} (another namespace: -n)")
+        return found
+    try:
+        items, _ = await kube.list(resources.MAIL_PUSH_CONFIG, namespace)
+    except NotFoundError:
+        raise Trouble("this cluster does not know MailPushConfigs: choose another with --context") from None
+    if len(items) != 1:
+        known = ", ".join(sorted(item["metadata"]["name"] for item in items))
+        raise Trouble(
+            f"namespace {namespace} has several MailPushConfigs ({known}): name one {by}"
+            if items
+            else f"there is no MailPushConfig in namespace {namespace} (another namespace: -n)"
+        )
+    return items[0]

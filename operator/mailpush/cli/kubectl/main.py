@@ -7,6 +7,7 @@ import click
 from mailpush import __version__
 from mailpush.cli.clicked import end
 from mailpush.cli.kubectl.credentials.commands import credentials
+from mailpush.cli.kubectl.shards.commands import plan, shards
 
 NAME: Final = "kubectl mailpush"
 COMPLETE_VARIABLE: Final = "_KUBECTL_MAILPUSH_COMPLETE"
@@ -177,3 +178,5 @@ def orphans(
 
 
 main.add_command(credentials)
+main.add_command(shards)
+main.add_command(plan)

@@ -16,6 +16,7 @@ from mailpush import names
 from mailpush.cli.kubectl.cluster import ask
 from mailpush.cli.kubectl.kubeconfig import files_of, namespace_of
 from mailpush.cli.kubectl.manifests import Object, Trouble
+from mailpush.cli.kubectl.table import columns
 from mailpush.kube import leftovers, resources
 from mailpush.kube.client import Kube
 from mailpush.kube.errors import NotFoundError
@@ -52,9 +53,9 @@ def run(
 
 def table(entries: list[LeftOver]) -> list[str]:
     """With a heading, in columns."""
-    rows = [COLUMNS, *((e.config, str(e.context_id), str(e.user_id), e.server, e.login, e.since) for e in entries)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(COLUMNS))]
-    return ["   ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return columns(
+        COLUMNS, [(e.config, str(e.context_id), str(e.user_id), e.server, e.login, e.since) for e in entries]
+    )
 
 
 async def _orphans(

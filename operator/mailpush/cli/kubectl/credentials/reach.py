@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from mailpush import names
-from mailpush.cli.kubectl.cluster import ask
+from mailpush.cli.kubectl.cluster import ask, chosen_config
 from mailpush.cli.kubectl.credentials.endpoint import LIMITS, TIMEOUTS, Endpoint, Login
 from mailpush.cli.kubectl.credentials.forward import PortForward
 from mailpush.cli.kubectl.credentials.tls import pinned, trusting
@@ -103,7 +103,7 @@ class _Forwarded:
 async def _find(options: Options) -> Found:
     namespace = _namespace(options)
     async with await _connect(options) as kube:
-        config = await _config(kube, namespace, options.config)
+        config = await chosen_config(kube, namespace, options.config, by="with --config")
         name = config["metadata"]["name"]
         admin: Object = (config.get("spec") or {}).get("admin") or {}
         secret = (admin.get("authSecretRef") or {}).get("name")
@@ -123,27 +123,7 @@ async def _find(options: Options) -> Found:
 async def found_config(options: Options) -> Object:
     """The MailPushConfig that is meant. Raises Trouble."""
     async with await _connect(options) as kube:
-        return await _config(kube, _namespace(options), options.config)
-
-
-async def _config(kube: Kube, namespace: str, name: str | None) -> Object:
-    if name is not None:
-        found = await kube.find(resources.MAIL_PUSH_CONFIG, namespace, name)
-        if found is None:
-            raise Trouble(f"there is no MailPushConfig {name} in namespace {namespace} (another namespace: -n)")
-        return found
-    try:
-        items, _ = await kube.list(resources.MAIL_PUSH_CONFIG, namespace)
-    except NotFoundError:
-        raise Trouble("this cluster does not know MailPushConfigs: choose another with --context") from None
-    if len(items) != 1:
-        known = ", ".join(sorted(item["metadata"]["name"] for item in items))
-        raise Trouble(
-            f"namespace {namespace} has several MailPushConfigs ({known}): name one with --config"
-            if items
-            else f"there is no MailPushConfig in namespace {namespace} (another namespace: -n)"
-        )
-    return items[0]
+        return await chosen_config(kube, _namespace(options), options.config, by="with --config")
 
 
 async def _texts(kube: Kube, namespace: str, name: str, *keys: str) -> list[str]:
