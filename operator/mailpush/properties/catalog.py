@@ -203,6 +203,7 @@ SETTINGS: Final = (
     Setting("listeners.nodeSelector", None, Reload.RESTART),
     Setting("listeners.tolerations", None, Reload.RESTART),
     Setting("listeners.affinity", None, Reload.RESTART),
+    Setting("listeners.topologySpreadConstraints", None, Reload.RESTART, "even over nodes and zones"),
     Setting("listeners.priorityClassName", None, Reload.RESTART, "the cluster's"),
     Setting("listeners.labels", None, Reload.RESTART),
     Setting("listeners.annotations", None, Reload.RESTART),
