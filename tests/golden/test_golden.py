@@ -111,6 +111,7 @@ MEANINGS = {
         ),
     ),
     "every-property": settings(
+        leaves_registrations=True,
         allow_permanent_push=False,
         allowed_clients=ClientPatterns.parse("the-articles-spelling*"),
         packages=frozenset(

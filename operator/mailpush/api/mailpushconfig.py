@@ -27,6 +27,9 @@ from mailpush.names import MAX_CONFIG_NAME
 
 Quantity = Annotated[int | Annotated[str, Field(max_length=64)], Field(json_schema_extra={"maxLength": 64})]
 ClientPatternList = Annotated[list[ClientPattern], Field(max_length=64)]
+DeletionPolicy = Literal["Unregister", "Leave"]
+UNREGISTER: Final = "Unregister"
+LEAVE: Final = "Leave"
 Toggles = Annotated[dict[str, Toggle], Field(max_length=256)]
 
 
@@ -269,5 +272,9 @@ class MailPushConfigSpec(Model):
     """Mails that nobody was told of when they arrived."""
     listeners: Listeners = Listeners()
     """The listener pods."""
+    deletion_policy: DeletionPolicy = UNREGISTER
+    """What becomes of a user's registration at Dovecot when the PushUser is deleted, or the installation is removed.
+    Unregister: a finalizer keeps the PushUser until it is taken away, for a minute at most. Leave: it stays, Dovecot
+    goes on calling for the user, and no PushUser has a finalizer."""
     properties: Annotated[dict[str, Annotated[str, Field(max_length=4096)]], Field(max_length=256)] = {}
     """Any further OX property, verbatim; these win over what the fields say. Never put secrets here."""

@@ -8,7 +8,6 @@ import asyncio
 import os
 import sys
 import time
-from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -16,11 +15,13 @@ from typing import Any, Final
 from kubernetes.aio.config import ConfigException
 
 from mailpush import names
+from mailpush.api.mailpushconfig import LEAVE
 from mailpush.cli.apply import MANAGER, instance_of
+from mailpush.cli.finalizers import registered, take_off
 from mailpush.cli.uninstalling import Release, being_removed
 from mailpush.kube import leftovers, resources
 from mailpush.kube.client import Kube, Object
-from mailpush.kube.errors import ConflictError, KubeError, NotFoundError
+from mailpush.kube.errors import KubeError, NotFoundError
 
 UNREGISTER: Final = {"metadata": {"annotations": {names.UNREGISTER_ANNOTATION: names.UNREGISTER_UNINSTALLED}}}
 LOOK_SECONDS: Final = 1.0
@@ -60,12 +61,18 @@ async def _cleanup(kube: Kube, namespace: str, wait_seconds: float, release: str
     lease = await kube.find(resources.LEASE, namespace, names.OPERATOR_LEASE)
     configs = [config for config in present if is_of(config, release, alone=not is_anothers(lease, release))]
     others = {config["metadata"]["name"] for config in present if config not in configs}
+    leaving = {config["metadata"]["name"] for config in configs if leaves(config)}
     for config in configs:
-        await kube.merge_patch(resources.MAIL_PUSH_CONFIG, namespace, config["metadata"]["name"], UNREGISTER)
-    left = await _wait_unregistered(kube, namespace, others, wait_seconds if configs else 0)
+        if not leaves(config):
+            await kube.merge_patch(resources.MAIL_PUSH_CONFIG, namespace, config["metadata"]["name"], UNREGISTER)
+    patience = wait_seconds if len(configs) > len(leaving) else 0
+    left = await _wait_unregistered(kube, namespace, others | leaving, patience)
     noted = await _note(kube, namespace, left)
-    for user in left:
-        await _remove_finalizer(kube, namespace, user["metadata"]["name"])
+    await take_off(kube, namespace, left, lambda _: None)
+    for name in sorted(leaving):
+        sys.stdout.write(f"the users of {name} stay registered at Dovecot: its deletionPolicy is Leave\n")
+        users, _ = await kube.list(resources.PUSH_USER, namespace, label_selector=f"{names.CONFIG_LABEL}={name}")
+        await take_off(kube, namespace, registered(users), lambda _: None)
     if left:
         some = ", ".join(sorted(user["metadata"]["name"] for user in left)[:10])
         sys.stderr.write(
@@ -88,6 +95,11 @@ async def _note(kube: Kube, namespace: str, users: list[Object]) -> str:
     except KubeError as error:
         return f"they could not be noted in ConfigMap {leftovers.NAME}: {error}"
     return f"ConfigMap {leftovers.NAME} keeps their mailboxes"
+
+
+def leaves(config: Object) -> bool:
+    """Whether the users of a MailPushConfig are to stay registered when it goes."""
+    return bool((config.get("spec") or {}).get("deletionPolicy") == LEAVE)
 
 
 def is_of(config: Object, release: str | None, *, alone: bool) -> bool:
@@ -119,28 +131,9 @@ async def _wait_unregistered(kube: Kube, namespace: str, others: set[str], wait_
         await asyncio.sleep(LOOK_SECONDS)
 
 
-def registered(users: Iterable[Object]) -> list[Object]:
-    """Those that are registered at Dovecot: they have the finalizer."""
-    return [user for user in users if names.FINALIZER in (user["metadata"].get("finalizers") or ())]
-
-
 def made_by_chart(config: dict[str, Any]) -> bool:
     """Whether `mail-push apply` has made it: only that is deleted with the installation."""
     return any(entry.get("manager") == MANAGER for entry in config["metadata"].get("managedFields") or ())
-
-
-async def _remove_finalizer(kube: Kube, namespace: str, name: str) -> None:
-    while True:
-        try:
-            user = await kube.get(resources.PUSH_USER, namespace, name)
-            finalizers = [item for item in user["metadata"].get("finalizers") or () if item != names.FINALIZER]
-            metadata = {"resourceVersion": user["metadata"]["resourceVersion"], "finalizers": finalizers}
-            await kube.merge_patch(resources.PUSH_USER, namespace, name, {"metadata": metadata})
-            return
-        except NotFoundError:
-            return
-        except ConflictError:
-            continue  # another wrote first
 
 
 async def _put_away(kube: Kube, namespace: str, config: Object) -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from mailpush import names
+from mailpush.api.mailpushconfig import LEAVE
 from mailpush.controller.owner import ConfigKey, Manifest, Owner
 from mailpush.decision import SiteFacts
 from mailpush.decision.evaluation import Evaluation
@@ -36,6 +37,11 @@ class ConfigState:
     """Whether a look at it has come to an end, well or not: its status is left alone before."""
     secrets: frozenset[str] | None = None
     """Names of the Secrets that the spec refers to, known before they are read; None: not known yet."""
+
+    @property
+    def leaves_registrations(self) -> bool:
+        """Whether users who go are not unregistered (deletionPolicy: Leave)."""
+        return self.evaluation is not None and self.evaluation.spec.deletion_policy == LEAVE
 
     def saw(self, body: Manifest) -> None:
         """The object as a read or a write of ours has just shown it: the two may cross, and the newer one counts."""

@@ -146,6 +146,7 @@ class AppliedSettings:
             site_facts(settings),
             self._mechanisms.by(settings),
             settings.unregister,
+            settings.leaves_registrations,
             pod=self._pod,
             pod_allowed=self._allowed(),
         )

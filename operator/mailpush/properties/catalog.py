@@ -210,6 +210,7 @@ SETTINGS: Final = (
     Setting("listeners.podSecurityContext", None, Reload.RESTART, "restricted"),
     Setting("listeners.securityContext", None, Reload.RESTART, "restricted"),
     Setting("listeners.logLevel", None, Reload.RESTART),
+    Setting("deletionPolicy", keys.DELETION_POLICY, Reload.LIVE),
     Setting("properties", None, Reload.LIVE),
     Setting("properties", keys.BY_PROPERTY, Reload.LIVE, "the names of those that stand in this table"),
 )

@@ -116,6 +116,7 @@ NOTIFICATION_CONTENT: Final = "mailpush.notification.content"
 CATCH_UP_MAX_AGE: Final = "mailpush.catchUp.maxAge"
 SWEEP_ENABLED: Final = "mailpush.catchUp.sweep.enabled"
 SWEEP_RATE: Final = "mailpush.catchUp.sweep.rate"
+DELETION_POLICY: Final = "mailpush.deletionPolicy"
 UNREGISTER: Final = "mailpush.unregister"
 """True before an uninstall: every user is unregistered at the mail server and nothing is started any more."""
 

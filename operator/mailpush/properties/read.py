@@ -7,7 +7,7 @@ from typing import Final
 from mailpush.api.catchup import CatchUp, Sweep
 from mailpush.api.credentialstorage import CredentialStorage
 from mailpush.api.mailaccess import Doveadm
-from mailpush.api.mailpushconfig import Notification, Reschedule
+from mailpush.api.mailpushconfig import LEAVE, UNREGISTER, Notification, Reschedule
 from mailpush.api.mechanisms import DovecotSettings, ImapIdleSettings, MailNotifySettings
 from mailpush.properties import keys
 from mailpush.properties.admin import read_admin
@@ -73,6 +73,7 @@ def read(files: Mapping[str, str]) -> Settings:
         notification=read_section(lookup, "notification", Notification, packages),
         catch_up=_catch_up(lookup, packages),
         unregister=lookup.boolean(keys.UNREGISTER, False),
+        leaves_registrations=lookup.choice(keys.DELETION_POLICY, UNREGISTER, (UNREGISTER, LEAVE)) == LEAVE,
         pod_overrides=_pod_overrides(lookup),
         replicas=lookup.integer(keys.REPLICAS, 0, 0, 1000),
         by_property=frozenset(lookup.names(keys.BY_PROPERTY)),

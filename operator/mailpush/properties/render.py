@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from mailpush.api.mailaccess import MailAccess
-from mailpush.api.mailpushconfig import Listeners, MailPushConfigSpec, Webhook
+from mailpush.api.mailpushconfig import LEAVE, Listeners, MailPushConfigSpec, Webhook
 from mailpush.packages import effective_of, in_effect
 from mailpush.properties import keys, secrets
 from mailpush.properties.admin import ADMIN_PATHS
@@ -118,6 +118,8 @@ def _listener(spec: MailPushConfigSpec, packages: frozenset[str]) -> Properties:
         **write_section(spec, "catchUp.sweep", packages),
     }
     properties |= write_stores(spec)
+    if spec.deletion_policy == LEAVE:
+        properties[keys.DELETION_POLICY] = LEAVE
     if spec.listeners.pod_overrides:
         properties |= _pods(spec.listeners)
     if spec.mail_access:

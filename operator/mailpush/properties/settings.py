@@ -151,6 +151,8 @@ class Settings:
     admin: AdminSettings = AdminSettings()  # noqa: RUF009 - frozen
     unregister: bool = False
     """True before an uninstall: unregister every user at the mail server and start nothing."""
+    leaves_registrations: bool = False
+    """Whether the registration of a user whose PushUser is deleted stays at the mail server (deletionPolicy: Leave)."""
     mailnotify: MailNotifySettings = MailNotifySettings()  # noqa: RUF009 - frozen, and so are the next
     doveadm: Doveadm = Doveadm()  # noqa: RUF009
     reschedule: Reschedule = Reschedule()  # noqa: RUF009

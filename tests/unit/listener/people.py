@@ -149,4 +149,4 @@ class FakeSite:
         """`changes` are of Settings."""
         changed = replace(settings(self.files), **changes)
         mechanisms = {"dovecot": self.dovecot, "imapidle": self.imapidle}
-        return Site(changed, site_facts(changed), mechanisms, unregister)
+        return Site(changed, site_facts(changed), mechanisms, unregister, changed.leaves_registrations)

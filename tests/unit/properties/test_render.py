@@ -149,6 +149,14 @@ def test_enabling_a_package_switches_its_mechanism_on(
     assert (settings.dovecot.enabled, settings.imapidle.enabled) == enabled
 
 
+def test_the_listeners_are_told_that_registrations_stay_and_nothing_where_they_do_not() -> None:
+    for policy, stays in (("Unregister", False), ("Leave", True)):
+        spec = MailPushConfigSpec.model_validate({"deletionPolicy": policy})
+        config = render(spec, ResolvedSecrets(b"key"), "main")
+        assert read(config.directory).leaves_registrations is stays
+        assert ("deletionPolicy" in "".join(config.files.values())) is stays
+
+
 def test_before_an_uninstall_the_listeners_are_told_to_unregister() -> None:
     spec = MailPushConfigSpec.model_validate(SPEC)
     config = render(spec, ResolvedSecrets(b"key"), "main", unregister=True)

@@ -177,6 +177,58 @@ def orphans(
     )
 
 
+@main.command()
+@click.option("--all", "everybody", is_flag=True, required=True, help="All users: there is no other choice yet.")
+@click.option("--config", help="Only those of this MailPushConfig.")
+@click.option("--undo", is_flag=True, help="Listen for them again.")
+@click.option(
+    "--leave",
+    is_flag=True,
+    help="Unregister nobody: take the finalizers off, where no operator is left to, and nothing else would end.",
+)
+@click.option(
+    "--stalled",
+    type=click.IntRange(1, 86400),
+    default=120,
+    show_default=True,
+    help="End with exit code 1 where for so many seconds none was unregistered.",
+)
+@click.option("-n", "--namespace", help="Default: that of the kubeconfig's context.")
+@click.option("--kubeconfig", type=click.Path(), help="Default: $KUBECONFIG, or ~/.kube/config.")
+@click.option("--context", help="A context of the kubeconfig. Default: the current one.")
+def unregister(
+    *,
+    everybody: bool,
+    config: str | None,
+    undo: bool,
+    leave: bool,
+    stalled: int,
+    namespace: str | None,
+    kubeconfig: str | None,
+    context: str | None,
+) -> None:
+    """Have all users unregistered at their mail servers, and say how far that is.
+
+    Stop it and start it again as you like: the pods go on meanwhile. Exits 0 where nobody is registered any more, 1
+    where some are, 2 where nothing could be done.
+    """
+    from mailpush.cli.kubectl.unregister import run
+
+    if undo and leave:
+        raise click.UsageError("--undo and --leave are two things: give one of them")
+    raise SystemExit(
+        run(
+            config=config,
+            leave=leave,
+            undo=undo,
+            stalled=stalled,
+            namespace=namespace,
+            kubeconfig=kubeconfig,
+            context=context,
+        )
+    )
+
+
 main.add_command(credentials)
 main.add_command(shards)
 main.add_command(plan)

@@ -142,9 +142,10 @@ class Reconciler:
             state.generation = generation  # the fault in the status is one of this spec
             raise
         # Together: a status that is written meanwhile must not say of the new spec what holds of the old one.
+        left = state.leaves_registrations
         state.evaluation, state.fault, state.generation, state.looked = evaluation, None, generation, True
         site = site_facts(evaluation.settings) if evaluation.settings is not None else None
-        changed, state.site = site != state.site, site
+        changed, state.site = site != state.site or left != state.leaves_registrations, site
         self._shards.config_changed(key)
         if changed:
             self._users.config_changed(key)

@@ -116,7 +116,9 @@ class UserReconciler:
 
     def gone(self, name: UserName, body: Object) -> None:
         """The PushUser is deleted."""
-        self._leftovers.gone(name, body)
+        reference = (body.get("spec") or {}).get("configRef") or {}
+        if not self._leaves(ConfigKey(name.namespace, str(reference.get("name")))):
+            self._leftovers.gone(name, body)
 
     # -- one user
 
@@ -158,6 +160,8 @@ class UserReconciler:
         if not self._state.configs_listed:
             return None  # see `configs_known`
         wanted = await self._wanted(name, record)
+        if self._leaves(record.config):
+            wanted = replace(wanted, leaves=True)
         self._store.weigh(name, wanted.weighs)
         if wanted.elder is not None and not record.registered and self._duplicates.overwrote(name):
             return replace(wanted, resync=True)
@@ -170,7 +174,12 @@ class UserReconciler:
 
     async def _wanted(self, name: UserName, record: UserRecord) -> Wanted:
         state = self._state.configs.get(record.config)
-        finalizer = wanted_finalizer(record, config_exists=state is not None, waited=self._waited(name, record))
+        finalizer = wanted_finalizer(
+            record,
+            config_exists=state is not None,
+            waited=self._waited(name, record),
+            leaves=self._leaves(record.config),
+        )
         if state is None:
             self._duplicates.none(name, record)
             if not self._ending_pods.over(record.config):
@@ -210,6 +219,11 @@ class UserReconciler:
             elder=None if decision.spawn else elder,
             secret_version=secret.version,
         )
+
+    def _leaves(self, config: ConfigKey) -> bool:
+        """Whether its users go without being unregistered, and nothing of that is a trouble to tell of."""
+        state = self._state.configs.get(config)
+        return state is not None and state.leaves_registrations
 
     def _waited(self, name: UserName, record: UserRecord) -> float:
         """Counted on our own clock from when we saw it first, as the API server's clock may differ."""

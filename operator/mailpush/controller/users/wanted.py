@@ -26,6 +26,8 @@ class Wanted:
     """The resourceVersion of the user's Secret; None where none is used."""
     resync: bool = False
     """The elder is to register again: this one was faster, and took its entry away since."""
+    leaves: bool = False
+    """What stays registered when the user goes is meant to (deletionPolicy: Leave)."""
 
     @property
     def duplicate_of(self) -> str | None:
@@ -103,12 +105,15 @@ def _stood(said: Said | None) -> tuple[str, str] | None:
     return None if said is None else (said.status, said.since)
 
 
-def wanted_finalizer(record: UserRecord, *, config_exists: bool, waited: float) -> bool | None:
+def wanted_finalizer(record: UserRecord, *, config_exists: bool, waited: float, leaves: bool = False) -> bool | None:
     """Whether the object is to be kept until the user is unregistered at Dovecot; None leaves it as it is.
 
     Args:
+        leaves: the registration is to stay when the user goes (deletionPolicy: Leave).
         waited: seconds since it was first seen with a deletionTimestamp.
     """
+    if leaves:
+        return False if names.FINALIZER in record.finalizers else None
     listening = record.listening
     registered = record.mechanism == "dovecot" and listening is not None and listening.status == "True"
     if names.FINALIZER not in record.finalizers:

@@ -43,7 +43,7 @@ class UserWriter:
             if wanted.elder is None:
                 await self._put_labels(name, record)
             if goes(record, wanted):
-                if record.registered and names.FINALIZER in record.finalizers:
+                if record.registered and names.FINALIZER in record.finalizers and not wanted.leaves:
                     await self._leftovers.keep(name)
                 await self._put_finalizer(name, record, wanted=False)
                 return

@@ -16,14 +16,15 @@ from mailpush.properties.settings import Settings
 class Site:
     """What all users of the pod share.
 
-    `unregister`: the installation is being taken away. `pod`: this pod's name, and `pod_allowed` whether it may run
-    permanent listeners.
+    `unregister`: all users are to be unregistered. `leaves_registrations`: those that are deleted are not. `pod`: this
+    pod's name, and `pod_allowed` whether it may run permanent listeners.
     """
 
     settings: Settings
     facts: SiteFacts
     mechanisms: Mapping[str, Mechanism]
     unregister: bool = False
+    leaves_registrations: bool = False
     pod: str | None = None
     pod_allowed: bool = True
 

@@ -129,6 +129,9 @@ class UserListener:
         place = place_of(user, site.settings, known)
         self._said.see(user, known.source)
         self._had_clients = self._had_clients or bool(user.spec.clients)
+        if user.deleting and site.leaves_registrations and not site.unregister:
+            await self._leave()
+            return None
         if user.deleting or site.unregister:
             return await self._unregister(user, site, known, place)
         self._unregistered = False
@@ -359,6 +362,13 @@ class UserListener:
             message = "the registration at the mail server stays, for another PushUser of this user"
         self._say(UserOutcome("False", "Unregistered", message, None, self._epoch))
         return None
+
+    async def _leave(self) -> None:
+        """The user is deleted, and the registration is to stay: whoever is called for it drops what it is told."""
+        self.clients = ()
+        await self._end()
+        message = "the PushUser is deleted; its registration at the mail server stays (deletionPolicy: Leave)"
+        self._say(UserOutcome("False", "RegistrationKept", message, None, self._epoch))
 
     async def _end(self) -> None:
         """Keeps a listener until it has stopped, so that an interrupted stop can be retried."""

@@ -79,6 +79,19 @@ def test_the_finalizer_stays_as_long_as_a_registration_may_be_there(
     assert wanted_finalizer(user, config_exists=exists, waited=waited) is wanted, name
 
 
+@pytest.mark.parametrize(
+    ("user", "wanted"),
+    [
+        (record(listening=REGISTERED), None),
+        (record(listening=REGISTERED, **HELD), False),
+        (record(listening=REGISTERED, **HELD, **DELETED), False),
+        (record(listening=FAILED, **HELD, **DELETED), False),
+    ],
+)
+def test_with_the_policy_leave_nobody_is_kept_by_a_finalizer(user: UserRecord, wanted: bool | None) -> None:
+    assert wanted_finalizer(user, config_exists=True, waited=0, leaves=True) is wanted
+
+
 LOST = (
     (None, False),
     (REGISTERED, True),

@@ -180,6 +180,20 @@ async def test_a_deleted_user_is_unregistered_once() -> None:
     assert scene.fake.dovecot.listeners[0].unregistered == 1
 
 
+async def test_with_the_policy_leave_a_deleted_user_is_stopped_and_stays_registered() -> None:
+    scene = Scene()
+    await scene.reconcile()
+    leaving = user(metadata={"deletionTimestamp": "2026-11-24T00:00:00Z"})
+    stays = scene.fake.site(leaves_registrations=True)
+    await scene.reconcile(leaving, stays)
+    assert scene.said() == ("False", "RegistrationKept", None)
+    assert (scene.fake.dovecot.running, scene.fake.dovecot.listeners[0].unregistered) == ([], 0)
+    assert scene.one.clients == (), "Dovecot goes on calling, and nobody is told"
+    # Who asks for all to be unregistered means these, too.
+    await scene.reconcile(leaving, scene.fake.site(leaves_registrations=True, unregister=True))
+    assert scene.said() == ("False", "Unregistered", None)
+
+
 async def test_a_registration_of_another_pod_is_taken_away_too() -> None:
     scene = Scene()
     leaving = user(
