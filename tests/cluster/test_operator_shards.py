@@ -110,9 +110,16 @@ def test_a_pod_that_falls_silent_gets_no_callbacks_then_loses_its_slots_and_come
     assert fenced.floor > before.floor
     assert callback_label(site, ZERO) == names.CALLBACK_OPEN
     wait_for("an Event tells of it", lambda: lost_pods(site) == [f"{ONE} has not renewed its Lease"])
+    wait_for("another who has its slots", lambda: notes(site, "SlotsTakenOver") == [f"{ONE} is gone"])
     pods(site).silent.discard(ONE)
     wait_for("it has slots again", lambda: site.owners() == {ZERO, ONE})
     wait_for("callbacks come again", lambda: callback_label(site, ONE) == names.CALLBACK_OPEN)
+
+
+def notes(site: OperatorSite, reason: str) -> list[str]:
+    """What Events on the MailPushConfig say, up to the details."""
+    found = [one for one in site.namespace.list("events.events.k8s.io") if one["reason"] == reason]
+    return [one["note"].partition(":")[0] for one in found if one["regarding"]["kind"] == "MailPushConfig"]
 
 
 def lost_pods(site: OperatorSite) -> list[str]:
@@ -233,3 +240,17 @@ def test_an_api_server_that_is_away_for_longer_than_a_lease_lasts_kills_nobody(s
     assert not site.logged(again, "lease_fenced")
     first = [one["message"] for one in site.logged(again, "shard_map_written") if one["epoch"] == epoch + 1]
     assert any(TWO in message for message in first)
+
+
+def test_a_pod_that_is_scaled_away_is_told_as_drained_and_a_map_that_is_deleted_as_restored(site: OperatorSite) -> None:
+    site.config(listeners={"replicas": 1})
+    wait_for("one pod has everything", lambda: site.owners() == {ZERO})
+    draining = f"{ONE} is above the 1 replicas that are wanted"
+    wait_for("the drain is told once", lambda: notes(site, "PodDraining") == [draining])
+    site.namespace.kubectl("delete", "shardmap", "main")
+    wait_for("the map is there again", lambda: site.epoch() > 1_000_000 and site.owners() == {ZERO})
+    wait_for("that it begins", lambda: len(notes(site, "ShardMapRestoring")) == 1)
+    wait_for("that it is over", lambda: len(notes(site, "ShardMapRestored")) == 1)
+    columns = site.namespace.kubectl("get", "shardmaps").splitlines()
+    assert columns[0].split() == ["NAME", "EPOCH", "PODS", "USERS", "MOVING", "IMBALANCE", "AGE"]
+    assert columns[1].split()[:3] == ["main", str(site.epoch()), "1"]

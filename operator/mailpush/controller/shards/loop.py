@@ -187,6 +187,8 @@ class ShardLoop:
         written += await self._each(self._fence(fence, outlook) for fence in planned.fences)
         if planned.next_map is not None:
             written.append(await self.maps.write(planned.next_map, planned.changes))
+            if written[-1]:
+                self._report.map_written(planned.changes, now)
         self._planned = None if written else outlook
         recheck = planned.recheck_after
         self._plan_again = now + (recheck if recheck is not None else 10 * STEP_SECONDS)

@@ -1,6 +1,6 @@
 """What a MailPushConfig's and its ShardMap's status say of pods, slots and users, once a second and only on changes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, Protocol
 
 from mailpush import names
@@ -9,6 +9,7 @@ from mailpush.controller import metrics
 from mailpush.controller.events import WARNING, Event, EventRecorder, Subject, condition_changes
 from mailpush.controller.owner import ConfigKey, Owner
 from mailpush.controller.shards.maps import ShardMaps
+from mailpush.controller.shards.news import MapNews
 from mailpush.controller.shards.watch import DEADLINE
 from mailpush.controller.state import ConfigState
 from mailpush.controller.status.config import config_status, same_status
@@ -16,7 +17,7 @@ from mailpush.controller.status.pod import PodView
 from mailpush.controller.status.shard_map import MapView, map_view, shard_map_status
 from mailpush.kube import resources
 from mailpush.kube.client import Kube
-from mailpush.sharding.planning.observed import Fence
+from mailpush.sharding.planning.observed import Change, Fence
 
 STATUS_SECONDS: Final = 1.0
 MAP_STATUS_SECONDS: Final = 10.0
@@ -45,6 +46,7 @@ class ShardReport:
         self._maps = maps
         self._users = users
         self._events = events
+        self._news = MapNews(self._subject)
         self._viewed: tuple[str | None, int] | None = None
         self._view = MapView()
         self._reported = -STATUS_SECONDS
@@ -96,6 +98,10 @@ class ShardReport:
             return
         await self._maps.report(shard_map_status(self._maps.status, self._view, self._maps.generation, timestamp()))
         self._shown, self._map_reported = shown, now
+
+    def map_written(self, changes: Iterable[Change], now: float) -> None:
+        """A map was written with these changes. `now`: seconds of a steady clock."""
+        self._events.record(*self._news.events(changes, now))
 
     def pod_lost(self, fence: Fence) -> None:
         """A pod was fenced."""

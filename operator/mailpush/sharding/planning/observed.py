@@ -92,10 +92,15 @@ class NewLease:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One thing that a plan does and why: a reason in one word, and a sentence for people."""
+    """One thing that a plan does and why: a reason in one word, and a sentence for people.
+
+    `pod`: the pod that loses slots by it, where one is the cause; `why` it does, as the end of a sentence on it.
+    """
 
     reason: str
     text: str
+    pod: PodRef | None = None
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True)

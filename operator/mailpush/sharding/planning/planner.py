@@ -145,7 +145,7 @@ def _place(
         else:
             to_move.append((owner not in leaving, -weights[slot], slot))
     changes = [
-        Change("PodGone", f"{owner.name} is gone: its slots go to {_listed(counts)}")
+        Change("PodGone", f"{owner.name} is gone: its slots go to {_listed(counts)}", owner)
         if owner is not None
         else Change("Assigned", f"slots without an owner go to {_listed(counts)}")
         for owner, counts in given.items()
@@ -166,9 +166,11 @@ def _place(
         room -= 1
     for (giver, receiver), slots in sorted(flights.items()):
         draft.moves.append(Move(giver, receiver, draft.epoch, frozenset(slots)))
-        why = f"{giver.name} {leaving[giver]}" if giver in leaving else "to spread the users evenly"
-        reason = "Leaving" if giver in leaving else "Rebalanced"
-        changes.append(Change(reason, f"{len(slots)} slots from {giver.name} to {receiver.name}: {why}"))
+        what = f"{len(slots)} slots from {giver.name} to {receiver.name}"
+        if giver in leaving:
+            changes.append(Change("Leaving", f"{what}: {giver.name} {leaving[giver]}", giver, leaving[giver]))
+        else:
+            changes.append(Change("Rebalanced", f"{what}: to spread the users evenly"))
     return changes
 
 
