@@ -20,7 +20,7 @@ LOCAL := 127.0.0.1,localhost,::1,172.29.0.1,172.29.0.0/24,10.244.0.0/16,10.96.0.
 export NO_PROXY := $(patsubst %,%$(comma),$(or $(NO_PROXY),$(no_proxy)))$(LOCAL)
 export no_proxy := $(NO_PROXY)
 
-.PHONY: help fuzz setup demo demo-down chaos lifecycle credentials bench-credentials bench-placement bench-scale bench-stale binaries test unit image-python cluster nodes check lint types layers drift crds schema docs golden \
+.PHONY: help fuzz setup demo demo-down chaos lifecycle credentials bench-credentials bench-placement bench-scale bench-namespace bench-stale binaries test unit image-python cluster nodes check lint types layers drift crds schema docs golden \
 	changelog format locks clean
 
 help: ## this list
@@ -64,6 +64,10 @@ bench-scale: setup binaries ## what 100,000 push users cost the operator, the li
 bench-stale: USERS = 10000
 bench-stale: setup ## cold starts of 10,000 users, 2 % with a stale password, at a real Dovecot with its penalty (root); USERS=1000
 	@$(BIN)/python -m tests.bench.coldstart --users $(USERS)
+
+bench-namespace: USERS = 10000
+bench-namespace: setup binaries ## how long a namespace with many users takes to end, with the operator up and gone
+	@$(BIN)/python -m tests.bench.namespace --users $(USERS)
 
 # Before the tests, which would show nothing of the minutes that the first build of Kubernetes takes.
 binaries: setup ## fetch or build Kubernetes and the other programs that the tests run

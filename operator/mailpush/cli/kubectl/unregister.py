@@ -166,8 +166,8 @@ async def _leave(kube: Kube, namespace: str, config: str | None) -> int:
     found = await kube.find(resources.NAMESPACE, None, namespace)
     ends = found is not None and "deletionTimestamp" in found["metadata"]
     serving = await _operator(kube, namespace)
-    number = 0
-    noted = True
+    number = noted = 0
+    refused = False
     async for page, _ in kube.pages(resources.PUSH_USER, namespace):
         users = [user for user in page if has_finalizer(user) and config in (None, user["spec"]["configRef"]["name"])]
         stay = [user for user in users if "deletionTimestamp" not in user["metadata"]]
@@ -176,23 +176,25 @@ async def _leave(kube: Kube, namespace: str, config: str | None) -> int:
                 f"an operator serves the namespace ({serving}) and would set the finalizers again of users who are "
                 "not deleted: set deletionPolicy: Leave in the MailPushConfig, or delete the PushUsers first"
             )
-        noted = noted and await _note(kube, namespace, users)
+        count = await _note(kube, namespace, users)
+        noted, refused = noted + (count or 0), refused or count is None
         await take_off(kube, namespace, users, partial(_tell, number))
         number += len(users)
-    where = f"; ConfigMap {leftovers.NAME} keeps their mailboxes" if noted and number else ""
-    why = "" if noted else ", and they cannot be noted in a namespace that ends"
+    where = f"; ConfigMap {leftovers.NAME} keeps {noted} mailboxes" if noted else ""
+    why = "; nothing can be noted of them in a namespace that ends" if refused else ""
     _say(f"{number} finalizers are taken off; the registrations at the mail servers stay{where}{why}")
     return DONE
 
 
-async def _note(kube: Kube, namespace: str, users: list[Object]) -> bool:
+async def _note(kube: Kube, namespace: str, users: list[Object]) -> int | None:
+    """How many mailboxes were noted; None where that is refused."""
     since = timestamp()
     entries = [entry for user in users for entry in leftovers.left_by(user, since)]
     try:
         await leftovers.change(kube, namespace, add=entries)
     except (ForbiddenError, NotFoundError):
-        return False
-    return True
+        return None
+    return len(entries)
 
 
 async def _operator(kube: Kube, namespace: str) -> str | None:
