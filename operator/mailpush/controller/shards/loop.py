@@ -82,6 +82,7 @@ class ShardLoop:
         self._clock = clock
         self._wake = wake
         self._overweight_since: float | None = None
+        self._newcomer_since: float | None = None
         self._astray_since: float | None = None
         self._planned: Outlook | None = None
         self._plan_again = 0.0
@@ -174,6 +175,7 @@ class ShardLoop:
             replicas=outlook.replicas,
             now=now,
             overweight_since=self._overweight_since,
+            newcomer_since=self._newcomer_since,
             orphans=outlook.orphans,
             copy=self._newest_copy(outlook),
             astray_since=self._astray_since,
@@ -183,6 +185,7 @@ class ShardLoop:
         written = await self._each(self._writer.create(lease) for lease in missing_leases(observed))
         planned = plan(observed)
         self._overweight_since = planned.new_overweight_since
+        self._newcomer_since = planned.new_newcomer_since
         self._astray_since = planned.new_astray_since
         written += await self._each(self._fence(fence, outlook) for fence in planned.fences)
         if planned.next_map is not None:

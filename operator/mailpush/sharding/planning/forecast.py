@@ -58,7 +58,12 @@ def forecast(observed: Observed, planner: Callable[[Observed], Plan] = plan) -> 
     for _ in range(MOST_STEPS):
         observed = _applied(observed)
         step = planner(observed)
-        observed = replace(observed, overweight_since=step.new_overweight_since, astray_since=step.new_astray_since)
+        observed = replace(
+            observed,
+            overweight_since=step.new_overweight_since,
+            newcomer_since=step.new_newcomer_since,
+            astray_since=step.new_astray_since,
+        )
         if step.fences:
             observed = replace(observed, pods=tuple(_fenced(pod, step.fences) for pod in observed.pods))
         elif step.next_map is not None:
@@ -67,14 +72,19 @@ def forecast(observed: Observed, planner: Callable[[Observed], Plan] = plan) -> 
             changes += step.changes
             maps += 1
             observed = replace(observed, map=step.next_map, map_uid=observed.map_uid or FIRST_UID)
-        elif step.new_overweight_since is not None and step.recheck_after is not None and not waited:
-            waited = True  # users who are spread too unevenly for too long are evened out
+        elif _comes_with_time(step) and step.recheck_after is not None and not waited:
+            waited = True
             observed = replace(observed, now=observed.now + step.recheck_after)
             continue
         else:
             return Forecast(observed, tuple(changes), tuple(moves), maps)
         waited = False
     raise ForecastError(f"the planner has not come to an end in {MOST_STEPS} steps")
+
+
+def _comes_with_time(step: Plan) -> bool:
+    """Users who are spread too unevenly for too long are evened out, and a pod that has come waits for others."""
+    return step.new_overweight_since is not None or step.new_newcomer_since is not None
 
 
 def _fenced(pod: PodObservation, fences: tuple[Fence, ...]) -> PodObservation:

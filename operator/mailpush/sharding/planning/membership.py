@@ -47,6 +47,23 @@ class Membership:
             and pod.lease.released_through >= epoch
         )
 
+    def coming(self) -> int:
+        """How many of the pods that are wanted may be there in a moment: those that start, or do not exist yet.
+
+        Not those that say why they take nobody, nor where it is not known how many are wanted.
+        """
+        here = {*self.targets, *self.donors}
+        refusing = [
+            pod
+            for pod in self._pods.values()
+            if pod.ref not in here
+            and _alive(pod)
+            and pod.lease is not None
+            and not pod.lease.capable
+            and pod.lease.reason
+        ]
+        return max(0, (self._replicas or 0) - len(here) - len(refusing))
+
     def alive(self, ref: PodRef) -> bool:
         """Whether `ref` holds its Lease and has renewed it lately."""
         pod = self._pods.get(ref)

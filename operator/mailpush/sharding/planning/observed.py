@@ -51,6 +51,7 @@ class Observed:
         replicas: how many pods are wanted; None where nobody has evaluated that yet, which is not zero (P11).
         now: seconds of the operator's monotonic clock.
         overweight_since: what the last plan returned as `new_overweight_since`.
+        newcomer_since: what the last plan returned as `new_newcomer_since`.
         remembered_epoch: the highest `ownerEpoch` in a PushUser's status: of an installation that was removed, too.
     """
 
@@ -61,6 +62,7 @@ class Observed:
     replicas: int | None
     now: float
     overweight_since: float | None = None
+    newcomer_since: float | None = None
     orphans: tuple[OrphanLease, ...] = ()
     copy: ShardMap | None = None
     astray_since: float | None = None
@@ -116,6 +118,7 @@ class Plan:
     changes: tuple[Change, ...] = ()
     recheck_after: float | None = None
     new_overweight_since: float | None = None
+    new_newcomer_since: float | None = None
     new_astray_since: float | None = None
 
 

@@ -47,6 +47,8 @@ MAX_PODS: Final = 1_024
 NAMED: Final = 8
 """Pods that a sentence names."""
 OVERWEIGHT: Final = 1.05
+NEWCOMER_WAITS: Final = 10.0
+"""Seconds that a pod that has come waits for others that are about to, so that users move once for all of them."""
 OVERWEIGHT_FOR: Final = 60.0
 """A registration alone moves nobody: only max/mean above OVERWEIGHT for this many seconds does."""
 
@@ -67,8 +69,10 @@ def plan(observed: Observed, max_in_flight: int = MAX_IN_FLIGHT) -> Plan:
     changes = _end_moves(draft, standing)
     weights = observed.weight_list()
     heavy_since, heavy_too_long = _overweight(observed, draft, standing, weights)
+    newcomer_since, waits = _newcomer(observed, draft, standing)
     if standing.targets:
-        even_out = heavy_too_long or (not standing.donors and (bool(shard_map.moves) or _newcomer(draft, standing)))
+        for_newcomer = newcomer_since is not None and waits <= 0
+        even_out = heavy_too_long or (not standing.donors and (bool(shard_map.moves) or for_newcomer))
         changes += _place(draft, standing, weights, even_out, max_in_flight)
     stuck = standing.need_an_epoch()
     if not draft.changed() and stuck:
@@ -76,11 +80,14 @@ def plan(observed: Observed, max_in_flight: int = MAX_IN_FLIGHT) -> Plan:
     rechecks = [SOON] if standing.unsure() else []
     if heavy_since is not None:
         rechecks.append(max(0.0, heavy_since + OVERWEIGHT_FOR - observed.now))
+    if newcomer_since is not None and waits > 0:
+        rechecks.append(waits)
     return Plan(
         next_map=draft.write() if draft.changed() or stuck else None,
         changes=tuple(changes),
         recheck_after=min(rechecks, default=None),
         new_overweight_since=heavy_since,
+        new_newcomer_since=newcomer_since,
     )
 
 
@@ -114,8 +121,15 @@ def _overweight(
     return observed.now, True  # counted anew, so that what cannot be evened out is not tried at each step
 
 
-def _newcomer(draft: NextMap, standing: Membership) -> bool:
-    return not set(standing.targets) <= set(draft.after_moves())
+def _newcomer(observed: Observed, draft: NextMap, standing: Membership) -> tuple[float | None, float]:
+    """Since when there has been a pod that may get slots and has none, and how many seconds it waits for others.
+
+    Only what evens users out waits: slots without an owner, or of a pod that leaves, are given out at once.
+    """
+    if set(standing.targets) <= set(draft.after_moves()):
+        return None, 0.0
+    since = observed.now if observed.newcomer_since is None else observed.newcomer_since
+    return since, since + NEWCOMER_WAITS - observed.now if standing.coming() else 0.0
 
 
 def _place(

@@ -159,3 +159,49 @@ def test_a_rollout_does_not_deal_out_anew_for_each_pod_that_comes_back() -> None
 def test_weights_may_be_given_by_slot() -> None:
     listed = see(make_map("----"), pod(A), pod(B), weights=[0, 3, 0, 3])
     assert plan(listed) == plan(replace(listed, weights={1: 3, 3: 3}))
+
+
+# -- a pod that has come waits for those that are about to
+
+
+def started(count: int, now: float = 1000.0, since: float | None = None, **changes: object) -> Plan:
+    """A owns all; B, and C where `count` is 3, have just come, of the three pods that are wanted."""
+    pods = [pod(A), pod(B), pod(C)][:count]
+    return plan(see(make_map("aaaaaa"), *pods, now=now, newcomer_since=since, **changes))
+
+
+def test_a_pod_that_has_come_waits_for_another_that_starts_so_that_users_move_once_for_both() -> None:
+    alone = started(2)
+    assert (alone.next_map, alone.new_newcomer_since, alone.recheck_after) == (None, 1000.0, 10.0)
+    both = started(3, now=1004.0, since=1000.0)
+    assert both.next_map is not None
+    assert sum(len(move.slots) for move in both.next_map.moves) == 4, "a third for each, in one go"
+
+
+def test_it_waits_ten_seconds_and_no_longer() -> None:
+    assert started(2, now=1009.0, since=1000.0).recheck_after == 1.0
+    late = started(2, now=1010.0, since=1000.0)
+    assert late.next_map is not None
+    assert {move.receiver for move in late.next_map.moves} == {B}
+
+
+@pytest.mark.parametrize("replicas", [2, None])
+def test_it_waits_for_nobody_where_no_other_is_wanted(replicas: int | None) -> None:
+    assert started(2, replicas=replicas).next_map is not None
+
+
+def test_it_does_not_wait_for_a_pod_that_says_why_it_takes_nobody() -> None:
+    excluded = pod(C, lease_capable=False, lease_reason="PermanentPushNotAllowed")
+    todo = plan(see(make_map("aaaaaa"), pod(A), pod(B), excluded))
+    assert todo.next_map is not None
+    starting = pod(C, lease_capable=False)
+    assert plan(see(make_map("aaaaaa"), pod(A), pod(B), starting)).next_map is None
+
+
+def test_what_is_urgent_waits_for_nobody() -> None:
+    homeless = plan(see(make_map("aaa---"), pod(A), pod(B)))
+    assert homeless.next_map is not None
+    assert None not in homeless.next_map.owner_refs()
+    leaving = plan(see(make_map("aaaaaa"), pod(A, lease_draining=True), pod(B)))
+    assert leaving.next_map is not None
+    assert {move.giver for move in leaving.next_map.moves} == {A}

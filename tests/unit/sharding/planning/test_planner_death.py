@@ -134,7 +134,7 @@ def test_the_receiver_of_a_move_is_fenced_as_its_giver_is() -> None:
 def test_a_large_join_goes_on_until_all_is_even() -> None:
     shard_map, lives = make_map("a" * 12), (pod(A), pod(B))
     for _ in range(20):
-        todo = plan(see(shard_map, *lives, weights=[0] * 12), max_in_flight=2)
+        todo = plan(see(shard_map, *lives, weights=[0] * 12, replicas=2), max_in_flight=2)
         if todo.next_map is None:
             break
         shard_map = todo.next_map
