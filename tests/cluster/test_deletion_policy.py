@@ -13,7 +13,7 @@ import pytest
 from mailpush import names
 from mailpush.kube.leftovers import NAME as LEFTOVERS
 from tests.sites.namespace import Namespace, wait_for
-from tests.sites.operator import OperatorSite
+from tests.sites.operator import MAIL_PUSH, OperatorSite
 
 PLUGIN = Path(sys.executable).parent / "kubectl-mailpush"
 USERS = (3, 4, 5)
@@ -147,3 +147,23 @@ def test_what_cannot_be_done_says_what_can(site: OperatorSite) -> None:
     assert "there is no MailPushConfig other" in unregister(site, "--config", "other", code=2)[1]
     assert "give one of them" in unregister(site, "--undo", "--leave", code=2)[1]
     assert held(site) == set(USERS)
+
+
+def test_an_uninstall_with_leave_unregisters_nobody_and_keeps_nobody(site: OperatorSite) -> None:
+    site.stop(site.operator)  # so that the command alone does it
+    site.config(deletionPolicy="Leave")
+    done = subprocess.run(
+        [MAIL_PUSH, "cleanup", "--yes", "-n", site.namespace.name],
+        env={"KUBECONFIG": str(site.namespace.plane.kubeconfig)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "the users of main stay registered at Dovecot: its deletionPolicy is Leave" in done.stdout
+    assert held(site) == set()
+    assert site.namespace.get("configmap", LEFTOVERS) is None
+    assert names.UNREGISTER_ANNOTATION not in (site.namespace.get("mpc", "main") or {})["metadata"].get(
+        "annotations", {}
+    )
