@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -106,10 +106,11 @@ def unregister(plane: ControlPlane, namespace: str) -> float:
     return time.monotonic() - began
 
 
-def end_by_itself(plane: ControlPlane, namespace: str) -> bool:
+def end_by_itself(plane: ControlPlane, namespace: str, operator: "Operator") -> bool:
     """Waits until the namespace is gone, as long as finalizers go; False where they do not any more."""
     least, moved = sys.maxsize, time.monotonic()
     while there(plane, namespace):
+        operator.keep()
         left = held(plane, namespace)
         if left < least:
             least, moved = left, time.monotonic()
@@ -119,8 +120,39 @@ def end_by_itself(plane: ControlPlane, namespace: str) -> bool:
     return True
 
 
+class Operator:
+    """The operator's process, started again when it has ended, as a kubelet does."""
+
+    def __init__(self, plane: ControlPlane, namespace: str, folder: Path) -> None:
+        self._plane = plane
+        self._namespace = namespace
+        self._folder = folder
+        self._running = ExitStack()
+        self._process: subprocess.Popen[bytes] | None = None
+        self.starts = 0
+
+    def keep(self) -> None:
+        """To be called again and again. Once the Deployment has gone with its namespace it starts no other."""
+        if self._process is not None and self._process.poll() is None:
+            return
+        if self._process is not None and not self._deployed():
+            return
+        self.starts += 1
+        log = self._folder / f"operator-{self.starts}.log"
+        self._process = self._running.enter_context(operator_process(self._plane, self._namespace, log))
+
+    def close(self) -> None:
+        self._running.close()
+
+    def _deployed(self) -> bool:
+        found = self._plane.kubectl(
+            "-n", self._namespace, "get", "deployment", "mail-push", "--ignore-not-found", "-o", "name"
+        )
+        return bool(found.stdout)
+
+
 @contextmanager
-def installed(plane: ControlPlane, namespace: str, folder: Path) -> Iterator[None]:
+def installed(plane: ControlPlane, namespace: str, folder: Path) -> Iterator[Operator]:
     """The chart's operator and a MailPushConfig."""
     values = yaml.safe_load(EXAMPLE.read_text())
     plane.kubectl("create", "namespace", namespace, check=True)
@@ -139,30 +171,37 @@ def installed(plane: ControlPlane, namespace: str, folder: Path) -> Iterator[Non
         "spec": values["mailPushConfig"]["spec"],
     }
     plane.kubectl("-n", namespace, "apply", "-f", "-", input=yaml.safe_dump(config), check=True)
-    with operator_process(plane, namespace, folder / "operator.log"):
-        yield
+    operator = Operator(plane, namespace, folder)
+    try:
+        operator.keep()
+        yield operator
+    finally:
+        operator.close()
 
 
 def with_operator(plane: ControlPlane, users: int, folder: Path) -> dict[str, Any]:
     namespace = "served"
-    with installed(plane, namespace, folder):
+    with installed(plane, namespace, folder) as operator:
         asyncio.run(_create(plane, namespace, users))
         tell(f"{users} users are there")
-        seconds = until("all users are decided on", lambda: _all_accepted(plane, namespace, users))
+        seconds = until("all users are decided on", lambda: _all_accepted(operator, plane, namespace, users))
         tell(f"the operator has decided on them after {seconds:.0f} s more; the namespace is deleted")
         began = time.monotonic()
         plane.kubectl("delete", "namespace", namespace, "--wait=false", check=True)
-        by_itself = end_by_itself(plane, namespace)
+        left = 0
+        by_itself = end_by_itself(plane, namespace, operator)
         if not by_itself:
-            tell(f"{held(plane, namespace)} users are kept, and the operator may do nothing any more")
+            left = held(plane, namespace)
+            tell(f"{left} users are kept, and the operator may do nothing any more")
             unregister(plane, namespace)
         until("the namespace is gone", lambda: not there(plane, namespace))
         took = time.monotonic() - began
         tell(f"with the operator: gone after {took:.0f} s{'' if by_itself else ', by the command'}")
-        return {"operator_up_s": round(took, 1), "operator_up_needs_command": not by_itself}
+        return {"operator_up_s": round(took, 1), "operator_up_left_to_command": left}
 
 
-def _all_accepted(plane: ControlPlane, namespace: str, users: int) -> bool:
+def _all_accepted(operator: Operator, plane: ControlPlane, namespace: str, users: int) -> bool:
+    operator.keep()
     return asyncio.run(_count(plane, namespace, accepted)) == users
 
 
