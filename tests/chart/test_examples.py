@@ -6,8 +6,8 @@ import pytest
 import yaml
 
 from mailpush.api.mailpushconfig import MailPushConfigSpec
-from mailpush.controller.status.credentials import CLUSTER_MEMORY, DATABASE, kept_in
 from mailpush.decision.evaluation import evaluate
+from mailpush.decision.kept import CLUSTER_MEMORY, DATABASE, kept_in
 from mailpush.properties.secrets import ResolvedSecrets, purpose_of, secret_references
 from tests.chart.conftest import EXAMPLE, Helm, mail_push_config
 

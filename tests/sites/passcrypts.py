@@ -19,6 +19,10 @@ class SamePasscrypts:
         self._ask()
         return self.others
 
+    async def keeping_elsewhere(self, _place: str) -> list[str]:
+        self._ask()
+        return self.others
+
     async def is_given(self, fingerprint: str) -> bool:
         self._ask()
         return self.given in (None, fingerprint)

@@ -102,6 +102,13 @@ def _mail_push_configs() -> Manifest:
                 "How far passwords are encrypted under the current passcrypt, and what that waits for.",
                 priority=1,
             ),
+            _column(
+                "Migration",
+                "string",
+                ".status.credentialStorage.migration.text",
+                "How far passwords are copied from the cluster memory to the database, and what that waits for.",
+                priority=1,
+            ),
             _column("Message", "string", f"{ready}.message", "Why, and what to do.", priority=1),
         ],
         rules=[{"rule": mailpushconfig.NAME_RULE, "message": mailpushconfig.NAME_MESSAGE}],

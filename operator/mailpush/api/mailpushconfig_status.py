@@ -81,11 +81,28 @@ class RotationStatus(StatusModel):
     """The same in short, and what it waits for."""
 
 
+class MigrationStatus(StatusModel):
+    """How far passwords are copied from the cluster memory to the database, as the pod says that is the farthest."""
+
+    total: Annotated[int, Field(ge=0)] | None = None
+    """Entries in the cluster memory."""
+    done: Annotated[int, Field(ge=0)] | None = None
+    """Entries that were looked at."""
+    unreadable: Annotated[int, Field(ge=0)] | None = None
+    """Entries that no passcrypt reads: they are copied as they are."""
+    finished: bool | None = None
+    """Whether each entry was found in the database, or a newer one: the cluster memory's are needed no more."""
+    text: Text | None = None
+    """The same in short, and what it waits for."""
+
+
 class CredentialStorageStatus(StatusModel):
     """The credential storage."""
 
     rotation: RotationStatus | None = None
     """Of the passcrypt, while credentialStorage.passcryptPreviousSecretRef is given."""
+    migration: MigrationStatus | None = None
+    """From the cluster memory to the database, where spec.redis is set and credentialStorage.rdb is true."""
     previous_needed: bool | None = None
     """Whether the previous passcrypt is still needed. False: take passcryptPreviousSecretRef out."""
     passcrypt_made: bool | None = None

@@ -94,6 +94,14 @@ class DatabaseCredentials:
             async with self._connected() as connection:
                 await connection.execute(_upsert(connection.dialect.name), rows[start : start + AT_ONCE])
 
+    async def put_newer(self, entries: list[Entry]) -> None:
+        """Writes each where there is none of its user, or an older one; in one statement, so that nobody's put in
+        between is lost."""
+        rows = [_row(check_entry(entry)) for entry in entries]
+        for start in range(0, len(rows), AT_ONCE):
+            async with self._connected() as connection:
+                await connection.execute(_upsert_newer(connection.dialect.name), rows[start : start + AT_ONCE])
+
     async def replace(self, old: Entry, new: Entry) -> bool:
         check_entry(new)
         statement = (
@@ -209,6 +217,23 @@ def _upsert(dialect: str) -> Insert:
         )
     added_there = mysql.insert(CREDENTIALS)
     return added_there.on_duplicate_key_update({name: added_there.inserted[name] for name in VALUES})
+
+
+def _upsert_newer(dialect: str) -> Insert:
+    if dialect == "sqlite":
+        added = sqlite.insert(CREDENTIALS)
+        return added.on_conflict_do_update(
+            index_elements=["context_id", "user_id"],
+            set_={name: added.excluded[name] for name in VALUES},
+            where=added.excluded.changed > CREDENTIALS.c.changed,
+        )
+    added_there = mysql.insert(CREDENTIALS)
+    newer = added_there.inserted.changed > CREDENTIALS.c.changed
+    # One after the other, each by what those before it have left: so the time comes last, by which they are chosen.
+    names = sorted(VALUES, key=lambda name: name == "changed")
+    return added_there.on_duplicate_key_update(
+        [(name, func.if_(newer, added_there.inserted[name], CREDENTIALS.c[name])) for name in names]
+    )
 
 
 def _if_new(connection: AsyncConnection, table: Table, row: dict[str, Any]) -> Insert:

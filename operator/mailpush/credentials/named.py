@@ -5,6 +5,7 @@ from typing import Final
 
 from mailpush.credentials.database import DatabaseCredentials
 from mailpush.credentials.memory import ProcessCredentials, RedisCredentials
+from mailpush.credentials.moving import MovingCredentials
 from mailpush.credentials.ox.table import ox_table
 from mailpush.credentials.storage import CredentialStorage, Entry, StorageUnavailableError, UserKey
 from mailpush.properties.settings import DatabaseSettings, Settings
@@ -12,6 +13,7 @@ from mailpush.store.redis import client_of
 from mailpush.store.sql import engine_of
 
 FILE: Final = "credentials.sqlite"
+INVALID: Final = "CredentialStorageInvalid"
 
 
 def storage_of(settings: Settings, config_uid: str, folder: Path, owner: str = "") -> CredentialStorage | None:
@@ -26,7 +28,7 @@ def storage_of(settings: Settings, config_uid: str, folder: Path, owner: str = "
     try:
         return _server(settings, config_uid, folder, owner)
     except ValueError as error:  # a URL or a certificate; the text repeats neither
-        return Absent(str(error), "CredentialStorageInvalid")
+        return Absent(str(error), INVALID)
 
 
 def _server(settings: Settings, config_uid: str, folder: Path, owner: str) -> CredentialStorage:
@@ -34,7 +36,15 @@ def _server(settings: Settings, config_uid: str, folder: Path, owner: str) -> Cr
         return ox_table(settings.ox)
     if settings.credential_storage.rdb:
         database = settings.database or DatabaseSettings(f"sqlite:///{folder.absolute() / FILE}")
-        return DatabaseCredentials(engine_of(database), owner)
+        stored = DatabaseCredentials(engine_of(database), owner)
+        if settings.redis is None or database.url.startswith("sqlite:"):
+            return stored
+        # What was put into the cluster memory before is copied from there.
+        try:
+            memory: CredentialStorage = RedisCredentials(client_of(settings.redis), config_uid)
+        except ValueError as error:
+            memory = Absent(str(error), INVALID)
+        return MovingCredentials(memory, stored)
     if settings.redis is None:
         return ProcessCredentials()
     return RedisCredentials(client_of(settings.redis), config_uid)

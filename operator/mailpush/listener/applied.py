@@ -174,4 +174,5 @@ class AppliedSettings:
             signs=True,
             # With the hash, in one write: the operator takes the end of a rotation for that of these settings.
             rotation=self._storage.rotation_under(self._loaded.settings),
+            migration=self._storage.migration_under(self._loaded.settings),
         )

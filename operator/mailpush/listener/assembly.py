@@ -151,7 +151,7 @@ def assemble(env: Environment, kube: Kube, loaded: Loaded, boot: Mapping[str, st
     storage = PodStorage(
         settings,
         env.config_uid,
-        lambda wanted, uid: storage_of(wanted, uid, env.journal_dir),
+        lambda wanted, uid: storage_of(wanted, uid, env.journal_dir, f"{env.namespace}/{env.config}"),
         entries=entries,
         owns=supervisor.owns,
         hash_key=env.hash_key,

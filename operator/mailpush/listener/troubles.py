@@ -68,10 +68,15 @@ class KnowsStorage(Protocol):
     @property
     def fingerprint(self) -> str: ...
 
+    @property
+    def kept(self) -> str: ...
+
     def rotation_under(self, settings: Settings) -> RotationReport | None: ...
 
     @property
     def writes(self) -> WritesReport | None: ...
+
+    def migration_under(self, settings: Settings) -> RotationReport | None: ...
 
 
 class TroubleLog:
@@ -147,8 +152,10 @@ class Troubles:
             redis=self._claims.trouble,
             passcrypt=self._storage.fingerprint,
             storage=self._storage.trouble,
+            kept=self._storage.kept,
             rotation=self._storage.rotation_under(self._applied.settings),
             writes=self._storage.writes,
+            migration=self._storage.migration_under(self._applied.settings),
         )
         self._target_log.look(troubles, now)
         self._server_log.look({name: one.reason for name, one in servers.items() if one.degraded}, now)

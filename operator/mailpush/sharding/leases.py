@@ -88,9 +88,10 @@ class CallbackReport(NamedTuple):
 
 
 class RotationReport(NamedTuple):
-    """How far a pod has encrypted the credential storage anew, in entries: `done` of `total`.
+    """How far a pod has encrypted the credential storage anew, or copied it, in entries: `done` of `total`.
 
-    `unreadable`: neither passcrypt reads them. `finished`: the previous passcrypt is needed no more.
+    `unreadable`: neither passcrypt reads them. `finished`: the previous passcrypt, or the former store, is needed no
+    more.
     `waits`: a sentence on what it waits for; empty where it goes on, or where another pod does it.
     """
 
@@ -139,6 +140,8 @@ class LeaseState:
     `storage`: what keeps the pod from the credential storage, in a word; empty where nothing does.
     `rotation`: of the storage's passcrypt, where the pod has a previous one.
     `writes`: of OX's table, where passwords are put there.
+    `kept`: where the pod keeps stored passwords, in a word; empty where it keeps none.
+    `migration`: of the cluster memory's entries to the database, where the pod has both.
     `map_copy`: of the last good map, while the API has none that follows it; see `copies`.
     """
 
@@ -165,6 +168,8 @@ class LeaseState:
     storage: str = ""
     rotation: RotationReport | None = None
     writes: WritesReport | None = None
+    kept: str = ""
+    migration: RotationReport | None = None
     map_copy: str = ""
 
     @property
@@ -240,7 +245,9 @@ def parse_lease(obj: Mapping[str, Any]) -> LeaseState:
         formats=frozenset(int(part) for part in text(FORMATS).split(",") if _NUMBER.fullmatch(part)),
         passcrypt=text(PASSCRYPT),
         storage=_text(credentials, "storage"),
-        rotation=_rotation(credentials),
+        rotation=_rotation(credentials, "rotation"),
+        kept=_text(credentials, "kept"),
+        migration=_rotation(credentials, "migration"),
         writes=WritesReport(*writes) if writes else None,
         map_copy=text(MAP_COPY),
         signs=bool(text(SIGNS)) and text(SIGNS) == _mapping(obj.get("spec")).get("holderIdentity"),
@@ -282,11 +289,12 @@ def lease_annotations(state: LeaseState) -> dict[str, str]:
 def _where_needed(state: LeaseState) -> dict[str, str]:
     """The annotations that a Lease has only where there is something to say; empty texts are left out."""
     credentials: dict[str, Any] = {"storage": state.storage} if state.storage else {}
-    if state.rotation is not None:
-        *numbers, waits = state.rotation
-        credentials["rotation"] = numbers  # in the form of versions that knew of no waiting
-        if waits:
-            credentials["rotationWaits"] = waits
+    credentials |= {"kept": state.kept} if state.kept else {}
+    for key, report in (("rotation", state.rotation), ("migration", state.migration)):
+        if report is not None:
+            *numbers, waits = report
+            credentials[key] = numbers  # in the form of versions that knew of no waiting
+            credentials |= {f"{key}Waits": waits} if waits else {}
     if state.writes is not None:
         credentials["writes"] = state.writes
     return {
@@ -337,9 +345,9 @@ def _servers(value: Mapping[str, Any]) -> dict[str, ServerReport]:
     return {name: ServerReport(*report) for name, report in reports.items() if report}
 
 
-def _rotation(credentials: Mapping[str, Any]) -> RotationReport | None:
-    numbers = _typed(credentials.get("rotation"), [int, int, int, bool])
-    return RotationReport(*numbers)._replace(waits=_text(credentials, "rotationWaits")) if numbers else None
+def _rotation(credentials: Mapping[str, Any], key: str) -> RotationReport | None:
+    numbers = _typed(credentials.get(key), [int, int, int, bool])
+    return RotationReport(*numbers)._replace(waits=_text(credentials, f"{key}Waits")) if numbers else None
 
 
 def _typed(value: Any, types: list[type]) -> list[Any]:

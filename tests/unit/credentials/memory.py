@@ -41,6 +41,12 @@ class FaultyStorage:
         for entry in entries:
             await self.put(entry)
 
+    async def put_newer(self, entries: list[Entry]) -> None:
+        self._ask(f"put_newer {len(entries)}")
+        for entry in entries:
+            if entry.key not in self.entries or entry.changed > self.entries[entry.key].changed:
+                self.entries[entry.key] = entry
+
     async def replace(self, old: Entry, new: Entry) -> bool:
         self._ask("replace")
         found = self.entries.get(old.key)

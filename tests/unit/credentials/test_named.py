@@ -7,6 +7,7 @@ import pytest
 
 from mailpush.credentials.database import DatabaseCredentials
 from mailpush.credentials.memory import ProcessCredentials, RedisCredentials
+from mailpush.credentials.moving import MovingCredentials
 from mailpush.credentials.named import Absent, storage_of
 from mailpush.credentials.ox.rules import Form
 from mailpush.credentials.ox.table import OxTable
@@ -18,6 +19,7 @@ from tests.unit.listener.users.test_stored_passwords import STORED
 BASE = settings(STORED)
 RDB = replace(BASE, credential_storage=BASE.credential_storage.model_copy(update={"rdb": True}))
 WRONG = "-----BEGIN CERTIFICATE-----\nMIIB+/=\n-----END CERTIFICATE-----\n"
+SERVER = DatabaseSettings("mysql://db.example:3306/mailpush", "u", "p")
 CONFIGDB = DatabaseSettings("mysql://db.example/configdb")
 
 
@@ -30,6 +32,8 @@ CONFIGDB = DatabaseSettings("mysql://db.example/configdb")
         (replace(BASE, redis=RedisSettings("nonsense://r.example/0", "p")), Absent),
         (RDB, DatabaseCredentials),
         (replace(RDB, database=DatabaseSettings("mysql://db.example:3306/mailpush", "u", "p")), DatabaseCredentials),
+        (replace(RDB, database=SERVER, redis=RedisSettings("redis://r.example/0")), MovingCredentials),
+        (replace(RDB, redis=RedisSettings("redis://r.example/0")), DatabaseCredentials),
         (
             replace(BASE, ox=OxCredentialSettings("read", None, DatabaseSettings("mysql://db.example/configdb"))),
             OxTable,

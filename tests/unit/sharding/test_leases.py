@@ -77,6 +77,8 @@ def test_the_annotations_have_the_protocols_names() -> None:
         storage="away",
         rotation=RotationReport(100, 40, 2, waits="l-1"),
         writes=WritesReport(3, 1, "LegacyRows", "oxdatabase_5"),
+        kept="Database",
+        migration=RotationReport(9, 9, 0, True),
     )
     assert lease_annotations(state) == {
         "mailpush.dev/map-uid": "m",
@@ -92,8 +94,8 @@ def test_the_annotations_have_the_protocols_names() -> None:
         "mailpush.dev/formats": "1",
         "mailpush.dev/signs": "l-0/u/n",
         "mailpush.dev/passcrypt": "0123",
-        "mailpush.dev/credentials": '{"storage":"away","rotation":[100,40,2,false],"rotationWaits":"l-1",'
-        '"writes":[3,1,"LegacyRows","oxdatabase_5"]}',
+        "mailpush.dev/credentials": '{"storage":"away","kept":"Database","rotation":[100,40,2,false],'
+        '"rotationWaits":"l-1","migration":[9,9,0,true],"writes":[3,1,"LegacyRows","oxdatabase_5"]}',
     }
     assert str(state.holder) == "l-0/u/n"
 

@@ -1,13 +1,14 @@
 """The conditions of the credential storage, and how far a rotation of its passcrypt is. Pure."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from mailpush.api.conditions import Verdict, truth
 from mailpush.controller.state import ConfigState
 from mailpush.controller.status.pod import PodView
 from mailpush.credentials.ox.rules import Refusal, sentence
+from mailpush.decision.kept import CLUSTER_MEMORY, DATABASE, FILE_OF_POD, OX_TABLE, PROCESS_MEMORY, kept_in
 from mailpush.properties.settings import Settings
 from mailpush.sharding.leases import LeaseState, RotationReport
 
@@ -18,11 +19,6 @@ WRITES_REFUSED: Final = "CredentialWritesRefused"
 NAMED_PODS: Final = 5
 
 _SECRET: Final = "the Secret that credentialStorage.passcryptSecretRef names"  # noqa: S105 - a sentence
-OX_TABLE: Final = "OxTable"
-DATABASE: Final = "Database"
-FILE_OF_POD: Final = "FileOfPod"
-PROCESS_MEMORY: Final = "ProcessMemory"
-CLUSTER_MEMORY: Final = "ClusterMemory"
 _LASTING: Final = {
     OX_TABLE: "passwords stand in OX's own table",
     DATABASE: "passwords stand in a database",
@@ -37,6 +33,11 @@ _VOLATILE: Final = {
         "to be put again; credentialStorage.rdb keeps them"
     ),
 }
+_MEANT: Final = {
+    "DatabaseOfAnother": "it is the database of another MailPushConfig: each needs one of its own",
+    "CredentialStorageInvalid": "its URL or certificates cannot be used",
+}
+"""Words of pods that name what to change."""
 _WAITS: Final = "listeners that run go on, and those that are to start wait for it"
 
 
@@ -60,31 +61,43 @@ def storage_status(state: ConfigState, pods: tuple[PodView, ...]) -> dict[str, A
     That a passcrypt was made is kept for ever: a storage that is off for a while still holds what it can read.
     """
     settings = _using(state)
-    said = {"passcryptMade": True} if state.passcrypt_made else {}
+    said: dict[str, Any] = {"passcryptMade": True} if state.passcrypt_made else {}
     if settings is None:
         return said or None
-    return said | _rotation_status(state, settings, pods)
+    # A former rotation's end must not count for one that the pods have not read of yet: their hash tells.
+    wanted = state.evaluation.rendered.config_hash if state.evaluation is not None else None
+    by_it = [lease if lease.config_hash == wanted else None for lease in _saying(pods).values()]
+    migration = _farthest([lease.migration for lease in by_it if lease is not None])
+    if settings.redis is not None and kept_in(settings) == DATABASE:
+        said["migration"] = _told(migration, copied=True) if migration is not None else {"text": "waiting"}
+    copying = "migration" in said and not (migration is not None and migration.finished)
+    return said | _rotation_status(settings, by_it, copying)
 
 
-def _rotation_status(state: ConfigState, settings: Settings, pods: tuple[PodView, ...]) -> dict[str, Any]:
+def _rotation_status(settings: Settings, by_it: list[LeaseState | None], copying: bool) -> dict[str, Any]:
     """`previousNeeded` is said only where a previous passcrypt is given: a pod that has not begun yet needs it, too."""
     if settings.passcrypt_previous is None or settings.ox is not None:
         return {}
-    # A former rotation's end must not count for one that the pods have not read of yet: their hash tells.
-    wanted = state.evaluation.rendered.config_hash if state.evaluation is not None else None
-    reports = [lease.rotation if lease.config_hash == wanted else None for lease in _saying(pods).values()]
-    known = [report for report in reports if report is not None]
-    if not known:
+    reports = [lease.rotation if lease is not None else None for lease in by_it]
+    farthest = _farthest(reports)
+    if farthest is None:
         return {"rotation": {"text": "waiting"}, "previousNeeded": True}
-    # Of those that have not begun, the one that says what it waits for.
-    farthest = max(known, key=lambda report: (report.finished, report.done, report.total, report.waits))
     # Each pod that has the previous passcrypt must say so: one that runs by older settings may still write under it.
-    needed = len(known) < len(reports) or not any(report.finished for report in known)
-    return {"rotation": _rotation(farthest), "previousNeeded": needed}
+    # What is still to be copied may stand under it as well.
+    needed = None in reports or not farthest.finished or copying
+    return {"rotation": _told(farthest), "previousNeeded": needed}
 
 
-def _rotation(report: RotationReport) -> dict[str, Any]:
+def _farthest(reports: Sequence[RotationReport | None]) -> RotationReport | None:
+    """Of those that have not begun, the one that says what it waits for."""
+    known = [report for report in reports if report is not None]
+    return max(known, key=lambda one: (one.finished, one.done, one.total, one.waits), default=None)
+
+
+def _told(report: RotationReport, *, copied: bool = False) -> dict[str, Any]:
     text = "finished" if report.finished else f"{report.done}/{report.total}"
+    if copied and report.finished:
+        text = f"finished, {report.total} entries"
     if report.waits:
         text = f"waiting: {report.waits}" if not report.total else f"{text}, waiting: {report.waits}"
     return {
@@ -145,7 +158,8 @@ def _degraded(saying: dict[str, LeaseState]) -> Verdict:
     if not troubles:
         return Verdict(DEGRADED, "False", "Answering", "no pod is kept from the credential storage")
     worst = max(troubles, key=lambda trouble: (troubles[trouble], trouble))
-    text = f"{troubles[worst]} of {len(saying)} pods do not get on with the credential storage ({worst}): {_WAITS}"
+    why = _MEANT.get(worst, worst)
+    text = f"{troubles[worst]} of {len(saying)} pods do not get on with the credential storage ({why}): {_WAITS}"
     return Verdict(DEGRADED, "True", worst, f"{text}; the log of a listener pod says why, event credential_storage")
 
 
@@ -163,16 +177,6 @@ def _writes_refused(settings: Settings, saying: dict[str, LeaseState]) -> Verdic
     why = sentence(refusal, report.schema) if refusal is not None else report.reason  # of another version's pod
     text = f"passwords that are put are not written to {report.refusing} of {report.schemas} schemas of OX: {why}"
     return Verdict(WRITES_REFUSED, "True", report.reason, f"{text}. What stands there is read as before")
-
-
-def kept_in(settings: Settings) -> str:
-    """Where stored passwords are, in a word."""
-    if settings.ox is not None:
-        return OX_TABLE
-    if not settings.credential_storage.rdb:
-        return PROCESS_MEMORY if settings.redis is None else CLUSTER_MEMORY
-    on_a_server = settings.database is not None and not settings.database.url.startswith("sqlite:")
-    return DATABASE if on_a_server else FILE_OF_POD
 
 
 def _volatile(settings: Settings) -> Verdict:

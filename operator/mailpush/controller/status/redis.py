@@ -19,6 +19,7 @@ REASONS: Final = {
     "login": ("LoginRefused", "refuses the login or the keys: see redis.passwordSecretRef, and the rights of the user"),
     "read_only": ("ReadOnly", "is a read-only replica: set redis.url to the name that leads to the master"),
     "full": ("OutOfMemory", "takes no writes, as its memory is full: raise its maxmemory"),
+    "invalid": ("Invalid", "cannot be used: see redis.url, and the certificates that redis.caSecretRef names"),
     "refuses": ("Refused", "refuses to write: see its log"),
 }
 """By a pod's word: the reason, and what is the case."""

@@ -171,11 +171,39 @@ class RedisCheckpoints:
         return f"{self._prefix}{context_id}:{user_id}"
 
 
+class AbsentCheckpoints:
+    """In place of those in a Redis that the settings name wrongly: `why` is a sentence on it."""
+
+    def __init__(self, why: str) -> None:
+        self._why = why
+
+    async def of_user(self, context_id: int, user_id: int) -> dict[str, Checkpoint]:
+        raise CheckpointsUnavailable(self._why)
+
+    async def forget(self, context_id: int, user_id: int) -> None:
+        raise CheckpointsUnavailable(self._why)
+
+    async def ask_to_sweep(self) -> None:
+        raise CheckpointsUnavailable(self._why)
+
+    async def sweeps_asked(self) -> int:
+        raise CheckpointsUnavailable(self._why)
+
+    async def save(self, epoch: int, checkpoints: Mapping[Folder, Checkpoint]) -> None:
+        raise CheckpointsUnavailable(self._why)
+
+    async def close(self) -> None:
+        return
+
+
 def checkpoint_store(settings: Settings, config_uid: str) -> CheckpointStore:
     """Redis where it is configured, else this process's memory."""
     if settings.redis is None:
         return MemoryCheckpoints()
-    return RedisCheckpoints(client_of(settings.redis, connections=CONNECTIONS), config_uid)
+    try:
+        return RedisCheckpoints(client_of(settings.redis, connections=CONNECTIONS), config_uid)
+    except ValueError as error:  # a URL or a certificate; the text repeats neither, and who claims has said it
+        return AbsentCheckpoints(str(error))
 
 
 def _arguments(epoch: int, checkpoints: Mapping[Folder, Checkpoint]) -> Iterator[tuple[Folder, list[Any]]]:

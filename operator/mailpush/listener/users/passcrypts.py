@@ -6,7 +6,7 @@ from mailpush import names
 from mailpush.kube.client import Kube
 from mailpush.kube.errors import KubeError
 from mailpush.kube.resources import CONFIG_MAP, LEASE
-from mailpush.sharding.leases import PASSCRYPT, parse_lease
+from mailpush.sharding.leases import PASSCRYPT, LeaseState, parse_lease
 
 ANSWER_SECONDS: Final = 5.0
 
@@ -16,10 +16,14 @@ class PasscryptsUnknownError(Exception):
 
 
 class Passcrypts(Protocol):
-    """What is known of passcrypts elsewhere. Both raise PasscryptsUnknownError."""
+    """What is known of passcrypts elsewhere. Each method raises PasscryptsUnknownError."""
 
     async def differing(self, fingerprint: str) -> list[str]:
         """The other pods that live and do not show this fingerprint, in the order of their names."""
+        ...
+
+    async def keeping_elsewhere(self, place: str) -> list[str]:
+        """The other pods that live and do not say that they keep passwords there, in the order of their names."""
         ...
 
     async def is_given(self, fingerprint: str) -> bool:
@@ -45,6 +49,12 @@ class KubePasscrypts:
         it may go on. The operator empties the Lease of a dead one within seconds. A process that has just begun shows
         no fingerprint yet.
         """
+        return sorted(name for name, state in (await self._others()).items() if state.passcrypt != fingerprint)
+
+    async def keeping_elsewhere(self, place: str) -> list[str]:
+        return sorted(name for name, state in (await self._others()).items() if state.kept != place)
+
+    async def _others(self) -> dict[str, LeaseState]:
         selector = f"{names.CONFIG_LABEL}={self._config}"
         try:
             leases, _ = await self._kube.list(
@@ -53,11 +63,7 @@ class KubePasscrypts:
         except (KubeError, TimeoutError):
             raise PasscryptsUnknownError("the Leases of the pods cannot be read from the Kubernetes API") from None
         states = {lease["metadata"]["name"]: parse_lease(lease) for lease in leases}
-        return sorted(
-            name
-            for name, state in states.items()
-            if name != self._me and state.holder is not None and state.passcrypt != fingerprint
-        )
+        return {name: state for name, state in states.items() if name != self._me and state.holder is not None}
 
     async def is_given(self, fingerprint: str) -> bool:
         name = names.properties_configmap_name(self._config)

@@ -1,37 +1,31 @@
 """The credential storage as this pod uses it: what the settings name, under their passcrypt, and how it does."""
 
 import asyncio
-from collections.abc import Callable
-from typing import Final
-
-import structlog
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Any, Final
 
 from mailpush.credentials.cipher import Cipher, Passcrypt
+from mailpush.credentials.migration import Migration
+from mailpush.credentials.moving import MovingCredentials
 from mailpush.credentials.ox.table import OxTable
-from mailpush.credentials.rotation import Progress, Rotation
+from mailpush.credentials.rotation import Rotation
 from mailpush.credentials.storage import CredentialStorage, StorageUnavailableError
 from mailpush.credentials.stored import PASSCRYPT_MISMATCH, StoredCredentials, StoreState
+from mailpush.decision.kept import kept_in
+from mailpush.listener.users.chore import Chore
 from mailpush.listener.users.credentials import uses_storage
 from mailpush.listener.users.ox_writes import OxWrites
 from mailpush.listener.users.passcrypts import Passcrypts, PasscryptsUnknownError
 from mailpush.listener.users.stored_entries import StoredEntries
 from mailpush.properties.settings import Settings
 from mailpush.sharding.leases import RotationReport, WritesReport
-from mailpush.work.clock import boottime
-from mailpush.work.pace import Backoff
 
 StorageOf = Callable[[Settings, str], CredentialStorage | None]
 """The storage that settings name, of the MailPushConfig with this UID; None where they name none."""
 
 ROTATING_SLOT: Final = 0
 """The pod that owns this slot encrypts anew and cleans up: one at a time, and a second does no harm."""
-LOOK_SECONDS: Final = 10.0
-NAMED_PODS: Final = 5
-PODS_DIFFER: Final = "PodsDiffer"
 UNKNOWN: Final = "PasscryptsUnknown"
-RETRY: Final = Backoff(5.0, 300.0)
-
-log = structlog.get_logger(__name__)
 
 
 class PodStorage:
@@ -61,7 +55,6 @@ class PodStorage:
         self._owns = owns
         self._hash_key = hash_key
         self._passcrypts = passcrypts
-        self._agreed = float("-inf")
         self._named: tuple[object, ...] | None = None
         self._storage: CredentialStorage | None = None
         self._cipher: Cipher | None = None
@@ -70,8 +63,10 @@ class PodStorage:
         self._ox_writes: OxWrites | None = None
         self.stored: StoredCredentials | None = None
         """The one that counts; None where no passwords are stored, or nobody uses them."""
-        self.rotation: RotationReport | None = None
-        """How far this pod has encrypted it anew; None where there is no previous passcrypt."""
+        self.kept = ""
+        """Where it keeps passwords, in a word; empty where none are stored."""
+        self._rotation: Chore | None = None
+        self._migration: Chore | None = None
         self._take(settings)
 
     def notify(self, observer: Callable[[], None]) -> None:
@@ -115,14 +110,28 @@ class PodStorage:
             return ""
         return self._cipher.fingerprint(key) if self._cipher is not None and key else ""
 
+    @property
+    def rotation(self) -> RotationReport | None:
+        """How far this pod has encrypted it anew; None where there is no previous passcrypt."""
+        return self._rotation.report if self._rotation is not None else None
+
+    @property
+    def migration(self) -> RotationReport | None:
+        """How far this pod has copied the cluster memory to the database; None where it does not have both."""
+        return self._migration.report if self._migration is not None else None
+
     def rotation_under(self, settings: Settings) -> RotationReport | None:
-        """How far it is with these settings: the end of a former rotation says nothing of the one that they begin."""
+        """As `rotation`, with these settings: the end of a former one says nothing of the one that they begin."""
         return self.rotation if _named(settings) == self._named else None
 
     @property
     def writes(self) -> WritesReport | None:
         """Whether OX's table takes passwords; None where none are put there, or another pod looks."""
         return self._ox_writes.report if self._ox_writes is not None else None
+
+    def migration_under(self, settings: Settings) -> RotationReport | None:
+        """As `migration`, with these settings."""
+        return self.migration if _named(settings) == self._named else None
 
     # -- the settings
 
@@ -140,7 +149,9 @@ class PodStorage:
     def _take(self, settings: Settings) -> None:
         self._named = _named(settings)
         self._storage = self._storage_of(settings, self._config_uid) if uses_storage(settings) else None
-        self._cipher, self.stored, self.rotation, self._ox_writes = None, None, None, None
+        self.kept = kept_in(settings) if self._storage is not None else ""
+        self._cipher, self.stored, self._rotation, self._migration = None, None, None, None
+        self._ox_writes = None
         if self._storage is not None and settings.passcrypt:
             previous = Passcrypt(settings.passcrypt_previous) if settings.passcrypt_previous else None
             self._cipher = Cipher(Passcrypt(settings.passcrypt), previous)
@@ -150,23 +161,49 @@ class PodStorage:
             )
             if isinstance(self._storage, OxTable) and self._storage.form is not None:
                 self._ox_writes = OxWrites(self._storage, self.stored, lambda: self._owns(ROTATING_SLOT))
+            if previous is not None and not foreign:
+                self._rotation = Chore(
+                    "rotation",
+                    self.stored,
+                    owns=self._does_chores,
+                    differing=self._others_by_passcrypt,
+                    lack="taken the new passcrypt",
+                )
+            if isinstance(self._storage, MovingCredentials):
+                self._migration = Chore(
+                    "migration",
+                    self.stored,
+                    owns=self._does_chores,
+                    differing=self._others_by_place,
+                    lack="gone over to the database",
+                )
         self._entries.use(self.stored)
+
+    def _does_chores(self) -> bool:
+        return self._owns(ROTATING_SLOT)
 
     # -- its life
 
     async def run(self) -> None:
-        """Watches the storage that counts, and rotates its passcrypt where this pod is to, until cancelled."""
+        """Watches the storage that counts, and does the chores on it where this pod is to, until cancelled."""
         while True:
             self._other.clear()
             async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(self._rotate())]
-                if self.stored is not None:
-                    tasks.append(group.create_task(self.stored.watch()))
-                if self._ox_writes is not None:
-                    tasks.append(group.create_task(self._ox_writes.run()))
+                tasks = [group.create_task(one) for one in self._to_run()]
                 await self._other.wait()
                 for task in tasks:
                     task.cancel()
+
+    def _to_run(self) -> Iterator[Coroutine[Any, Any, None]]:
+        storage, cipher = self._storage, self._cipher
+        if self.stored is not None:
+            yield self.stored.watch()
+        if self._ox_writes is not None:
+            yield self._ox_writes.run()
+        if self._rotation is not None and storage is not None and cipher is not None:
+            yield self._rotate(self._rotation, storage, cipher)
+        if self._migration is not None and isinstance(storage, MovingCredentials) and cipher is not None:
+            yield self._migrate(self._migration, storage, cipher)
 
     async def close(self) -> None:
         await self._entries.close()
@@ -184,70 +221,24 @@ class PodStorage:
             text = f"the credential storage has no check value yet, and whether it may be written is not known: {error}"
             raise StorageUnavailableError(text, UNKNOWN) from None
 
-    async def _rotate(self) -> None:
-        storage, cipher, stored = self._storage, self._cipher, self.stored
-        if storage is None or cipher is None or cipher.previous is None or stored is None or stored.foreign:
-            return
-        self.rotation, self._agreed = RotationReport(0), float("-inf")
-        rotation = Rotation(storage, cipher, gate=self._pods_agree, report=self._report)
-        failures = 0
-        while not rotation.progress.finished:
-            if not self._owns(ROTATING_SLOT):
-                self._waits("")
-                await asyncio.sleep(LOOK_SECONDS)
-                continue
-            if stored.state is not StoreState.READY:
-                self._waits(str(stored.trouble or ""))
-                await asyncio.sleep(LOOK_SECONDS)
-                continue
-            seen = rotation.progress.seen
-            try:
-                await rotation.run()
-            except StorageUnavailableError as error:
-                failures = 1 if rotation.progress.seen != seen else failures + 1
-                self._waits(str(error))
-                await asyncio.sleep(LOOK_SECONDS if error.reason == PODS_DIFFER else RETRY.after(failures))
-        log.info("rotation_finished", renewed=rotation.progress.renewed, unreadable=rotation.progress.unreadable)
+    async def _rotate(self, chore: Chore, storage: CredentialStorage, cipher: Cipher) -> None:
+        rotation = Rotation(storage, cipher, gate=chore.gate, report=chore.told)
+        await chore.run(rotation.run)
 
-    async def _pods_agree(self) -> None:
-        """Goes on while no live pod has another passcrypt: it could read nothing of what is encrypted anew.
+    async def _migrate(self, chore: Chore, storage: MovingCredentials, cipher: Cipher) -> None:
+        migration = Migration(storage.source, storage.target, cipher, gate=chore.gate, report=chore.told)
+        await chore.run(migration.run)
 
-        Raises:
-            StorageUnavailableError: one has, or may have. The text names it.
-        """
-        if boottime() - self._agreed < LOOK_SECONDS:
-            return
-        try:
-            others = await self._passcrypts.differing(self._shown())
-        except PasscryptsUnknownError as error:
-            raise StorageUnavailableError(str(error), PODS_DIFFER) from None
-        if others:
-            more = f" and {len(others) - NAMED_PODS} more" if len(others) > NAMED_PODS else ""
-            have = "have" if len(others) > 1 else "has"
-            raise StorageUnavailableError(
-                f"{', '.join(others[:NAMED_PODS])}{more} {have} not taken the new passcrypt yet", PODS_DIFFER
-            )
-        self._agreed = boottime()
+    async def _others_by_passcrypt(self) -> list[str]:
+        return await self._passcrypts.differing(self._shown())
+
+    async def _others_by_place(self) -> list[str]:
+        return await self._passcrypts.keeping_elsewhere(self.kept)
 
     def _shown(self) -> str:
         if not (fingerprint := self.fingerprint):
             raise PasscryptsUnknownError("the key by which passcrypts are compared is not mounted")
         return fingerprint
-
-    def _waits(self, why: str) -> None:
-        if self.rotation is None or self.rotation.waits == why:
-            return
-        self.rotation = self.rotation._replace(waits=why)
-        if why:
-            log.warning("rotation_waits", why=why)
-
-    def _report(self, progress: Progress) -> None:
-        self.rotation = RotationReport(
-            progress.entries,
-            progress.entries if progress.finished else progress.seen,
-            progress.unreadable,
-            progress.finished,
-        )
 
 
 def _named(settings: Settings) -> tuple[object, ...]:

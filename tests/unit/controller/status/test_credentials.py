@@ -172,6 +172,45 @@ def test_the_end_of_a_former_rotation_does_not_count_for_pods_that_have_not_read
     assert before == {"rotation": {"text": "waiting"}, "previousNeeded": True}
 
 
+DATABASE = {"rdb": True, "database": {"url": "mysql://mariadb:3306/mailpush"}}
+
+
+@pytest.mark.parametrize(
+    ("report", "text"),
+    [
+        (None, "waiting"),
+        (RotationReport(100, 40, 0), "40/100"),
+        (RotationReport(100, 40, 1, waits="away"), "40/100, waiting: away, 1 unreadable"),
+        (RotationReport(100, 100, 0, True), "finished, 100 entries"),
+        (RotationReport(0, 0, 0, True), "finished, 0 entries"),
+    ],
+)
+def test_it_says_how_far_the_memory_is_copied_to_the_database(report: RotationReport | None, text: str) -> None:
+    it = storing(DATABASE)
+    assert it.evaluation is not None
+    pods = (view(0, migration=report, config_hash=it.evaluation.rendered.config_hash), view(1))
+    found = storage_status(it, pods)
+    assert found is not None
+    assert found["migration"]["text"] == text
+    former = storage_status(it, (view(0, migration=RotationReport(9, 9, 0, True), config_hash="of before"),))
+    assert former == {"migration": {"text": "waiting"}}
+    assert storage_status(storing(DATABASE, redis=None), pods) == {}
+    assert storage_status(storing(), pods) == {}
+
+
+def test_the_previous_passcrypt_is_needed_while_something_is_to_be_copied_that_may_stand_under_it() -> None:
+    it = storing(DATABASE, previous=True)
+    assert it.evaluation is not None
+    said: dict[str, Any] = {
+        "rotation": RotationReport(9, 9, 0, True),
+        "config_hash": it.evaluation.rendered.config_hash,
+    }
+    for migration, needed in ((None, True), (RotationReport(9, 4), True), (RotationReport(9, 9, 0, True), False)):
+        found = storage_status(it, (view(0, migration=migration, **said),))
+        assert found is not None
+        assert found["previousNeeded"] is needed
+
+
 def test_that_a_passcrypt_was_made_is_never_forgotten() -> None:
     """Its Secret may be deleted later, also while the storage is off or its settings cannot be read."""
     made = storing({"passcryptSecretRef": None, "generatePasscrypt": True})

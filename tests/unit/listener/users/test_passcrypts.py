@@ -62,6 +62,15 @@ async def test_pods_that_live_and_show_another_or_none_differ(api: Api, passcryp
     assert await passcrypts.differing("new") == ["l-2", "l-3"]
 
 
+async def test_pods_that_live_and_keep_passwords_elsewhere_are_named(api: Api, passcrypts: KubePasscrypts) -> None:
+    api.add("l-0", kept="ClusterMemory")
+    api.add("l-1", kept="Database")
+    api.add("l-2", kept="ClusterMemory")
+    api.add("l-3")  # of an older version, or it begins
+    api.add("l-4", held=False)
+    assert await passcrypts.keeping_elsewhere("Database") == ["l-2", "l-3"]
+
+
 @pytest.mark.parametrize(
     ("annotations", "given"),
     [(None, True), ({}, True), ({"mailpush.dev/passcrypt": "new"}, True), ({"mailpush.dev/passcrypt": "old"}, False)],

@@ -6,12 +6,13 @@ from dataclasses import replace
 import pytest
 
 from mailpush.credentials.cipher import Cipher, Passcrypt
+from mailpush.credentials.moving import MovingCredentials
 from mailpush.credentials.storage import Entry
 from mailpush.credentials.stored import StoreState
-from mailpush.listener.users import pod_storage
+from mailpush.listener.users import chore
 from mailpush.listener.users.pod_storage import PodStorage
 from mailpush.listener.users.stored_entries import StoredEntries
-from mailpush.properties.settings import Settings
+from mailpush.properties.settings import DatabaseSettings, Settings
 from tests.sites.passcrypts import SamePasscrypts
 from tests.sites.waiting import until
 from tests.unit.credentials.memory import FaultyStorage
@@ -114,7 +115,7 @@ async def test_the_pod_of_the_first_slot_encrypts_anew_and_says_how_far_it_is() 
 async def test_nothing_is_encrypted_anew_before_every_live_pod_has_the_new_passcrypt(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(pod_storage, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(chore, "LOOK_SECONDS", 0.01)
     scene = Scene()
     assert scene.pod.stored is not None
     await scene.pod.stored.put((1, 1), "secret")
@@ -161,3 +162,34 @@ async def test_a_pod_that_cannot_tell_its_own_fingerprint_begins_nothing() -> No
     assert scene.pod.stored is not None
     assert await scene.pod.stored.open() is StoreState.UNAVAILABLE
     assert not scene.storage.notes
+
+
+async def test_the_pod_of_the_first_slot_copies_the_memory_when_all_pods_have_gone_over_to_the_database(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(chore, "LOOK_SECONDS", 0.01)
+    scene = Scene()
+    assert scene.pod.stored is not None
+    await scene.pod.stored.put((1, 1), "secret")
+    memory, database = scene.storage, FaultyStorage()
+    scene.storage = MovingCredentials(memory, database)  # type: ignore[assignment]
+    storage = scene.settings.credential_storage.model_copy(update={"rdb": True})
+    server = DatabaseSettings("mysql://db.example:3306/mailpush")
+    moved = replace(scene.settings, credential_storage=storage, database=server)
+    scene.owns = True
+    scene.passcrypts.others = ["mail-push-main-1"]
+    pod = scene.another(moved)
+    assert (scene.pod.kept, pod.kept) == ("ProcessMemory", "Database")
+    running = asyncio.create_task(pod.run())
+    await until(lambda: pod.migration is not None and pod.migration.waits != "")
+    assert pod.migration is not None
+    assert pod.migration.waits == "mail-push-main-1 has not gone over to the database yet"
+    assert not database.entries
+    scene.passcrypts.others = []
+    await until(lambda: pod.migration is not None and pod.migration.finished)
+    assert pod.migration_under(moved) == (1, 1, 0, True, "")
+    assert pod.migration_under(scene.settings) is None
+    assert list(database.entries) == list(memory.entries) == [(1, 1)]
+    assert pod.stored is not None
+    assert (await pod.stored.get((1, 1))).password == "secret"
+    running.cancel()

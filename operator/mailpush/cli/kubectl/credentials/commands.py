@@ -154,3 +154,19 @@ def rotation(**way: Any) -> None:
     from mailpush.cli.kubectl.credentials.rotation import run
 
     raise SystemExit(run(Options(**way)))
+
+
+@credentials.command(cls=_Command)
+@click.argument("config", metavar="[NAME]", required=False)
+@click.option("-n", "--namespace", help="Default: that of the kubeconfig's context.")
+@click.option("--kubeconfig", type=click.Path(), help="Default: $KUBECONFIG, or ~/.kube/config.")
+@click.option("--context", help="A context of the kubeconfig. Default: the current one.")
+def migration(**way: Any) -> None:
+    """Say whether all passwords of the cluster memory are in the database of the MailPushConfig NAME.
+
+    Exits 0 where they are; 1 where some are still to be copied; 2 where that cannot be said.
+    """
+    from mailpush.cli.kubectl.credentials.migration import run
+    from mailpush.cli.kubectl.credentials.reach import Options
+
+    raise SystemExit(run(Options(**way)))
