@@ -11,8 +11,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from mailpush.decision import Refusal, SecretFacts, SiteFacts, StoredFacts, TokenFacts, UserFacts
+from mailpush.decision import (
+    Refusal,
+    SecretFacts,
+    SiteFacts,
+    StoredFacts,
+    TokenFacts,
+    UserFacts,
+    needs_no_password,
+)
 from mailpush.decision.passwords import password_available
+from mailpush.packages import DOVECOT
 from mailpush.properties.patterns import ClientPatterns
 
 PAGE: Final = Path(__file__).with_name("credentials.md")
@@ -65,6 +74,8 @@ class Choice:
 def outcome(user: UserFacts, site: SiteFacts, source: str) -> str:
     """What the check says of such a user."""
     said = password_available(user, site)
+    if needs_no_password(site):
+        return "register by doveadm, and log in nowhere"
     if not isinstance(said, Refusal):
         return f"log in by {source}"
     return f"refused: {said.reason}{f' ({said.code})' if said.code else ''}"
@@ -123,7 +134,7 @@ STORED: Final = Choice(
         ),
     },
 )
-FIRST: Final = Choice(
+PASSWORD: Final = Choice(
     "password_source",
     "What is mailAccess.passwordSource?",
     lambda _, site: site.password_source,
@@ -160,6 +171,15 @@ FIRST: Final = Choice(
             },
         ),
     },
+)
+
+
+BY_DOVEADM: Final = replace(SITE, packages=frozenset({DOVECOT}), doveadm=True, prefer_doveadm=True)
+FIRST: Final = Choice(
+    "doveadm",
+    "Are mailAccess.doveadm and preferDoveadmForMetadata on, and dovecot alone?",
+    lambda _, site: yes(needs_no_password(site)),
+    {"yes": End("by_doveadm", "", USER, BY_DOVEADM), "no": PASSWORD},
 )
 
 

@@ -162,7 +162,10 @@ RULES: dict[str, Case] = {
         config(mailAccess={"masterUser": {"name": "master"}, "userSecrets": {"enabled": True}, "servers": SERVERS})
     ),
     "mailAccess.doveadm.enabled is true, so mailAccess.doveadm.endpoints needs at least one": Case(
-        config(mailAccess={"doveadm": {"enabled": True}, "servers": SERVERS})
+        config(mailAccess={"doveadm": {"enabled": True, "apiSecretRef": {"name": "d", "key": "k"}}, "servers": SERVERS})
+    ),
+    "mailAccess.doveadm.enabled is true, so mailAccess.doveadm.apiSecretRef is needed": Case(
+        config(mailAccess={"doveadm": {"enabled": True, "endpoints": ["https://d/doveadm/v1"]}, "servers": SERVERS})
     ),
     "mechanisms.order names a mechanism twice": Case(config(mechanisms={"order": ["dovecot", "dovecot"]})),
     MISNAMED: Case(user("main-1-4")),

@@ -51,6 +51,12 @@ class Site(MailSite):
         found = self.users()
         return {found[number].get("reason") for number in USERS}
 
+    def condition(self, type_: str) -> tuple[str, str]:
+        """Status and reason of a condition of the MailPushConfig."""
+        found = self.namespace.get("mailpushconfig", "main") or {}
+        conditions = found.get("status", {}).get("conditions", [])
+        return next(((one["status"], one["reason"]) for one in conditions if one["type"] == type_), ("", ""))
+
     def close(self) -> None:
         super().close()
         self.authorization.close()
@@ -100,17 +106,20 @@ def test_an_endpoint_that_is_down_delays_who_comes_and_nobody_else(site: Site) -
     site.authorization.trouble = Trouble(status=503)
     try:
         site.secret("oauth", clientSecret=site.authorization.client_secret + " ")  # another client: no token is kept
-        site.wait_for("no token", lambda: site.reasons() == {"TokenEndpointUnavailable"})
+        site.wait_for("no token", lambda: site.reasons() == {"TokenMissing"})
+        site.wait_for("told", lambda: site.condition("AccessTokenDegraded") == ("True", "TokenEndpointUnavailable"))
         site.told_once(deliver(site, "registered all the same"))
     finally:
         site.authorization.trouble = Trouble()
         site.secret("oauth", clientSecret=site.authorization.client_secret)
     site.wait_listening(*USERS)
+    site.wait_for("over", lambda: site.condition("AccessTokenDegraded") == ("False", "Answering"))
 
 
 def test_a_refused_client_is_said_and_no_secret_stands_anywhere(site: Site) -> None:
     site.secret("oauth", clientSecret="planted-wrong-secret")
-    site.wait_for("refused", lambda: site.reasons() == {"TokenRefused"})
+    site.wait_for("refused", lambda: site.reasons() == {"TokenMissing"})
+    site.wait_for("told", lambda: site.condition("AccessTokenDegraded") == ("True", "TokenRefused"))
     messages = json.dumps(site.users())
     assert "does not know the client" in messages
     site.secret("oauth", clientSecret=site.authorization.client_secret)

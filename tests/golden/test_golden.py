@@ -173,7 +173,8 @@ MEANINGS = {
         replicas=5,
     ),
     "everything": settings(
-        doveadm=Doveadm(endpoints=["http://dovecot:8080/doveadm/v1"]),
+        doveadm=Doveadm(endpoints=["http://dovecot:8080/doveadm/v1"], authentication="password"),
+        doveadm_ca=CERTIFICATE.rstrip(),
         mail=MailSettings(
             password_source="global",
             login_source="login",
@@ -188,6 +189,7 @@ MEANINGS = {
                     client_secret=PASSWORD.format(path="mailAccess.oauth.tokenEndpoint.clientSecretRef"),
                     scope="openid email",
                     audience="dovecot",
+                    authentication="post",
                     ca_pem=CERTIFICATE.rstrip(),
                 ),
             ),

@@ -137,6 +137,7 @@ class Site:
         server = ImapServer(self.dovecot.host, self.dovecot.imaps_port, "tls", ca_pem=self.dovecot.ca_file.read_text())
         mailbox = Mailbox(1, 3, server, ImapLogin(self.user, self.dovecot.password), server_name="mail")
         listener = DovecotMechanism(around).listener(mailbox, lambda _user, _health: None, inbox.offer)
+        assert isinstance(listener, DovecotListener)
         runs = [asyncio.create_task(router.run()), asyncio.create_task(checkpoints.run())]
         await listener.start()
         try:

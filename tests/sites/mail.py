@@ -55,7 +55,7 @@ class PodProcess:
 
 
 SAME = ("callback", "ca", "webhook", "admin", "redis", "passcrypt", "database", "oauth")
-USES = {"master": "master-password", **{name: name for name in SAME}}
+USES = {"doveadm": "doveadm", "master": "master-password", **{name: name for name in SAME}}
 
 
 class MailSite:

@@ -38,7 +38,7 @@ def test_the_picture_leads_to_what_the_check_says_of_every_user_at_every_site(so
     tokens = (None, TokenFacts(found=True), TokenFacts(found=False))
     sites = [
         replace(site, has_master_password=master, user_secrets=own, credential_storage=storage, oauth=oauth)
-        for site in (sources.SITE, sources.GLOBAL)
+        for site in (sources.SITE, sources.GLOBAL, sources.BY_DOVEADM)
         for master, own, storage, oauth in itertools.product(YES_NO, repeat=4)
     ]
     ends = set()

@@ -25,35 +25,47 @@ class UserSecrets(Model):
 
 
 class Doveadm(Model):
-    """Dovecot's doveadm HTTP API. doveadm.properties (not supported yet: a MailPushConfig with it says
-    NotYetSupported)"""
+    """Dovecot's doveadm HTTP API, by which users are registered at Dovecot without any password of theirs.
+    doveadm.properties"""
 
     model_config = ConfigDict(
         json_schema_extra=rules(
             (
                 "!self.enabled || size(self.endpoints) > 0",
                 "mailAccess.doveadm.enabled is true, so mailAccess.doveadm.endpoints needs at least one",
-            )
+            ),
+            (
+                "!self.enabled || has(self.apiSecretRef)",
+                "mailAccess.doveadm.enabled is true, so mailAccess.doveadm.apiSecretRef is needed",
+            ),
         )
     )
 
     enabled: bool = False
-    """com.openexchange.dovecot.doveadm.enabled. True: use doveadm."""
+    """com.openexchange.dovecot.doveadm.enabled. True: mechanism dovecot registers by doveadm those users for whom there
+    is no password and no token, and all with mechanisms.dovecot.preferDoveadmForMetadata."""
     endpoints: Annotated[
         list[Annotated[str, Field(pattern=rf"^https?://[^@,{BLANKS}]+$", max_length=512)]], Field(max_length=32)
     ] = []
-    """com.openexchange.dovecot.doveadm.endpoints. Such as http://dovecot:8080/doveadm/v1; asked in turn."""
+    """com.openexchange.dovecot.doveadm.endpoints. Such as http://dovecot:8080/doveadm/v1; asked in turn. Of proxies, or
+    of the one backend: each must know every user."""
     api_secret_ref: SecretKeyReference | None = None
-    """com.openexchange.dovecot.doveadm.apiSecret. Dovecot's doveadm_api_key."""
+    """com.openexchange.dovecot.doveadm.apiSecret. Dovecot's doveadm_api_key, or its doveadm_password."""
+    authentication: Literal["apiKey", "password"] = "apiKey"
+    """Which of the two it is. apiKey: sent as X-Dovecot-API, as OX does. password: as the password of doveadm, by basic
+    authentication."""
+    ca_secret_ref: SecretKeyReference | None = None
+    """PEM certificates that an https endpoint's must be signed by. Default: the image's own."""
     total_connections: Annotated[int, Field(ge=1, le=10000)] = 100
-    """com.openexchange.dovecot.doveadm.endpoints.totalConnections. The most connections at a time."""
+    """com.openexchange.dovecot.doveadm.endpoints.totalConnections. The most connections of a pod at a time; it
+    takes 4 at most, as many users go in one request."""
     max_connections_per_route: Annotated[int, Field(ge=0, le=10000)] = 0
     """com.openexchange.dovecot.doveadm.endpoints.maxConnectionsPerRoute. The most connections to one endpoint. 0: an
     even share of totalConnections."""
     read_timeout: Milliseconds = 10000
-    """com.openexchange.dovecot.doveadm.endpoints.readTimeout in milliseconds."""
+    """com.openexchange.dovecot.doveadm.endpoints.readTimeout in milliseconds; 0 is a minute."""
     connect_timeout: Milliseconds = 3000
-    """com.openexchange.dovecot.doveadm.endpoints.connectTimeout in milliseconds."""
+    """com.openexchange.dovecot.doveadm.endpoints.connectTimeout in milliseconds; 0 is a minute."""
     check_interval: Milliseconds = 60000
     """com.openexchange.dovecot.doveadm.endpoints.checkInterval in milliseconds: after that an endpoint that failed is
     tried again."""

@@ -117,7 +117,8 @@ class MailPushConfigStatus(StatusModel):
     conditions: Annotated[list[Condition], Field(max_length=32, json_schema_extra=list_map("type"))] = []
     """Ready, ConfigurationValid, ConfigurationRolledOut, ListenersAvailable, Balanced, MailServerDegraded,
     CallbackDegraded, TransportDegraded, RedisDegraded, RedisMayEvict, CheckpointsVolatile, PasscryptMismatch,
-    CredentialStorageDegraded, CredentialsVolatile, CredentialWritesRefused and warnings."""
+    CredentialStorageDegraded, CredentialsVolatile, CredentialWritesRefused, AccessTokenDegraded, DoveadmDegraded and
+    warnings."""
     config_hash: Text | None = None
     """Hash of the rendered configuration, without what takes a restart."""
     boot_hash: Text | None = None

@@ -21,8 +21,8 @@ class DovecotSettings(Model):
     """com.openexchange.push.dovecot.clusterLock. How OX nodes lock a user where stateless is false. No effect here: the
     ShardMap says which pod owns a user."""
     prefer_doveadm_for_metadata: bool = False
-    """com.openexchange.push.dovecot.preferDoveadmForMetadata. True: register by doveadm rather than by IMAP (not
-    supported yet: a MailPushConfig with it says NotYetSupported)."""
+    """com.openexchange.push.dovecot.preferDoveadmForMetadata. True: register all users by doveadm rather than
+    by IMAP. Needs mailAccess.doveadm.enabled."""
     user_form: Literal["ids", "login"] = "ids"
     """What names the user in Dovecot's callbacks. ids: <userId>@<contextId>, as mail-push registers it. login: a login
     name as well, as Dovecot sends it without user_from_metadata, and as others write it into the METADATA entry. It is

@@ -16,6 +16,10 @@ class TokenEndpoint(Model):
     """The client's id."""
     client_secret_ref: SecretKeyReference
     """The client's secret."""
+    client_authentication: Literal["basic", "post"] = "basic"
+    """How the client shows its secret. basic: in the header, which every endpoint must take (RFC 6749, 2.3.1; OpenID
+    Connect calls it client_secret_basic). post: in the form (client_secret_post), for an endpoint that takes only that.
+    """
     scope: Annotated[str, Field(max_length=1024)] | None = None
     """The scopes to ask for, with blanks between them."""
     audience: Annotated[str, Field(max_length=1024)] | None = None

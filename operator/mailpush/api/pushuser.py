@@ -86,7 +86,7 @@ class CredentialsStatus(StatusModel):
 
     source: Annotated[str, Field(max_length=64)]
     """master: the master password. userSecret: the Secret of credentialsSecretRef. storage: the credential storage.
-    oauth: a token."""
+    oauth: a token. doveadm: none, since Dovecot's doveadm registers the user."""
     last_worked: Annotated[str, Field(max_length=64, json_schema_extra={"format": "date-time"})] | None = None
     """When a mail server took them last, renewed once a day while they work."""
 

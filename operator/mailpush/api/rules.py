@@ -84,6 +84,7 @@ HOLDS: Final[Mapping[str, Holds]] = {
         lambda one: "masterUser" not in one or one["passwordSource"] == "global"
     ),
     "!self.enabled || size(self.endpoints) > 0": lambda one: not one["enabled"] or len(one["endpoints"]) > 0,
+    "!self.enabled || has(self.apiSecretRef)": lambda one: not one["enabled"] or "apiSecretRef" in one,
     "self.all(one, self.exists_one(other, other == one))": lambda one: len(set(one)) == len(one),
 }
 """By the rule's text: whether it holds for the value that it stands at."""

@@ -87,6 +87,11 @@ class Tokens(Protocol):
         """What keeps the next token away, for a condition; the last one may still hold."""
         ...
 
+    @property
+    def lacking(self) -> TokenUnavailableError | None:
+        """Why there is no token now. None where there is one, and where nobody has asked for one yet."""
+        ...
+
     async def close(self) -> None: ...
 
 
@@ -108,6 +113,10 @@ class GivenToken:
             "tokenEndpoint, whose tokens are renewed",
             300.0,
         )
+
+    @property
+    def lacking(self) -> TokenUnavailableError | None:
+        return self.trouble
 
     async def current(self, login: str) -> Token:
         if (trouble := self.trouble) is not None:
@@ -149,6 +158,8 @@ class RenewedTokens:
     """The tokens of an endpoint: one at a time for all users, renewed before it ends.
 
     An endpoint that does not answer is asked again with backoff; the last token is given out until it ends.
+
+    `back` is called when an endpoint that had failed has given a token.
     """
 
     def __init__(
@@ -157,8 +168,10 @@ class RenewedTokens:
         clock: Clock = boottime,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         chance: Callable[[], float] = random.random,
+        back: Callable[[], None] = lambda: None,
     ) -> None:
         self._issuer = issuer
+        self._back = back
         self._clock = clock
         self._sleep = sleep
         self._chance = chance
@@ -179,6 +192,10 @@ class RenewedTokens:
     @property
     def trouble(self) -> TokenUnavailableError | None:
         return self._trouble
+
+    @property
+    def lacking(self) -> TokenUnavailableError | None:
+        return self._why() if self._trouble is not None and self._valid() is None else None
 
     async def current(self, login: str) -> Token:
         if (token := self._valid()) is not None and not self._stale:
@@ -236,8 +253,7 @@ class RenewedTokens:
             self._renewing = None
 
     def _take(self, issued: Issued) -> None:
-        if self._trouble is not None:
-            log.info("token_endpoint_back")
+        was_away = self._trouble is not None
         self._serial += 1
         self._token = Token(issued.value, self._issuer.origin, self._serial)
         self._failures, self._trouble, self._not_before, self._stale = 0, None, -inf, False
@@ -245,6 +261,9 @@ class RenewedTokens:
         self._ends = inf if life is None else self._clock() + life - min(MARGIN * life, MARGIN_SECONDS)
         known = UNKNOWN_LIFE if life is None else min(life, LONGEST_LIFE)
         self._later(max(SHORTEST_WAIT, known * (RENEW_AT - 0.1 * self._chance())))
+        if was_away:
+            log.info("token_endpoint_back")
+            self._back()
 
     def _failed(self, error: TokenUnavailableError) -> None:
         self._failures += 1

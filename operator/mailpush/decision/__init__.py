@@ -25,6 +25,7 @@ from mailpush.decision.facts import (
     user_facts,
 )
 from mailpush.decision.logins import login_of
+from mailpush.decision.mechanisms import may_use_doveadm, needs_no_password
 from mailpush.decision.problems import Problem, config_problems
 from mailpush.decision.refusal import Refusal
 from mailpush.decision.warnings import config_warnings
@@ -52,7 +53,9 @@ __all__ = [
     "config_warnings",
     "decide",
     "login_of",
+    "may_use_doveadm",
     "name_of",
+    "needs_no_password",
     "question_of",
     "site_facts",
     "site_refusals",

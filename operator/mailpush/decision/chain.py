@@ -23,11 +23,11 @@ from mailpush.decision.checks import (
     pod_allowed,
     secret_permitted,
     server_known,
-    usable_mechanisms,
     user_active,
 )
 from mailpush.decision.facts import NOBODY, SiteFacts, UserFacts
-from mailpush.decision.passwords import password_available, password_source_usable
+from mailpush.decision.mechanisms import DOVECOT, may_use_doveadm, usable_mechanisms
+from mailpush.decision.passwords import by_doveadm_alone, password_available, password_source_usable
 from mailpush.decision.refusal import Refusal
 
 ACCEPTED: Final = "Accepted"
@@ -63,6 +63,8 @@ class Decision:
     """The mechanism to try first; None where refused."""
     mechanisms: tuple[str, ...] = ()
     """All that may be tried, in order."""
+    doveadm: bool = False
+    """Whether mechanism `dovecot` registers the user by doveadm, and not by IMAP."""
     trail: tuple[Row, ...] = ()
 
 
@@ -123,9 +125,11 @@ def decide(user: UserFacts, site: SiteFacts) -> Decision:
             trail.append(Row(name, PASSED, outcome, question=question))
     if refusal is not None:
         return Decision(False, refusal.reason, refusal.message, refusal.code, trail=tuple(trail))
-    mechanisms = usable_mechanisms(site)
+    alone = by_doveadm_alone(user, site)
+    mechanisms = (DOVECOT,) if alone else usable_mechanisms(site)
+    doveadm = alone or (site.prefer_doveadm and may_use_doveadm(site))
     message = f"a permanent listener is to run, by {' or '.join(mechanisms)}"
-    return Decision(True, ACCEPTED, message, None, mechanisms[0], mechanisms, tuple(trail))
+    return Decision(True, ACCEPTED, message, None, mechanisms[0], mechanisms, doveadm, tuple(trail))
 
 
 def name_of(check: Check) -> str:

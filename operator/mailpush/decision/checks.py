@@ -8,9 +8,10 @@ from typing import Final
 
 from mailpush.decision.facts import SiteFacts, UserFacts
 from mailpush.decision.logins import LOGIN_FIELDS, login_by
+from mailpush.decision.mechanisms import DOVECOT, needs_no_password, supporting, usable_mechanisms
 from mailpush.decision.passwords import uses_secret
 from mailpush.decision.refusal import Refusal
-from mailpush.packages import MECHANISMS, NOT_YET_SUPPORTED, SUPPORTED, mechanisms_of
+from mailpush.packages import MECHANISMS, NOT_YET_SUPPORTED, SUPPORTED
 from mailpush.properties import keys
 
 POD_EXCLUDED: Final = "PodExcluded"
@@ -150,6 +151,8 @@ def secret_permitted(user: UserFacts, site: SiteFacts) -> Refusal | str:
     """May the user's Secret be used?"""
     if not uses_secret(user, site):
         return "no Secret of the user is used"
+    if needs_no_password(site):
+        return "no Secret of the user is needed"
     if user.secret is None or not user.secret.found or user.secret.permitted:
         return f"Secret {user.secret_name} is not refused"
     return Refusal(
@@ -193,7 +196,7 @@ def assigned(user: UserFacts, site: SiteFacts) -> Refusal | str:
 
 def mailbox_free(user: UserFacts, site: SiteFacts) -> Refusal | str:
     """Is there no older PushUser that registers the same mailbox?"""
-    if user.elder is None or "dovecot" not in usable_mechanisms(site):
+    if user.elder is None or DOVECOT not in usable_mechanisms(site):
         return "nobody else registers the mailbox"
     return Refusal(
         DUPLICATE_LOGIN,
@@ -214,16 +217,3 @@ def pod_allowed(user: UserFacts, site: SiteFacts) -> Refusal | str:
         f"allowPermanentPush is false for {place.owner} (listeners.podOverrides): its users move to other pods as soon "
         "as one can take them",
     )
-
-
-def supporting(site: SiteFacts) -> tuple[str, ...]:
-    """Mechanisms whose package is in effect, exists, and may run permanent listeners, in the order of trying."""
-    present = mechanisms_of(site.packages - NOT_YET_SUPPORTED)
-    usable = [mechanism for mechanism in present if mechanism != "imapidle" or site.imapidle_permanent]
-    # A mechanism that the order leaves out comes last rather than never: its package was enabled.
-    rank = {mechanism: index for index, mechanism in enumerate(site.mechanisms_order)}
-    return tuple(sorted(usable, key=lambda mechanism: rank.get(mechanism, len(rank))))
-
-
-def usable_mechanisms(site: SiteFacts) -> tuple[str, ...]:
-    return tuple(mechanism for mechanism in supporting(site) if site.mechanisms_enabled.get(mechanism, True))

@@ -19,6 +19,7 @@ SWITCHED_OFF: Final = frozenset({"ListenersScaledToZero", "MechanismDisabled", "
 """Problems that are an administrator's wish: the configuration is valid, but nobody is listened for."""
 BLOCKING: Final = frozenset(
     {
+        "DoveadmIncomplete",
         "MailAccessMissing",
         "NotYetSupported",
         "PasscryptMissing",

@@ -110,6 +110,10 @@ class SiteFacts:
     credential_storage: bool = False
     oauth: bool = False
     """Whether users without a password are logged in by an access token."""
+    doveadm: bool = False
+    """Whether Dovecot's doveadm HTTP API may be used."""
+    prefer_doveadm: bool = False
+    """Whether it registers users at Dovecot also where their password is known."""
     pod_overrides: bool = False
     """Whether single pods have an `allowPermanentPush` of their own."""
     by_property: frozenset[str] = frozenset()
@@ -140,6 +144,8 @@ def site_facts(settings: Settings) -> SiteFacts:
         user_secrets=mail is not None and mail.user_secrets,
         credential_storage=settings.credential_storage.enabled,
         oauth=mail is not None and mail.oauth is not None,
+        doveadm=settings.doveadm.enabled,
+        prefer_doveadm=settings.dovecot.prefer_doveadm_for_metadata,
         pod_overrides=bool(settings.pod_overrides),
         by_property=settings.by_property,
     )

@@ -4,12 +4,38 @@ from types import MappingProxyType
 from typing import Final
 
 from mailpush.decision.facts import SiteFacts, UserFacts
+from mailpush.decision.mechanisms import may_use_doveadm, needs_no_password
 from mailpush.decision.refusal import Refusal
 from mailpush.properties import keys
 
+NOT_KNOWN_NOW: Final = frozenset({"CredentialStorageUnavailable", "PasscryptMismatch"})
+"""Reasons with which a password may well be there: it is waited for."""
+
 
 def password_available(user: UserFacts, site: SiteFacts) -> Refusal | str:
-    """Is there a password, the master password or the user's own?"""
+    """Is there a password, the master password or the user's own, or does doveadm do without?"""
+    if needs_no_password(site):
+        return "no password is needed: doveadm registers the user at Dovecot (preferDoveadmForMetadata)"
+    found = _password(user, site)
+    if isinstance(found, Refusal) and _does_without(found, site):
+        return f"there is no password ({found.reason}), so doveadm registers the user at Dovecot"
+    return found
+
+
+def by_doveadm_alone(user: UserFacts, site: SiteFacts) -> bool:
+    """Whether nothing but a registration by doveadm is possible for the user."""
+    if needs_no_password(site):
+        return True
+    found = _password(user, site)
+    return isinstance(found, Refusal) and _does_without(found, site)
+
+
+def _does_without(refusal: Refusal, site: SiteFacts) -> bool:
+    """Whether doveadm takes the place of the password that is not there, as in OX (PUSH-0005, PUSH-0006, no token)."""
+    return may_use_doveadm(site) and (site.prefer_doveadm or refusal.reason not in NOT_KNOWN_NOW)
+
+
+def _password(user: UserFacts, site: SiteFacts) -> Refusal | str:
     if site.password_source == "global":  # noqa: S105 - OX's word
         return _master_password(site)
     if uses_secret(user, site):
@@ -24,7 +50,9 @@ def password_available(user: UserFacts, site: SiteFacts) -> Refusal | str:
 
 
 def password_source_usable(site: SiteFacts) -> Refusal | str:
-    """Is there a place from which passwords are taken, whoever's?"""
+    """Is there a place from which passwords are taken, whoever's, or are none needed?"""
+    if may_use_doveadm(site):
+        return "doveadm registers users whose password is not known"
     if site.password_source == "global":  # noqa: S105 - OX's word
         return _master_password(site)
     sources = [
@@ -45,8 +73,8 @@ def _no_source_of_passwords(site: SiteFacts) -> Refusal:
         "PasswordMissing",
         f"{place} is session and there is nowhere to take a user's password from: set one of "
         f"{site.place('credentialStorage.enabled', keys.CREDSTORAGE_ENABLED)}, "
-        f"{site.place('mailAccess.userSecrets.enabled', keys.USER_SECRETS)} and mailAccess.oauth.enabled to true, or "
-        f"{place} to global",
+        f"{site.place('mailAccess.userSecrets.enabled', keys.USER_SECRETS)}, mailAccess.oauth.enabled and "
+        f"{site.place('mailAccess.doveadm.enabled', keys.DOVEADM_ENABLED)} to true, or {place} to global",
         "PUSH-0006",
     )
 

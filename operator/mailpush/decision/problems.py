@@ -14,7 +14,8 @@ from mailpush.properties.settings import Settings
 
 _SESSION_OR_GLOBAL = (
     'mailAccess.passwordSource ("global" with mailAccess.masterPasswordSecretRef, or "session" with '
-    "credentialStorage.enabled, mailAccess.userSecrets.enabled or mailAccess.oauth.enabled: true)"
+    "credentialStorage.enabled, mailAccess.userSecrets.enabled, mailAccess.oauth.enabled or "
+    "mailAccess.doveadm.enabled: true)"
 )
 
 
@@ -46,6 +47,7 @@ def config_problems(
         *_not_yet_supported(spec, settings),
         *_mail_access(spec),
         *_passcrypt(spec),
+        *_doveadm(spec, settings),
         *(_missing(path, named.get(path)) for path in missing_secrets),
         *(_unpermitted(path, named.get(path)) for path in unpermitted_secrets),
     ]
@@ -99,6 +101,18 @@ def _passcrypt(spec: MailPushConfigSpec) -> Iterator[Problem]:
         )
 
 
+def _doveadm(spec: MailPushConfigSpec, settings: Settings | None) -> Iterator[Problem]:
+    """It may be switched on by its property alone, which admission does not look into."""
+    if settings is None or not settings.doveadm.enabled:
+        return
+    place = site_facts(settings).place("mailAccess.doveadm.enabled", keys.DOVEADM_ENABLED)
+    lacking = [] if settings.doveadm.endpoints else ["mailAccess.doveadm.endpoints (http://dovecot:8080/doveadm/v1)"]
+    if spec.mail_access is None or spec.mail_access.doveadm.api_secret_ref is None:
+        lacking.append("mailAccess.doveadm.apiSecretRef (the key itself is a secret and stands in no property)")
+    if lacking:
+        yield Problem("DoveadmIncomplete", f"{place} is true: set {' and '.join(lacking)}")
+
+
 def _missing(path: str, reference: SecretKeyReference | None) -> Problem:
     if path == PASSCRYPT and reference is None:
         return Problem(
@@ -137,10 +151,7 @@ def _packages(spec: MailPushConfigSpec) -> Iterator[Problem]:
 
 
 def _not_yet_supported(spec: MailPushConfigSpec, settings: Settings | None) -> Iterator[Problem]:
-    instead = (
-        "use the credential storage, mailAccess.userSecrets, mailAccess.oauth or mailAccess.passwordSource: global"
-    )
-    for switched_on, field, key, advice in _switches(spec, settings, instead):
+    for switched_on, field, key, advice in _switches(spec, settings):
         if switched_on:
             place = field if settings is None else site_facts(settings).place(field, key)
             yield Problem("NotYetSupported", f"{place} is not supported yet: {advice}")
@@ -148,21 +159,9 @@ def _not_yet_supported(spec: MailPushConfigSpec, settings: Settings | None) -> I
         yield Problem("NotYetSupported", f"{name} is not supported yet: set it to disabled in packages.status")
 
 
-def _switches(
-    spec: MailPushConfigSpec, settings: Settings | None, instead: str
-) -> Iterator[tuple[bool, str, str, str]]:
+def _switches(spec: MailPushConfigSpec, settings: Settings | None) -> Iterator[tuple[bool, str, str, str]]:
     """What may be switched on and does not exist yet: whether it is, its field, its property, and what to do."""
-    doveadm = settings.doveadm if settings else spec.mail_access.doveadm if spec.mail_access else None
-    dovecot = settings.dovecot if settings else spec.mechanisms.dovecot
     idle = settings.imapidle if settings else spec.mechanisms.imapidle
-    off = f"set it to false and {instead}"
-    yield bool(doveadm and doveadm.enabled), "mailAccess.doveadm.enabled", keys.DOVEADM_ENABLED, off
-    yield (
-        dovecot.prefer_doveadm_for_metadata,
-        "mechanisms.dovecot.preferDoveadmForMetadata",
-        keys.DOVECOT_PREFER_DOVEADM,
-        "set it to false, and users are registered by IMAP METADATA",
-    )
     primary = "set it to 0, the primary account"
     yield bool(idle.account_id), "mechanisms.imapidle.accountId", keys.IMAPIDLE_ACCOUNT, primary
 

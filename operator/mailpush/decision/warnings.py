@@ -31,6 +31,7 @@ def config_warnings(spec: MailPushConfigSpec, settings: Settings | None) -> tupl
         *_package_names(spec),
         *_properties(spec),
         *_servers(spec),
+        *_doveadm(spec, settings),
         *_passcrypt(settings),
     )
 
@@ -172,4 +173,22 @@ def _passcrypt(settings: Settings | None) -> Iterator[Problem]:
             "RotationRefused",
             "credentialStorage.passcryptPreviousSecretRef only reads in OX's own table, which is never encrypted anew, "
             "as OX reads it too: change the passcrypt in OX",
+        )
+
+
+def _doveadm(spec: MailPushConfigSpec, settings: Settings | None) -> Iterator[Problem]:
+    if settings is None:
+        return
+    prefers = settings.dovecot.prefer_doveadm_for_metadata
+    if prefers and not settings.doveadm.enabled:
+        yield Problem(
+            "DoveadmMissing",
+            f"{keys.DOVECOT_PREFER_DOVEADM} is true, but mailAccess.doveadm is off, so that users are registered by "
+            "IMAP: switch one of them the other way",
+        )
+    if settings.doveadm.enabled and any(url.startswith("http://") for url in settings.doveadm.endpoints):
+        yield Problem(
+            "MailAccessInsecure",
+            "an endpoint of mailAccess.doveadm begins with http://: its key, which opens every mailbox, goes in the "
+            "clear; take https, unless the network is trusted",
         )

@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Literal, TypeAlias
 
 Security: TypeAlias = Literal["tls", "starttls", "none"]
-LoginKind: TypeAlias = Literal["password", "token"]
+LoginKind: TypeAlias = Literal["password", "token", "none"]
 TokenMechanism: TypeAlias = Literal["auto", "XOAUTH2", "OAUTHBEARER"]
 
 
@@ -53,6 +53,8 @@ class ImapLogin:
 
     Of kind `token`, `password` is an OAuth 2.0 access token: it is sent by `mechanism` and never as a password.
     `origin` stands for what issues it: tokens change by themselves, so refused logins are counted by this.
+
+    Of kind `none` there is nothing to log in with, and nobody does.
     """
 
     user: str
@@ -67,6 +69,11 @@ class ImapLogin:
     def with_token(cls, user: str, token: str, mechanism: TokenMechanism = "auto", origin: int = 0) -> ImapLogin:
         """For mailbox `user`. `auto` is OAUTHBEARER where the server offers it, else XOAUTH2."""
         return cls(user, token, kind="token", mechanism=mechanism, origin=origin)
+
+    @classmethod
+    def without(cls, user: str) -> ImapLogin:
+        """For a mailbox that nobody logs in to."""
+        return cls(user, "", kind="none")
 
     @property
     def combined(self) -> str:

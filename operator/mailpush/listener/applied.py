@@ -3,7 +3,9 @@
 import asyncio
 from typing import Final
 
+from mailpush.credentials.current_tokens import CurrentTokens
 from mailpush.decision import POD_EXCLUDED, site_facts
+from mailpush.doveadm.current import CurrentDoveadm
 from mailpush.listener.admin import PodAdmin
 from mailpush.listener.catchup.current import CurrentCheckpoints
 from mailpush.listener.environment import ordinal
@@ -47,6 +49,8 @@ class AppliedSettings:
         storage: PodStorage,
         admin: PodAdmin,
         budget: ConnectBudget,
+        tokens: CurrentTokens,
+        doveadm: CurrentDoveadm,
     ) -> None:
         self._loaded = loaded
         self._pod = pod
@@ -61,7 +65,7 @@ class AppliedSettings:
         self._checkpoints = checkpoints
         self._storage = storage
         self._admin = admin
-        self._mechanisms = MechanismRegistry(checkpoints.checkpoints, budget)
+        self._mechanisms = MechanismRegistry(checkpoints.checkpoints, budget, tokens, doveadm)
         self._trouble = ""
         self._targets = asyncio.Lock()
         self._background: set[asyncio.Task[None]] = set()

@@ -12,7 +12,9 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from mailpush.credentials.current_tokens import CurrentTokens
 from mailpush.credentials.named import storage_of
+from mailpush.doveadm.current import CurrentDoveadm
 from mailpush.http.health import Pulse
 from mailpush.kube.client import Kube
 from mailpush.listener.admin import PodAdmin, PodUsers
@@ -132,10 +134,11 @@ def assemble(env: Environment, kube: Kube, loaded: Loaded, boot: Mapping[str, st
     statuses = StatusWriter(kube, env.namespace, env.me.name, users, permission, budget=budget)
     entries = StoredEntries()
     marks = Marks(entries)
+    tokens, doveadm = CurrentTokens(), CurrentDoveadm()
     removals = Removals(kube, env.namespace, env.config, entries)
     supervisor = Supervisor(
         users,
-        Credentials(UserSecretReader(kube, env.namespace), entries, marks),
+        Credentials(UserSecretReader(kube, env.namespace), entries, marks, tokens),
         statuses,
         dispatcher,
         inbox=inbox,
@@ -148,6 +151,7 @@ def assemble(env: Environment, kube: Kube, loaded: Loaded, boot: Mapping[str, st
     )
     users.notify(supervisor)
     entries.notify(supervisor.user_changed)
+    tokens.notify(supervisor.look_at_waiting)
     storage = PodStorage(
         settings,
         env.config_uid,
@@ -222,6 +226,8 @@ def assemble(env: Environment, kube: Kube, loaded: Loaded, boot: Mapping[str, st
         storage=storage,
         admin=admin,
         budget=connects,
+        tokens=tokens,
+        doveadm=doveadm,
     )
     lease_watch.notify(shards)
     storage.notify(applied.storage_changed)
@@ -251,7 +257,17 @@ def assemble(env: Environment, kube: Kube, loaded: Loaded, boot: Mapping[str, st
         internal=InternalServer(router, shards, key),
         admin=admin,
         applied=applied,
-        troubles=Troubles(keeper, applied, dispatcher, supervisor, calls=calls, claims=claims, storage=storage),
+        troubles=Troubles(
+            keeper,
+            applied,
+            dispatcher,
+            supervisor,
+            calls=calls,
+            claims=claims,
+            storage=storage,
+            tokens=tokens,
+            doveadm=doveadm,
+        ),
         ingress=Ingress(applied, inbox, calls=calls, logins=applied),
         settings_watch=SettingsWatch(
             kube,

@@ -6,6 +6,7 @@ from typing import Final, Protocol
 
 import structlog
 
+from mailpush.credentials.tokens import TokenUnavailableError
 from mailpush.listener.shards.lease import LeaseKeeper
 from mailpush.notifications.degraded import degraded
 from mailpush.notifications.target_health import TargetHealth
@@ -79,6 +80,20 @@ class KnowsStorage(Protocol):
     def migration_under(self, settings: Settings) -> RotationReport | None: ...
 
 
+class KnowsTokens(Protocol):
+    """The access tokens of this pod."""
+
+    @property
+    def trouble(self) -> TokenUnavailableError | None: ...
+
+
+class KnowsDoveadm(Protocol):
+    """Dovecot's doveadm, as this pod asks it."""
+
+    @property
+    def trouble(self) -> str: ...
+
+
 class TroubleLog:
     """Logs what is in trouble when that changes, at most one line a minute for each name."""
 
@@ -116,6 +131,8 @@ class Troubles:
         calls: KnowsCalls,
         claims: KnowsRedis,
         storage: KnowsStorage,
+        tokens: KnowsTokens,
+        doveadm: KnowsDoveadm,
         clock: Clock = boottime,
     ) -> None:
         self._keeper = keeper
@@ -125,6 +142,8 @@ class Troubles:
         self._calls = calls
         self._claims = claims
         self._storage = storage
+        self._tokens = tokens
+        self._doveadm = doveadm
         self._clock = clock
         self._target_log = TroubleLog("target_degraded", "target_recovered", "target")
         self._server_log = TroubleLog("mail_server_degraded", "mail_server_recovered", "server")
@@ -143,6 +162,7 @@ class Troubles:
         names = [webhook.name for webhook in self._applied.settings.webhooks]
         troubles = degraded(names, self._targets.health())
         calls = CallbackReport(self._users.registered(), self._calls.called, self._calls.trouble)
+        no_token = self._tokens.trouble  # which its own log tells
         self._keeper.update(
             urgent=False,
             degraded=troubles,
@@ -153,6 +173,8 @@ class Troubles:
             passcrypt=self._storage.fingerprint,
             storage=self._storage.trouble,
             kept=self._storage.kept,
+            token=no_token.reason if no_token is not None else "",
+            doveadm=self._doveadm.trouble,
             rotation=self._storage.rotation_under(self._applied.settings),
             writes=self._storage.writes,
             migration=self._storage.migration_under(self._applied.settings),

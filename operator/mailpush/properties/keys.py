@@ -111,6 +111,8 @@ PASSCRYPT_PREVIOUS: Final = "mailpush.credstorage.passcryptPrevious"
 OAUTH: Final = "mailpush.mail.oauth.enabled"
 OAUTH_MECHANISM: Final = "mailpush.mail.oauth.mechanism"
 OAUTH_TOKEN: Final = "mailpush.mail.oauth.token"  # noqa: S105 - a property's name
+DOVEADM_AUTHENTICATION: Final = "mailpush.doveadm.authentication"
+DOVEADM_CA: Final = "mailpush.doveadm.ca"
 WEBHOOKS: Final = "mailpush.webhooks"
 NOTIFICATION_CONTENT: Final = "mailpush.notification.content"
 CATCH_UP_MAX_AGE: Final = "mailpush.catchUp.maxAge"
@@ -154,7 +156,7 @@ def database_key(database: str, setting: str) -> str:
 
 
 def endpoint_key(setting: str) -> str:
-    """A setting of the token endpoint: url, clientId, clientSecret, scope, audience, ca."""
+    """A setting of the token endpoint: url, clientId, clientSecret, clientAuthentication, scope, audience, ca."""
     return f"mailpush.mail.oauth.tokenEndpoint.{setting}"
 
 

@@ -63,6 +63,7 @@ def read(files: Mapping[str, str]) -> Settings:
         mailnotify=read_section(lookup, "mechanisms.mailnotify", MailNotifySettings, packages),
         doveadm=read_section(lookup, "mailAccess.doveadm", Doveadm, packages),
         doveadm_api_secret=lookup.secret(keys.DOVEADM_API_SECRET) or None,
+        doveadm_ca=lookup.certificates(keys.DOVEADM_CA),
         reschedule=read_section(lookup, "reschedule", Reschedule, packages),
         callback=CallbackSettings(
             lookup.secret(keys.CALLBACK_LOGIN) or "", lookup.secret(keys.CALLBACK_PASSWORD) or ""

@@ -179,6 +179,7 @@ def _secrets(spec: MailPushConfigSpec, resolved: ResolvedSecrets) -> Properties:
         **secrets.STORE_PATHS,
         keys.MASTER_PASSWORD: secrets.MASTER_PASSWORD,
         keys.DOVEADM_API_SECRET: secrets.DOVEADM_API_SECRET,
+        keys.DOVEADM_CA: secrets.DOVEADM_CA,
         **{keys.server_key(server.name, "ca"): secrets.server_ca(server.name) for server in servers},
         keys.CALLBACK_LOGIN: secrets.CALLBACK_LOGIN,
         keys.CALLBACK_PASSWORD: secrets.CALLBACK_PASSWORD,

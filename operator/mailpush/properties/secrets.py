@@ -14,6 +14,7 @@ from mailpush.properties.admin import ADMIN_PATHS, admin_references
 
 MASTER_PASSWORD: Final = "mailAccess.masterPasswordSecretRef"  # noqa: S105 - the path of a field
 DOVEADM_API_SECRET: Final = "mailAccess.doveadm.apiSecretRef"  # noqa: S105 - the path of a field
+DOVEADM_CA: Final = "mailAccess.doveadm.caSecretRef"
 PASSCRYPT: Final = "credentialStorage.passcryptSecretRef"
 REDIS_PASSWORD: Final = "redis.passwordSecretRef"  # noqa: S105 - the path of a field
 REDIS_CA: Final = "redis.caSecretRef"
@@ -35,7 +36,7 @@ PURPOSES: Final[Mapping[str, str]] = MappingProxyType(
         PASSCRYPT_PREVIOUS: "passcrypt",
         DATABASE_PASSWORD: "database",
         CONFIGDB_PASSWORD: "database",
-        **dict.fromkeys((DATABASE_CA, CONFIGDB_CA, REDIS_CA, ENDPOINT_CA), "ca"),
+        **dict.fromkeys((DATABASE_CA, CONFIGDB_CA, REDIS_CA, ENDPOINT_CA, DOVEADM_CA), "ca"),
         TOKEN: "oauth",
         CLIENT_SECRET: "oauth",
         MASTER_PASSWORD: "master-password",
@@ -96,6 +97,7 @@ def secret_references(spec: MailPushConfigSpec) -> list[tuple[str, SecretKeyRefe
         *(_oauth(access.oauth) if access else ()),
         (MASTER_PASSWORD, access.master_password_secret_ref if access else None),
         (DOVEADM_API_SECRET, access.doveadm.api_secret_ref if access else None),
+        (DOVEADM_CA, access.doveadm.ca_secret_ref if access else None),
         *((server_ca(server.name), server.ca_secret_ref) for server in (access.servers if access else ())),
         (CALLBACK_LOGIN, SecretKeyReference(name=callback.name, key="login") if callback else None),
         (CALLBACK_PASSWORD, SecretKeyReference(name=callback.name, key="password") if callback else None),

@@ -7,6 +7,7 @@ so that what is decided and what runs come from the same text.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import Literal
 
 from mailpush.api.catchup import CatchUp
 from mailpush.api.credentialstorage import CredentialStorage
@@ -41,6 +42,7 @@ class TokenEndpointSettings:
     scope: str | None = None
     audience: str | None = None
     ca_pem: str | None = None
+    authentication: Literal["basic", "post"] = "basic"
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +168,7 @@ class Settings:
     ox: OxCredentialSettings | None = None
     """OX's own table, in place of a store of ours."""
     doveadm_api_secret: str | None = field(default=None, repr=False)
+    doveadm_ca: str | None = field(default=None, repr=False)
     pod_overrides: Mapping[int, bool] = field(default_factory=lambda: MappingProxyType({}))
     """By ordinal: whether that pod may run permanent listeners, where it differs from `allow_permanent_push`."""
     replicas: int = 0

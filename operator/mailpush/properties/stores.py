@@ -1,7 +1,7 @@
 """The stores and token endpoints of a MailPushConfig as properties: written, and read back."""
 
 import re
-from typing import Final
+from typing import Final, Literal
 
 from mailpush.api.credentialstorage import CredentialStorage, Database
 from mailpush.api.mailaccess import MailAccess
@@ -78,6 +78,7 @@ def _oauth(access: MailAccess) -> Properties:
         properties |= {
             keys.endpoint_key("url"): endpoint.url,
             keys.endpoint_key("clientId"): endpoint.client_id,
+            keys.endpoint_key("clientAuthentication"): endpoint.client_authentication,
             **({keys.endpoint_key("scope"): endpoint.scope} if endpoint.scope else {}),
             **({keys.endpoint_key("audience"): endpoint.audience} if endpoint.audience else {}),
         }
@@ -137,6 +138,11 @@ def read_ox(lookup: Lookup) -> OxCredentialSettings | None:
     return OxCredentialSettings(credentials=credentials, form=form or None, configdb=configdb)
 
 
+def _authentication(lookup: Lookup) -> Literal["basic", "post"]:
+    word = lookup.choice(keys.endpoint_key("clientAuthentication"), "basic", ("basic", "post"))
+    return "post" if word == "post" else "basic"
+
+
 def read_oauth(lookup: Lookup) -> OAuthSettings | None:
     """None where access tokens are not used."""
     if not lookup.boolean(keys.OAUTH, False):
@@ -148,6 +154,7 @@ def read_oauth(lookup: Lookup) -> OAuthSettings | None:
             url=url,
             client_id=lookup.required(keys.endpoint_key("clientId")),
             client_secret=lookup.secret(keys.endpoint_key("clientSecret")) or "",
+            authentication=_authentication(lookup),
             scope=lookup.as_given(keys.endpoint_key("scope")) or None,
             audience=lookup.as_given(keys.endpoint_key("audience")) or None,
             ca_pem=lookup.certificates(keys.endpoint_key("ca")),

@@ -138,6 +138,8 @@ class LeaseState:
     `eviction`: the `maxmemory-policy` of the pod's Redis, empty where it is not known.
     `passcrypt`: the fingerprint of the pod's passcrypt, by which pods are compared; empty without a storage.
     `storage`: what keeps the pod from the credential storage, in a word; empty where nothing does.
+    `token`: what keeps the pod from the next access token, in a word; empty where nothing does.
+    `doveadm`: what keeps all users of the pod from Dovecot's doveadm, in a word; empty where nothing does.
     `rotation`: of the storage's passcrypt, where the pod has a previous one.
     `writes`: of OX's table, where passwords are put there.
     `kept`: where the pod keeps stored passwords, in a word; empty where it keeps none.
@@ -166,6 +168,8 @@ class LeaseState:
     signs: bool = False
     passcrypt: str = ""
     storage: str = ""
+    token: str = ""
+    doveadm: str = ""
     rotation: RotationReport | None = None
     writes: WritesReport | None = None
     kept: str = ""
@@ -218,8 +222,7 @@ def parse_lease(obj: Mapping[str, Any]) -> LeaseState:
     annotations = _mapping(_mapping(obj.get("metadata")).get("annotations"))
 
     def text(key: str) -> str:
-        value = annotations.get(key)
-        return value if isinstance(value, str) else ""
+        return _text(annotations, key)
 
     counts = _object(text(COUNTS))
     credentials = _object(text(CREDENTIALS))
@@ -245,6 +248,8 @@ def parse_lease(obj: Mapping[str, Any]) -> LeaseState:
         formats=frozenset(int(part) for part in text(FORMATS).split(",") if _NUMBER.fullmatch(part)),
         passcrypt=text(PASSCRYPT),
         storage=_text(credentials, "storage"),
+        token=_text(credentials, "token"),
+        doveadm=_text(credentials, "doveadm"),
         rotation=_rotation(credentials, "rotation"),
         kept=_text(credentials, "kept"),
         migration=_rotation(credentials, "migration"),
@@ -288,8 +293,8 @@ def lease_annotations(state: LeaseState) -> dict[str, str]:
 
 def _where_needed(state: LeaseState) -> dict[str, str]:
     """The annotations that a Lease has only where there is something to say; empty texts are left out."""
-    credentials: dict[str, Any] = {"storage": state.storage} if state.storage else {}
-    credentials |= {"kept": state.kept} if state.kept else {}
+    words = {"storage": state.storage, "token": state.token, "doveadm": state.doveadm, "kept": state.kept}
+    credentials: dict[str, Any] = {key: word for key, word in words.items() if word}
     for key, report in (("rotation", state.rotation), ("migration", state.migration)):
         if report is not None:
             *numbers, waits = report

@@ -133,7 +133,7 @@ def test_who_passes_every_row_is_to_be_listened_for(tmp_path: Path) -> None:
     ("site", "reason"),
     [
         ({"listeners": {"replicas": 0}}, "ListenersScaledToZero"),
-        ({"mechanisms": {"dovecot": {"preferDoveadmForMetadata": True}}}, "NotYetSupported"),
+        ({"properties": {"com.openexchange.dovecot.doveadm.enabled": "true"}}, "DoveadmIncomplete"),
         ({"mechanisms": {"imapidle": {"accountId": 1}}}, "NotYetSupported"),
         ({"properties": {"com.openexchange.push.imapidle.accountId": "1"}}, "NotYetSupported"),
         ({"packages": {"status": {DOVECOT: "enabled", MAILNOTIFY: "enabled"}}}, "NotYetSupported"),

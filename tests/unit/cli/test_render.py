@@ -68,7 +68,7 @@ def test_what_properties_switches_on_is_noted_as_well(tmp_path: Path) -> None:
     assert 'com.openexchange.push.imapidle.delay is "often"; allowed is a number' in notes
     path.write_text(EXAMPLE.read_text() + '  properties: {com.openexchange.dovecot.doveadm.enabled: "true"}\n')
     _, notes = render("-f", path)
-    assert "note: NotYetSupported: com.openexchange.dovecot.doveadm.enabled in properties is not supported" in notes
+    assert "note: DoveadmIncomplete: com.openexchange.dovecot.doveadm.enabled in properties is true: set" in notes
 
 
 def test_a_fault_is_named_with_its_field(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mailpush.credentials.current_tokens import CurrentTokens
 from mailpush.credentials.token_endpoint import (
     INVALID,
     MAX_ANSWER,
@@ -26,6 +27,7 @@ from mailpush.credentials.token_endpoint import (
     proxy_of,
 )
 from mailpush.credentials.tokens import TokenUnavailableError
+from mailpush.properties.settings import OAuthSettings, TokenEndpointSettings
 
 SECRET = "s3cret/ü+%"
 GOOD = {"access_token": "t0ken", "token_type": "Bearer", "expires_in": 300}
@@ -110,6 +112,18 @@ async def test_the_secret_goes_in_the_form_where_that_is_set() -> None:
         ((form, authorization),) = site.requests
         assert form == {"grant_type": "client_credentials", "client_id": "mail:push", "client_secret": SECRET}
         assert not authorization
+
+
+async def test_where_the_secret_goes_is_what_the_settings_say() -> None:
+    async with served() as site:
+        for authentication in ("basic", "post"):
+            endpoint = TokenEndpointSettings(site.url, "mail-push", SECRET, authentication=authentication)
+            tokens = CurrentTokens(OAuthSettings(endpoint=endpoint))
+            assert (await tokens.current("u3")).value == "t0ken"
+            await tokens.close()
+        in_header, in_form = site.requests
+        assert (bool(in_header[1]), "client_secret" in in_header[0]) == (True, False)
+        assert (bool(in_form[1]), in_form[0]["client_secret"]) == (False, SECRET)
 
 
 @pytest.mark.parametrize(

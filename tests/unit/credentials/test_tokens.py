@@ -13,7 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mailpush.credentials.current_tokens import CurrentTokens
 from mailpush.credentials.tokens import GivenToken, Issued, RenewedTokens, TokenUnavailableError, jwt_end
+from mailpush.properties.settings import OAuthSettings
 from tests.sites.imapserver import Waits
 from tests.sites.waiting import until
 
@@ -50,7 +52,11 @@ class Site:
         self.now = 1000.0
         self.issuer = Issuer(life)
         self.waits = Waits()
-        self.tokens = RenewedTokens(self.issuer, lambda: self.now, self.waits.sleep, lambda: 1.0)
+        self.back = 0
+        self.tokens = RenewedTokens(self.issuer, lambda: self.now, self.waits.sleep, lambda: 1.0, self.is_back)
+
+    def is_back(self) -> None:
+        self.back += 1
 
     async def value(self) -> str:
         return (await self.tokens.current("u1")).value
@@ -117,6 +123,32 @@ async def test_an_endpoint_that_is_down_leaves_the_old_token_until_it_ends_and_i
         site.now += 60
         assert await site.value() == f"t{site.issuer.asked}"
         assert site.tokens.trouble is None
+
+
+async def test_a_token_is_lacking_once_an_endpoint_has_failed_and_the_last_one_has_ended() -> None:
+    async with a_site() as site:
+        assert site.tokens.lacking is None, "nobody has asked yet"
+        await site.value()
+        await until(lambda: len(site.waits.asked) == 1)
+        site.issuer.failure = DOWN
+        site.waits.end()
+        await until(lambda: len(site.waits.asked) == 2)
+        assert (site.tokens.trouble, site.tokens.lacking) == (DOWN, None), "the last one holds"
+        site.now += 290.5
+        assert site.tokens.lacking is not None
+        assert site.tokens.lacking.reason == "TokenEndpointUnavailable"
+        site.issuer.failure = None
+        assert site.back == 0
+        site.waits.end()
+        await until(lambda: site.back == 1)
+        assert site.tokens.lacking is None
+
+
+def test_who_names_no_token_lacks_one_and_who_wants_none_does_not() -> None:
+    lacking = CurrentTokens(OAuthSettings()).lacking
+    assert lacking is not None
+    assert lacking.reason == "TokenMissing"
+    assert CurrentTokens().lacking is None
 
 
 async def test_what_the_endpoint_asks_to_wait_is_waited() -> None:

@@ -372,6 +372,8 @@ def test_there_is_no_login_without_mail_access() -> None:
         user_secrets=st.booleans(),
         credential_storage=st.booleans(),
         oauth=st.booleans(),
+        doveadm=st.booleans(),
+        prefer_doveadm=st.booleans(),
     ),
     st.builds(
         UserFacts,
@@ -392,6 +394,7 @@ def test_every_combination_is_decided_with_a_known_reason(site: SiteFacts, user:
     decision = decide(user, site)
     assert decision.reason in (REASONS if not decision.spawn else {ACCEPTED})
     assert decision.spawn is (decision.mechanism is not None)
+    assert not decision.doveadm or (site.doveadm and "dovecot" in decision.mechanisms)
     assert len(decision.trail) == len(CHECKS)
 
 
@@ -430,3 +433,100 @@ def test_a_users_own_secret_comes_before_the_storage_and_that_before_a_token(
     (row,) = [row for row in decide(user, sites[site]).trail if row.check == "password_available"]
     assert row.outcome == "passed"
     assert detail in row.message
+
+
+BY_DOVEADM = replace(SITE, password_source="session", doveadm=True)
+BOTH_MECHANISMS: dict[str, Any] = {"packages": frozenset({DOVECOT, IMAPIDLE}), "imapidle_permanent": True}
+
+
+@pytest.mark.parametrize(
+    ("user", "site", "mechanisms", "doveadm", "detail"),
+    [
+        (USER, BY_DOVEADM, ("dovecot",), True, "there is no password (PasswordMissing), so doveadm registers"),
+        (USER, replace(BY_DOVEADM, password_source="global", has_master_password=False), ("dovecot",), True, "Master"),
+        (USER, replace(BY_DOVEADM, password_source="global"), ("dovecot",), False, "the master password is set"),
+        (
+            USER,
+            replace(BY_DOVEADM, password_source="global", prefer_doveadm=True),
+            ("dovecot",),
+            True,
+            "no password is needed",
+        ),
+        (USER, replace(BY_DOVEADM, **BOTH_MECHANISMS), ("dovecot",), True, "PasswordMissing"),
+        (
+            USER,
+            replace(BY_DOVEADM, password_source="global", prefer_doveadm=True, **BOTH_MECHANISMS),
+            ("dovecot", "imapidle"),
+            True,
+            "the master password is set",
+        ),
+        (replace(USER, token=TokenFacts(True)), replace(BY_DOVEADM, oauth=True), ("dovecot",), False, "access token"),
+        (replace(USER, token=TokenFacts(False)), replace(BY_DOVEADM, oauth=True), ("dovecot",), True, "TokenMissing"),
+        (
+            replace(USER, stored=StoredFacts("missing")),
+            replace(BY_DOVEADM, credential_storage=True),
+            ("dovecot",),
+            True,
+            "CredentialsMissing",
+        ),
+        (
+            replace(USER, stored=StoredFacts("unavailable")),
+            replace(BY_DOVEADM, credential_storage=True, prefer_doveadm=True, **BOTH_MECHANISMS),
+            ("dovecot",),
+            True,
+            "CredentialStorageUnavailable",
+        ),
+        (
+            replace(SECRET_USER, secret=replace(SECRET, permitted=False)),
+            replace(BY_DOVEADM, user_secrets=True, prefer_doveadm=True),
+            ("dovecot",),
+            True,
+            "no password is needed",
+        ),
+    ],
+)
+def test_doveadm_registers_who_has_no_password_and_everybody_where_it_is_preferred(
+    user: UserFacts, site: SiteFacts, mechanisms: tuple[str, ...], doveadm: bool, detail: str
+) -> None:
+    decision = decide(user, site)
+    assert (decision.spawn, decision.mechanisms, decision.doveadm) == (True, mechanisms, doveadm)
+    (row,) = [row for row in decision.trail if row.check == "password_available"]
+    assert row.outcome == "passed"
+    assert detail in row.message
+
+
+@pytest.mark.parametrize(
+    ("user", "site", "reason"),
+    [
+        (USER, replace(BY_DOVEADM, packages=frozenset({IMAPIDLE}), imapidle_permanent=True), "PasswordMissing"),
+        (
+            USER,
+            replace(BY_DOVEADM, mechanisms_enabled={"dovecot": False}, **BOTH_MECHANISMS),
+            "PasswordMissing",
+        ),
+        (USER, replace(BY_DOVEADM, doveadm=False, prefer_doveadm=True), "PasswordMissing"),
+        (replace(USER, login=None), BY_DOVEADM, "LoginMissing"),
+        (
+            replace(USER, stored=StoredFacts("unavailable")),
+            replace(BY_DOVEADM, credential_storage=True),
+            "CredentialStorageUnavailable",
+        ),
+        (
+            replace(USER, stored=StoredFacts("mismatch")),
+            replace(BY_DOVEADM, credential_storage=True),
+            "PasscryptMismatch",
+        ),
+        (
+            replace(SECRET_USER, secret=replace(SECRET, permitted=False)),
+            replace(BY_DOVEADM, user_secrets=True),
+            "SecretNotPermitted",
+        ),
+    ],
+)
+def test_doveadm_does_not_stand_in_for_anything_else(user: UserFacts, site: SiteFacts, reason: str) -> None:
+    decision = decide(user, site)
+    assert (decision.spawn, decision.reason, decision.doveadm) == (False, reason, False)
+
+
+def test_advice_for_who_has_no_password_names_doveadm() -> None:
+    assert "mailAccess.doveadm.enabled" in decide(USER, replace(BY_DOVEADM, doveadm=False)).message

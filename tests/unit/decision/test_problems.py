@@ -14,6 +14,11 @@ from mailpush.properties.render import render
 from mailpush.properties.secrets import MASTER_PASSWORD, PASSCRYPT, REDIS_PASSWORD, ResolvedSecrets
 from mailpush.properties.settings import Settings
 
+DOVEADM: dict[str, Any] = {
+    "enabled": True,
+    "endpoints": ["https://dovecot:8443/doveadm/v1"],
+    "apiSecretRef": {"name": "doveadm", "key": "key"},
+}
 STORAGE: dict[str, Any] = {"enabled": True, "passcryptSecretRef": {"name": "p", "key": "k"}}
 DATABASE: dict[str, Any] = {"url": "mysql://db:3306/mailpush"}
 OX: dict[str, Any] = {"credentials": "read", "database": DATABASE}
@@ -53,8 +58,9 @@ def test_the_block_of_the_page_alone_says_which_values_to_add() -> None:
     assert problem.message == (
         "listeners cannot reach the mailboxes: set mailAccess.servers (at least one, with its host) and "
         'mailAccess.passwordSource ("global" with mailAccess.masterPasswordSecretRef, or "session" with '
-        "credentialStorage.enabled, mailAccess.userSecrets.enabled or mailAccess.oauth.enabled: true); as values of "
-        "the chart these are mailPushConfig.spec.mailAccess.servers and mailPushConfig.spec.mailAccess.passwordSource"
+        "credentialStorage.enabled, mailAccess.userSecrets.enabled, mailAccess.oauth.enabled or "
+        "mailAccess.doveadm.enabled: true); as values of the chart these are "
+        "mailPushConfig.spec.mailAccess.servers and mailPushConfig.spec.mailAccess.passwordSource"
     )
 
 
@@ -93,8 +99,19 @@ def test_the_block_of_the_page_alone_says_which_values_to_add() -> None:
             },
             [],
         ),
-        ({"mailAccess": {**SPEC["mailAccess"], "doveadm": {"enabled": True}}}, ["NotYetSupported"]),
-        ({"mechanisms": {"dovecot": {"preferDoveadmForMetadata": True}}}, ["NotYetSupported"]),
+        ({"mailAccess": {**SPEC["mailAccess"], "doveadm": {"enabled": True}}}, ["DoveadmIncomplete"]),
+        ({"mailAccess": {**SPEC["mailAccess"], "doveadm": {**DOVEADM, "endpoints": []}}}, ["DoveadmIncomplete"]),
+        ({"mailAccess": {**SPEC["mailAccess"], "doveadm": DOVEADM}}, []),
+        ({"mailAccess": {"passwordSource": "session", "servers": [{"host": "h"}], "doveadm": DOVEADM}}, []),
+        (
+            {
+                "packages": {"status": {IMAPIDLE: "enabled"}},
+                "mechanisms": {"imapidle": {"supportsPermanentListeners": True}},
+                "mailAccess": {"passwordSource": "session", "servers": [{"host": "h"}], "doveadm": DOVEADM},
+            },
+            ["PasswordMissing"],
+        ),
+        ({"mechanisms": {"dovecot": {"preferDoveadmForMetadata": True}}}, []),
         ({"mechanisms": {"imapidle": {"accountId": 1}}}, ["NotYetSupported"]),
         ({"mechanisms": {"dovecot": {"enabled": False}}}, ["MechanismDisabled"]),
         ({"packages": {"status": {IMAPIDLE: "enabled"}}}, ["PermanentNotSupported"]),
@@ -195,8 +212,7 @@ PUSH = "com.openexchange.push"
     [
         (f"{PUSH}.allowPermanentPush", "false", "PermanentPushDisabled"),
         (f"{PUSH}.dovecot.enabled", "false", "MechanismDisabled"),
-        ("com.openexchange.dovecot.doveadm.enabled", "true", "NotYetSupported"),
-        (f"{PUSH}.dovecot.preferDoveadmForMetadata", "true", "NotYetSupported"),
+        ("com.openexchange.dovecot.doveadm.enabled", "true", "DoveadmIncomplete"),
         (f"{PUSH}.imapidle.accountId", "3", "NotYetSupported"),
         ("com.openexchange.mail.passwordSource", "session", "PasswordMissing"),
     ],

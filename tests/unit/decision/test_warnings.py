@@ -152,3 +152,28 @@ def test_a_passcrypt_that_may_not_be_what_was_meant_is_told_of_without_it(
     found = config_warnings(spec, settings)
     assert [one.reason for one in found] == expected
     assert not any(word in one.message for one in found for word in (passcrypt, "qqrose"))
+
+
+def of_doveadm(enabled: bool, *, prefer: bool, scheme: str = "https") -> list[str]:
+    """Reasons of the warnings with doveadm by its properties, as listeners read them."""
+    spec = MailPushConfigSpec.model_validate(
+        {
+            "mailAccess": {"servers": [{"host": "dovecot"}]},
+            "properties": {
+                f"{OX}.dovecot.doveadm.enabled": str(enabled).lower(),
+                f"{OX}.dovecot.doveadm.endpoints": f"{scheme}://dovecot/doveadm/v1",
+                f"{OX}.push.dovecot.preferDoveadmForMetadata": str(prefer).lower(),
+            },
+        }
+    )
+    settings = read(render(spec, ResolvedSecrets(b"key", {}), "main").directory)
+    return [found.reason for found in config_warnings(spec, settings)]
+
+
+def test_doveadm_that_is_preferred_and_off_is_a_warning_and_so_is_a_key_in_the_clear() -> None:
+    assert "DoveadmMissing" in of_doveadm(False, prefer=True)
+    assert "DoveadmMissing" not in of_doveadm(True, prefer=True)
+    assert "DoveadmMissing" not in of_doveadm(False, prefer=False)
+    assert "MailAccessInsecure" in of_doveadm(True, prefer=False, scheme="http")
+    assert "MailAccessInsecure" not in of_doveadm(True, prefer=False)
+    assert "MailAccessInsecure" not in of_doveadm(False, prefer=False, scheme="http")

@@ -44,6 +44,8 @@ STATES = st.builds(
     formats=st.frozensets(st.integers(1, 9)),
     passcrypt=st.just("") | WORDS,
     storage=st.just("") | WORDS,
+    token=st.just("") | WORDS,
+    doveadm=st.just("") | WORDS,
     rotation=st.none() | st.builds(RotationReport, NUMBERS, NUMBERS, NUMBERS, st.booleans()),
     writes=st.none() | st.builds(WritesReport, NUMBERS, NUMBERS, st.text(), st.text()),
 )
@@ -75,6 +77,8 @@ def test_the_annotations_have_the_protocols_names() -> None:
         signs=True,
         passcrypt="0123",
         storage="away",
+        token="TokenRefused",
+        doveadm="DoveadmUnreachable",
         rotation=RotationReport(100, 40, 2, waits="l-1"),
         writes=WritesReport(3, 1, "LegacyRows", "oxdatabase_5"),
         kept="Database",
@@ -94,8 +98,11 @@ def test_the_annotations_have_the_protocols_names() -> None:
         "mailpush.dev/formats": "1",
         "mailpush.dev/signs": "l-0/u/n",
         "mailpush.dev/passcrypt": "0123",
-        "mailpush.dev/credentials": '{"storage":"away","kept":"Database","rotation":[100,40,2,false],'
-        '"rotationWaits":"l-1","migration":[9,9,0,true],"writes":[3,1,"LegacyRows","oxdatabase_5"]}',
+        "mailpush.dev/credentials": (
+            '{"storage":"away","token":"TokenRefused","doveadm":"DoveadmUnreachable","kept":"Database",'
+            '"rotation":[100,40,2,false],"rotationWaits":"l-1","migration":[9,9,0,true],'
+            '"writes":[3,1,"LegacyRows","oxdatabase_5"]}'
+        ),
     }
     assert str(state.holder) == "l-0/u/n"
 

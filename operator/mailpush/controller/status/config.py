@@ -11,6 +11,7 @@ from mailpush.controller.state import ConfigState
 from mailpush.controller.status.callbacks import callbacks
 from mailpush.controller.status.credentials import credential_verdicts, storage_status
 from mailpush.controller.status.delivery import transports
+from mailpush.controller.status.doveadm import doveadm
 from mailpush.controller.status.eviction import redis_may_evict
 from mailpush.controller.status.pod import PodView
 from mailpush.controller.status.ready import joined, ready
@@ -18,6 +19,7 @@ from mailpush.controller.status.redis import checkpoints_volatile, redis
 from mailpush.controller.status.rollout import config_pods, rolled_out
 from mailpush.controller.status.servers import mail_servers
 from mailpush.controller.status.shard_map import MapView
+from mailpush.controller.status.tokens import access_tokens
 from mailpush.packages import PackageState
 
 NAMED_PODS: Final = 5
@@ -55,6 +57,8 @@ def _verdicts(state: ConfigState, pods: tuple[PodView, ...], shard_map: MapView)
         redis(state, pods),
         checkpoints_volatile(state, pods),
         redis_may_evict(state, pods),
+        access_tokens(state, pods),
+        doveadm(state, pods),
     )
     verdicts += [verdict for verdict in told_of_pods if verdict is not None]
     verdicts += credential_verdicts(state, pods)

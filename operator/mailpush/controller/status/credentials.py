@@ -7,6 +7,7 @@ from typing import Any, Final
 from mailpush.api.conditions import Verdict, truth
 from mailpush.controller.state import ConfigState
 from mailpush.controller.status.pod import PodView
+from mailpush.controller.status.pod import saying as _saying
 from mailpush.credentials.ox.rules import Refusal, sentence
 from mailpush.decision.kept import CLUSTER_MEMORY, DATABASE, FILE_OF_POD, OX_TABLE, PROCESS_MEMORY, kept_in
 from mailpush.properties.settings import Settings
@@ -115,15 +116,6 @@ def _using(state: ConfigState) -> Settings | None:
     if settings is None or not settings.credential_storage.enabled or settings.mail is None:
         return None
     return settings if settings.mail.password_source == "session" else None  # noqa: S105 - OX's word
-
-
-def _saying(pods: tuple[PodView, ...]) -> dict[str, LeaseState]:
-    """By pod, what its own process says."""
-    return {
-        view.pod.ref.name: view.lease
-        for view in pods
-        if view.lease is not None and view.life.lives and view.lease.held_by(view.pod.ref.uid)
-    }
 
 
 def _mismatch(saying: dict[str, LeaseState]) -> Verdict:

@@ -32,3 +32,12 @@ class PodView:
         if not self.lease.capable:
             return f"is not capable ({self.lease.reason or 'starting'})"
         return None
+
+
+def saying(pods: tuple[PodView, ...]) -> dict[str, LeaseState]:
+    """By pod, what its own process says."""
+    return {
+        view.pod.ref.name: view.lease
+        for view in pods
+        if view.lease is not None and view.life.lives and view.lease.held_by(view.pod.ref.uid)
+    }

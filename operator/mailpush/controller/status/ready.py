@@ -16,8 +16,10 @@ TYPE: Final = "Ready"
 
 TROUBLES: Final = frozenset(
     {
+        "AccessTokenDegraded",
         "CallbackDegraded",
         "CredentialStorageDegraded",
+        "DoveadmDegraded",
         "MailServerDegraded",
         "PasscryptMismatch",
         "RedisDegraded",

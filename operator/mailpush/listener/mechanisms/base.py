@@ -34,6 +34,14 @@ class Health:
 
 
 @dataclass(frozen=True, slots=True)
+class DoveadmUser:
+    """A mailbox as doveadm names it. `origin` stands for where doveadm is, and its key: another one is noticed."""
+
+    name: str
+    origin: int = field(default=0, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Mailbox:
     """One push user as a mechanism sees the user."""
 
@@ -45,6 +53,8 @@ class Mailbox:
     """What tells this mailbox's registration from another of the user's; empty where there is only this one."""
     server_name: str = field(default="", compare=False)
     """As the settings call it; empty where they do not."""
+    doveadm: DoveadmUser | None = None
+    """By which mechanism `dovecot` registers it; None where it does so by IMAP."""
     proven: bool = field(default=False, compare=False)
     """Whether this very password has worked, in whatever process."""
     refused_for: float = field(default=0.0, compare=False)

@@ -2,30 +2,20 @@
 
 The registration is a server METADATA entry of the user's mailbox (RFC 5464), read by Dovecot's OX push driver. It
 survives our restarts and Dovecot's, so that most of the time there is nothing to do: look, and write only if different.
+It is written by IMAP, or by doveadm, for which no password of the user is needed.
 """
 
 import random
-from typing import Final
 
 from mailpush.imap.client import ImapClient
 from mailpush.imap.errors import ImapRefused
 from mailpush.listener.mechanisms.base import Health, HealthChanged, Listener, MailArrived, Mailbox, State
+from mailpush.listener.mechanisms.by_doveadm import DoveadmListener
+from mailpush.listener.mechanisms.entry import ENTRY, RECHECK_SECONDS, registration
 from mailpush.listener.mechanisms.failures import MechanismError
 from mailpush.listener.mechanisms.lanes import Standing
 from mailpush.listener.mechanisms.looking import Looks
 from mailpush.listener.mechanisms.repeating import RepeatingListener, Surroundings
-from mailpush.notifications.callback import registered_user
-
-ENTRY: Final = "/private/vendor/vendor.dovecot/http-notify"
-RECHECK_SECONDS: Final = 6 * 3600.0
-
-
-def registration(mailbox: Mailbox) -> bytes:
-    """The entry's value as OX writes it: `user=<userId>@<contextId>`; Dovecot sends back what is behind `user=`.
-
-    With a mark it ends in `#<mark>`, as long as another mailbox still has the plain one.
-    """
-    return f"user={registered_user(mailbox.context_id, mailbox.user_id, mailbox.mark)}".encode("ascii")
 
 
 class DovecotMechanism:
@@ -39,8 +29,10 @@ class DovecotMechanism:
 
     def listener(
         self, mailbox: Mailbox, on_health: HealthChanged, on_mail: MailArrived, after: Listener | None = None
-    ) -> "DovecotListener":
+    ) -> "DovecotListener | DoveadmListener":
         """`on_mail` gets what no callback has told of. `after` is not used: the checkpoints know how far it was."""
+        if mailbox.doveadm is not None:  # nobody logs in, so nobody can look into it: mails come by the callback alone
+            return DoveadmListener(mailbox, on_health, self._around, mailbox.doveadm, self._recheck_seconds)
         return DovecotListener(mailbox, on_health, on_mail, self._around, self._recheck_seconds)
 
 
@@ -83,7 +75,7 @@ class DovecotListener(RepeatingListener):
             ),
             self._logged_in() as imap,
         ):
-            if await imap.get_metadata(ENTRY) == registration(self._mailbox):
+            if await imap.get_metadata(ENTRY) == registration(self._mailbox).encode("ascii"):
                 await imap.set_metadata(ENTRY, None)
         self._around.budget.forget(self._mailbox.server, self._mailbox.key)
         self._say(Health(State.STOPPED, "Unregistered", f"{self._mailbox.server} does not call for this user any more"))
@@ -104,7 +96,7 @@ class DovecotListener(RepeatingListener):
                 f"{self._mailbox.server} has no METADATA after login; set imap_metadata = yes for mail-push's login or "
                 "address, and where METADATA is stored (docs/dovecot.md)",
             )
-        wanted = registration(self._mailbox)
+        wanted = registration(self._mailbox).encode("ascii")
         try:
             if await imap.get_metadata(ENTRY) != wanted:
                 await imap.set_metadata(ENTRY, wanted)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
+from mailpush.doveadm.errors import UNREACHABLE as DOVEADM_UNREACHABLE
 from mailpush.imap.errors import (
     ImapAuthError,
     ImapCertificateError,
@@ -13,10 +14,12 @@ from mailpush.imap.errors import (
     ImapTokenError,
     ImapUnavailable,
 )
+from mailpush.work.pace import Backoff
 
 AUTHENTICATION_FAILED: Final = "AuthenticationFailed"
 AUTH_FAILURES_HIGH: Final = "AuthFailuresHigh"
 SERVER_UNREACHABLE: Final = "ServerUnreachable"
+NOT_SOON: Final = Backoff(300.0, 3600.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,15 +34,16 @@ class Failure:
     @property
     def passing(self) -> bool:
         """It may well be over at the next try, so one alone is not yet worth a changed status."""
-        return self.reason == SERVER_UNREACHABLE
+        return self.reason in (SERVER_UNREACHABLE, DOVEADM_UNREACHABLE)
 
 
 class MechanismError(Exception):
-    """The mail server was reached, and cannot do what a mechanism needs."""
+    """The mail server was reached, and cannot do what a mechanism needs; or its doveadm was asked in vain."""
 
-    def __init__(self, reason: str, message: str) -> None:
+    def __init__(self, reason: str, message: str, pause: Backoff = NOT_SOON) -> None:
         super().__init__(message)
         self.reason = reason
+        self.pause = pause
 
 
 _RIGHT_LOGIN: Final = "; put the right password into the Secret (PUSH-0010)"
@@ -77,7 +81,7 @@ _ROWS: Final[tuple[tuple[type[ImapError], str, str, float, float], ...]] = (
 def failure_of(error: ImapError | MechanismError) -> Failure:
     """Total: each error has a row. Texts of ImapErrors hold no credential, so they may stand in a status."""
     if isinstance(error, MechanismError):
-        return Failure(error.reason, str(error), first=300.0, longest=3600.0)
+        return Failure(error.reason, str(error), error.pause.first, error.pause.longest)
     for kind, reason, advice, first, longest in _ROWS:
         if isinstance(error, kind):
             return Failure(reason, f"{error}{_advice(error, advice)}", first, longest)

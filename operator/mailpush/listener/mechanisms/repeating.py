@@ -13,6 +13,7 @@ import structlog
 
 from mailpush.api.catchup import CatchUp
 from mailpush.credentials.tokens import Tokens, TokenUnavailableError
+from mailpush.doveadm.client import Doveadm
 from mailpush.imap.client import ImapClient, connect
 from mailpush.imap.errors import ImapAuthError, ImapError, ImapRefused, ImapUnavailable
 from mailpush.listener.catchup.checkpoints import NoProgress, Progress
@@ -52,6 +53,8 @@ class Surroundings:
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     tokens: Tokens | None = None
     """Of those who log in by an access token."""
+    doveadm: Doveadm | None = None
+    """For those who are registered by it."""
 
 
 class RepeatingListener(ABC):
@@ -109,6 +112,8 @@ class RepeatingListener(ABC):
     async def _logged_in(self) -> AsyncIterator[ImapClient]:
         """A client that is logged in. The caller holds the server's budget."""
         mailbox, budget = self._mailbox, self._around.budget
+        if mailbox.login.kind == "none":
+            raise MechanismError("PasswordMissing", "there is nothing to log in with")
         async with connect(mailbox.server, self._around.timeout) as client:
             refused_before = budget.refused_before(mailbox.server, mailbox.key, mailbox.login)
             try:

@@ -10,7 +10,7 @@ from mailpush.decision.places import Place
 from mailpush.listener.mechanisms.base import Listener, Mailbox, Mechanism
 
 # With these a mechanism says that it cannot work at this server at all, so the next in the order gets its turn.
-CANNOT_START: Final = frozenset({"NoMetadata", "NoIdle", "RegistrationRefused"})
+CANNOT_START: Final = frozenset({"NoMetadata", "NoIdle", "RegistrationRefused", "LoginUnusable"})
 
 
 @dataclass(slots=True)

@@ -8,9 +8,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
+from mailpush.credentials.current_tokens import CurrentTokens
 from mailpush.credentials.storage import Entry
 from mailpush.credentials.stored import WORKED_SECONDS, Stored, StoredState, is_proven
-from mailpush.decision import SecretFacts, StoredFacts
+from mailpush.decision import SecretFacts, StoredFacts, TokenFacts
 from mailpush.listener.users.mailbox import secret_name
 from mailpush.listener.users.marks import Marks
 from mailpush.listener.users.secret_reader import UserSecretReader
@@ -22,6 +23,8 @@ MASTER: Final = "master"
 USER_SECRET: Final = "userSecret"  # noqa: S105 - a source
 STORAGE: Final = "storage"
 OAUTH: Final = "oauth"
+DOVEADM: Final = "doveadm"
+"""No credentials: the user is registered by doveadm."""
 
 STORED_KEPT_SECONDS: Final = 6 * 3600.0
 """How often a user with a stored password is looked at for the mark that it works."""
@@ -38,6 +41,7 @@ class UserCredentials:
     password: str | None = field(default=None, repr=False)
     secret: SecretFacts | None = None
     stored: StoredFacts | None = None
+    token: TokenFacts | None = field(default=None, compare=False)
     entry: Entry | None = field(default=None, compare=False)
     """Of the storage, with its marks."""
 
@@ -56,14 +60,19 @@ class Credentials:
     """Those of this pod's users."""
 
     def __init__(
-        self, secrets: UserSecretReader, entries: StoredEntries | None = None, marks: Marks | None = None
+        self,
+        secrets: UserSecretReader,
+        entries: StoredEntries | None = None,
+        marks: Marks | None = None,
+        tokens: CurrentTokens | None = None,
     ) -> None:
         self._secrets = secrets
+        self._tokens = tokens or CurrentTokens()
         self._entries = entries or StoredEntries()
         self._marks = marks or Marks(self._entries)
 
-    async def of(self, user: User, settings: Settings) -> UserCredentials:
-        """What is known now.
+    async def of(self, user: User, settings: Settings, *, needed: bool = True) -> UserCredentials:
+        """What is known now. Where no password is `needed`, only the login that a Secret of the user's may have.
 
         Raises:
             KubeError, TimeoutError: the API does not give the user's Secret.
@@ -73,9 +82,10 @@ class Credentials:
             return UserCredentials()
         name = secret_name(user, settings)
         found = await self._secrets.get(name, user.name, user.status.secret_version) if name is not None else None
-        if mail.password_source == "global":  # noqa: S105 - OX's word
+        by_master = mail.password_source == "global"  # noqa: S105 - OX's word
+        if by_master or not needed:
             login, facts = (found.login, found.facts) if found is not None else (None, None)
-            return UserCredentials(MASTER, login, secret=facts)
+            return UserCredentials(MASTER if needed else DOVEADM, login, secret=facts)
         if found is not None:
             return UserCredentials(USER_SECRET, found.login, found.password, secret=found.facts)
         stored = await self._entries.get(user.key) if settings.credential_storage.enabled else None
@@ -83,8 +93,17 @@ class Credentials:
         if stored is not None and (mail.oauth is None or stored.state is not StoredState.MISSING):
             return UserCredentials(STORAGE, None, stored.password, stored=_facts(stored), entry=stored.entry)
         if mail.oauth is not None:
-            return UserCredentials(OAUTH, stored=_facts(stored) if stored is not None else None)
+            return UserCredentials(OAUTH, stored=_facts(stored) if stored is not None else None, token=self._token())
         return UserCredentials()
+
+    def _token(self) -> TokenFacts:
+        lacking = self._tokens.lacking
+        return TokenFacts(found=lacking is None, why=str(lacking) if lacking is not None else "")
+
+    @property
+    def lacks_token(self) -> bool:
+        """Whether there is no access token now."""
+        return self._tokens.lacking is not None
 
     def expect(self, users: Iterable[User], settings: Settings) -> None:
         """`of` is about to be asked for these: their entries are read together."""

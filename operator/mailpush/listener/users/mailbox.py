@@ -4,9 +4,10 @@ from typing import Protocol, cast
 
 from mailpush.decision import places
 from mailpush.decision.places import Place, server_of
+from mailpush.doveadm.access import access_of
 from mailpush.imap.client import ImapLogin, ImapServer
 from mailpush.imap.server import Security, TokenMechanism
-from mailpush.listener.mechanisms.base import Mailbox
+from mailpush.listener.mechanisms.base import DoveadmUser, Mailbox
 from mailpush.listener.users.user import User
 from mailpush.properties.settings import MailSettings, ServerSettings, Settings
 
@@ -35,16 +36,29 @@ def place_of(user: User, settings: Settings, known: Known | None) -> Place | Non
     return places.place_of(user.spec, settings, known.login if known else None)
 
 
-def mailbox_of(user: User, settings: Settings, known: Known | None) -> Mailbox | None:
-    """How the user's mailbox is reached; None where something that this takes is missing (the decision says what)."""
+def mailbox_of(user: User, settings: Settings, known: Known | None, *, doveadm: bool = False) -> Mailbox | None:
+    """How the user's mailbox is reached; None where something that this takes is missing (the decision says what).
+
+    `doveadm`: mechanism `dovecot` registers it by that; then nothing has to be known to log in with.
+    """
     place = place_of(user, settings, known)
     server = server_of(place, settings) if place is not None else None
     if place is None or server is None:
         return None
+    route = doveadm_user(place.login, settings) if doveadm else None
     login = login_for(place.login, settings, known.password if known else None)
+    if login is None and route is not None:
+        login = ImapLogin.without(place.login)
     if login is None:
         return None
-    return Mailbox(user.spec.context_id, user.spec.user_id, imap_server(server), login, server_name=server.name)
+    ids = user.spec.context_id, user.spec.user_id
+    return Mailbox(*ids, imap_server(server), login, server_name=server.name, doveadm=route)
+
+
+def doveadm_user(login: str, settings: Settings) -> DoveadmUser | None:
+    """Mailbox `login` as doveadm names it; None where the settings have no doveadm."""
+    access = access_of(settings)
+    return None if access is None else DoveadmUser(login, hash(access))
 
 
 def login_for(name: str, settings: Settings, password: str | None) -> ImapLogin | None:

@@ -8,14 +8,21 @@ from typing import Final
 import structlog
 
 from mailpush.credentials.stored import PASSCRYPT_MISMATCH
-from mailpush.decision import POD_EXCLUDED, Decision, decide, user_facts
+from mailpush.decision import POD_EXCLUDED, Decision, decide, needs_no_password, user_facts
 from mailpush.decision.places import Place
 from mailpush.kube.errors import KubeError
 from mailpush.listener.mails.offer import TakeResult
 from mailpush.listener.mechanisms.base import Health, Listener, Mailbox, Mechanism, State
 from mailpush.listener.mechanisms.dovecot import DovecotListener
 from mailpush.listener.users.choice import CANNOT_START, Attached, Choice
-from mailpush.listener.users.credentials import STORAGE, STORED_KEPT_SECONDS, Credentials, UserCredentials
+from mailpush.listener.users.credentials import (
+    DOVEADM,
+    OAUTH,
+    STORAGE,
+    STORED_KEPT_SECONDS,
+    Credentials,
+    UserCredentials,
+)
 from mailpush.listener.users.farewell import Attempt
 from mailpush.listener.users.mailbox import mailbox_of, place_of, secret_name
 from mailpush.listener.users.metrics import STRANGE
@@ -38,8 +45,9 @@ RETRY: Final = Backoff(1.0, 10.0)
 
 # A Secret that was made or put right meanwhile ends these.
 SECRET_MAY_HELP: Final = frozenset({"PasswordMissing", "SecretNotPermitted", "LoginMissing"})
-# The store does not say what the password is: what runs goes on, and what does not run begins later.
-NOT_KNOWN_NOW: Final = frozenset({"CredentialStorageUnavailable", "PasscryptMismatch"})
+TOKEN_MISSING: Final = "TokenMissing"  # noqa: S105 - a reason
+# What to log in with is not known now: what runs goes on, and what does not run begins later.
+NOT_KNOWN_NOW: Final = frozenset({"CredentialStorageUnavailable", "PasscryptMismatch", TOKEN_MISSING})
 AUTHENTICATION_FAILED: Final = "AuthenticationFailed"
 
 log = structlog.get_logger(__name__)
@@ -127,16 +135,21 @@ class UserListener:
             )
             return RECHECK_BROKEN_SECONDS
         place = place_of(user, site.settings, known)
-        self._said.see(user, known.source)
         self._had_clients = self._had_clients or bool(user.spec.clients)
         if user.deleting and site.leaves_registrations and not site.unregister:
             await self._leave()
             return None
         if user.deleting or site.unregister:
+            self._said.see(user, known.source)
             return await self._unregister(user, site, known, place)
         self._unregistered = False
         placement = site.placement(slot_of(*self.key)) if site.pod is not None else None
-        decision = decide(user_facts(user.spec, known.secret, placement, elder, stored=known.stored), site.facts)
+        decision = decide(
+            user_facts(user.spec, known.secret, placement, elder, stored=known.stored, token=known.token), site.facts
+        )
+        if decision.doveadm:
+            known = replace(known, source=DOVEADM)
+        self._said.see(user, known.source)
         if decision.reason == POD_EXCLUDED and self._running is not None:
             return None  # it goes on until another pod has taken the user: nobody is silent meanwhile
         if decision.reason in NOT_KNOWN_NOW:
@@ -147,7 +160,7 @@ class UserListener:
         self, decision: Decision, user: User, site: Site, known: UserCredentials, place: Place | None
     ) -> float | None:
         name = secret_name(user, site.settings)
-        mailbox = mailbox_of(user, site.settings, known) if decision.spawn else None
+        mailbox = mailbox_of(user, site.settings, known, doveadm=decision.doveadm) if decision.spawn else None
         wanted = mailbox is not None and DOVECOT in decision.mechanisms
         self._registrations.see(user, site.settings, place, wanted=wanted)
         attempt = self._attempt(user, site, known)
@@ -188,7 +201,7 @@ class UserListener:
         reason = self.outcome.reason if self.outcome is not None else None
         if self._auth_failed() or self._refused or reason in SECRET_MAY_HELP:
             self._credentials.doubt(user)
-        return await self._credentials.of(user, site.settings)
+        return await self._credentials.of(user, site.settings, needed=not needs_no_password(site.facts))
 
     def _auth_failed(self) -> bool:
         return self.outcome is not None and self.outcome.reason == AUTHENTICATION_FAILED
@@ -213,16 +226,16 @@ class UserListener:
         return again
 
     async def _hold(self, decision: Decision, user: User, site: Site, place: Place | None) -> float:
-        """The password is not known at the moment. Nothing is begun, and nothing is taken away at the mail server.
+        """The password or token is not known at the moment. Nothing is begun, and nothing taken away at the server.
 
-        What runs goes on, under another passcrypt only where its password is proven. The server may call for a user
-        who is registered: that is told, whether a listener runs or not.
+        What runs goes on, under another passcrypt and without a token only where it has logged in. The server may call
+        for a user who is registered: that is told, whether a listener runs or not.
         """
         again = RECHECK_BROKEN_SECONDS * random.uniform(0.8, 1.2)  # noqa: S311 - users apart from each other
         self.clients = allowed_clients(user, site)
         self._registrations.see(user, site.settings, place, wanted=True)
         running = self._running
-        if running is not None and (running.proven or decision.reason != PASSCRYPT_MISMATCH):
+        if running is not None and (running.proven or decision.reason not in (PASSCRYPT_MISMATCH, TOKEN_MISSING)):
             return again
         await self._end()
         message = f"{decision.message}; the next attempt comes {next_attempt(again)}"
@@ -327,7 +340,8 @@ class UserListener:
             if health.reason == AUTHENTICATION_FAILED and running is not None:
                 running.proven = False
                 self._credentials.refused(running.entry)
-            if health.reason in CANNOT_START or health.reason == AUTHENTICATION_FAILED:
+            no_token = running is not None and running.source == OAUTH and self._credentials.lacks_token
+            if health.reason in CANNOT_START or health.reason == AUTHENTICATION_FAILED or no_token:
                 self._owner.look_again(self.key)
 
     def _look_at_login(self, running: Attached) -> None:

@@ -37,7 +37,9 @@ def make(imap: FakeImap, waits: Waits, told: list[Health]) -> Make:
     def listener(password: str = "secret") -> DovecotListener:
         mailbox = Mailbox(1, 3, imap.address, imap.login(password))
         mechanism = DovecotMechanism(Surroundings(budget, timeout=60, sleep=waits.sleep))
-        return mechanism.listener(mailbox, lambda _, health: told.append(health), lambda _: False)
+        made = mechanism.listener(mailbox, lambda _, health: told.append(health), lambda _: False)
+        assert isinstance(made, DovecotListener)
+        return made
 
     return listener
 

@@ -55,9 +55,9 @@ class Pod:
             sleep=self.waits.sleep,
         )
         mailbox = Mailbox(1, 3, imap.address, imap.login(), server_name="mail")
-        self.listener: DovecotListener = DovecotMechanism(around).listener(
-            mailbox, lambda _user, _health: None, self.mails.keep
-        )
+        listener = DovecotMechanism(around).listener(mailbox, lambda _user, _health: None, self.mails.keep)
+        assert isinstance(listener, DovecotListener)
+        self.listener = listener
 
     async def start(self) -> "Pod":
         await self.listener.start()
