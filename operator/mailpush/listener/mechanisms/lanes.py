@@ -34,8 +34,8 @@ class Standing(IntEnum):
 class Quiet:
     """What a lane waits for, but that nobody waits in one before it.
 
-    Listeners of a cold start come one after another, so that for a moment nobody may wait. And at some servers there is
-    always somebody who begins.
+    Listeners of a cold start come one after another, so that for a moment nobody may wait, and pods that share an
+    address at the mail server do not end theirs together. But at some servers there is always somebody who begins.
     """
 
     seconds: float
@@ -47,7 +47,7 @@ class Quiet:
 QUIET: Final = {
     Standing.PROVEN: Quiet(0.0, 0.0),
     Standing.UNPROVEN: Quiet(2.0, 600.0),
-    Standing.REFUSED: Quiet(10.0, 3600.0),
+    Standing.REFUSED: Quiet(60.0, 3600.0),
 }
 
 
