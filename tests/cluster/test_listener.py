@@ -185,7 +185,7 @@ def test_a_deleted_user_is_unregistered_and_one_that_only_moves_away_is_not(site
 
     label = f"{names.CONFIG_LABEL}-"
     site.namespace.kubectl("label", "pushuser", names.push_user_name("main", 1, 4), label)
-    gone = {"assigned": 0, "listening": 0, "failed": 0}
+    gone = {"assigned": 0, "listening": 0, "failed": 0, "sweeping": 0}
     wait_for("the pod lets go of the user", lambda: site.lease(0).counts == gone)
     assert site.dovecot.metadata("u4") == "user=4@1"
 
