@@ -12,8 +12,8 @@ FUZZ_SECONDS ?= 60
 IMAGE_PYTHON := 3.13
 # `make test COVERAGE=` does without.
 COVERAGE ?= --cov --cov-report=term
-# Two processes; tests/conftest.py says what runs beside what. `make test PARALLEL=` runs one test after the other.
-PARALLEL ?= -n 2 --dist loadfile --no-loadscope-reorder
+# Three processes; tests/conftest.py says what runs beside what. `make test PARALLEL=` runs one test after the other.
+PARALLEL ?= -n 3 --dist loadfile --no-loadscope-reorder
 # The local cluster is never behind the site's proxy (dev/cluster/network.py and commands.py have the addresses).
 comma := ,
 LOCAL := 127.0.0.1,localhost,::1,172.29.0.1,172.29.0.0/24,10.244.0.0/16,10.96.0.0/16

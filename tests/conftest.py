@@ -1,4 +1,4 @@
-"""How the tests share two processes: a file stays in one, and those on real nodes are one after another in one.
+"""How the tests share three processes: a file stays in one, and those on real nodes are one after another in one.
 
 Real nodes fit on a machine once only. pytest-xdist's own groups go by the mark `xdist_group`, which its version 3.8
 does not see under pytest 9.
@@ -12,7 +12,7 @@ from xdist.scheduler import LoadFileScheduling
 
 NODES: Final = ("tests/nodes/", "tests/dev/test_dev_nodes.py")
 FIRST: Final = (*NODES, "tests/cluster/")
-"""The longest tests begin first: what is left at the end is short, so that both processes end alike."""
+"""The longest tests begin first: what is left at the end is short, so that all processes end alike."""
 
 
 class Scheduling(LoadFileScheduling):  # type: ignore[misc]  # it has no types
