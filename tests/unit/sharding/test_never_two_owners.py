@@ -1,30 +1,15 @@
 """The protocol under faults: the project's own pure code through pauses, kills, lagging watches, late writes."""
 
-from collections.abc import Callable
-from typing import Any
-
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from tests.sites.faults import Faults
 from tests.unit.sharding.world import Operator, Process, World
 
 NAMES = st.sampled_from(["l-0", "l-1", "l-2"])
 PICK = st.integers(0, 5)
-FAULTS: list[str] = []
-
-
-def fault(**arguments: Any) -> Callable[[Callable[..., None]], Any]:
-    """A rule that a run may or may not use: a few kinds of fault together go deeper than all of them at once."""
-
-    def register(method: Callable[..., None]) -> Any:
-        name = method.__name__
-        FAULTS.append(name)
-        enabled = precondition(lambda machine: name in machine.faults)
-        use: Any = rule(**arguments)
-        return use(enabled(method))
-
-    return register
+FAULTS = Faults()
 
 
 class Protocol(RuleBasedStateMachine):
@@ -112,47 +97,47 @@ class Protocol(RuleBasedStateMachine):
 
     # -- what people do
 
-    @fault(weights=st.lists(st.integers(0, 3), min_size=6, max_size=6))
+    @FAULTS.rule(weights=st.lists(st.integers(0, 3), min_size=6, max_size=6))
     def users_register(self, weights: list[int]) -> None:
         self.world.weights = weights
 
-    @fault(replicas=st.integers(1, 3))
+    @FAULTS.rule(replicas=st.integers(1, 3))
     def somebody_scales(self, replicas: int) -> None:
         self.world.replicas = replicas
 
-    @fault(name=NAMES, current=st.booleans())
+    @FAULTS.rule(name=NAMES, current=st.booleans())
     def a_revision_changes(self, name: str, current: bool) -> None:
         if pod := self.world.api.pods.get(name):
             pod.revision_current = current
 
-    @fault(name=NAMES)
+    @FAULTS.rule(name=NAMES)
     def a_pod_drains(self, name: str) -> None:
         if process := self.world.alive(name):
             process.draining = True
 
-    @fault(name=NAMES)
+    @FAULTS.rule(name=NAMES)
     def a_pod_is_being_deleted(self, name: str) -> None:
         if pod := self.world.api.pods.get(name):
             pod.deleting = True
 
     # -- faults
 
-    @fault(pick=PICK)
+    @FAULTS.rule(pick=PICK)
     def a_process_is_paused_or_resumed(self, pick: int) -> None:
         process = self._process(pick)
         process.paused = not process.paused
 
-    @fault(pick=PICK)
+    @FAULTS.rule(pick=PICK)
     def a_process_is_cut_off_or_not(self, pick: int) -> None:
         process = self._process(pick)
         process.cut_off = not process.cut_off
 
-    @fault(pick=PICK, clean=st.booleans())
+    @FAULTS.rule(pick=PICK, clean=st.booleans())
     def a_process_ends(self, pick: int, clean: bool) -> None:
         process = self._process(pick)
         process.clean_exit() if clean else process.exit()
 
-    @fault(name=NAMES, ended=st.booleans())
+    @FAULTS.rule(name=NAMES, ended=st.booleans())
     def a_pod_fails(self, name: str, ended: bool) -> None:
         """Its containers have ended, or pod garbage collection wrote it for a node that is only cut off."""
         if pod := self.world.api.pods.get(name):
@@ -160,67 +145,67 @@ class Protocol(RuleBasedStateMachine):
             for process in self.world.processes:
                 process.dead |= ended and process.ref == pod.ref
 
-    @fault(name=NAMES)
+    @FAULTS.rule(name=NAMES)
     def a_pod_is_deleted_by_force_and_made_again(self, name: str) -> None:
         self.world.create_pod(name)
 
-    @fault(name=NAMES)
+    @FAULTS.rule(name=NAMES)
     def a_pod_object_vanishes(self, name: str) -> None:
         self.world.api.pods.pop(name, None)
 
-    @fault(pick=PICK, what=st.sampled_from(["map_lags", "leases_lag", "stops_slowly"]))
+    @FAULTS.rule(pick=PICK, what=st.sampled_from(["map_lags", "leases_lag", "stops_slowly"]))
     def a_process_lags_or_not(self, pick: int, what: str) -> None:
         process = self._process(pick)
         setattr(process, what, not getattr(process, what))
 
-    @fault(pick=PICK)
+    @FAULTS.rule(pick=PICK)
     def the_renewals_of_a_process_are_slow(self, pick: int) -> None:
         process = self._process(pick)
         process.late_writes = self.world.late if process.late_writes is None else None
 
-    @fault(pick=PICK)
+    @FAULTS.rule(pick=PICK)
     def a_slow_write_lands(self, pick: int) -> None:
         if self.world.late:
             self.world.late.pop(pick % len(self.world.late))()
 
-    @fault(pick=PICK)
+    @FAULTS.rule(pick=PICK)
     def an_operator_lags_or_not(self, pick: int) -> None:
         operator = self._operator(pick)
         operator.leases_lag = not operator.leases_lag
 
-    @fault(pick=PICK)
+    @FAULTS.rule(pick=PICK)
     def an_operator_is_slow_to_write(self, pick: int) -> None:
         operator = self._operator(pick)
         operator.held = self.world.late if operator.held is None else None
 
-    @fault()
+    @FAULTS.rule()
     def a_second_operator_leads_too(self) -> None:
         self.world.operators = [*self.world.operators, Operator(self.world.api)][-2:]
 
-    @fault()
+    @FAULTS.rule()
     def the_operator_restarts(self) -> None:
         self.world.operators[-1] = Operator(self.world.api)
 
-    @fault()
+    @FAULTS.rule()
     def the_api_goes_down_or_comes_back(self) -> None:
         self.world.api_goes(not self.world.api.up)
 
-    @fault()
+    @FAULTS.rule()
     def the_map_is_deleted(self) -> None:
         if self.world.api.up:
             self.world.api.map_uid = None
 
-    @fault(back=st.integers(0, 5))
+    @FAULTS.rule(back=st.integers(0, 5))
     def a_backup_of_the_map_is_restored(self, back: int) -> None:
         if self.world.api.up and self.world.api.map() is not None:
             self.world.api.restore_map(back)
 
-    @fault(name=NAMES)
+    @FAULTS.rule(name=NAMES)
     def a_lease_is_deleted(self, name: str) -> None:
         if self.world.api.up and self.world.api.lease(name)[1] is not None:
             self.world.api.delete_lease(name)
 
-    @fault(back=st.booleans())
+    @FAULTS.rule(back=st.booleans())
     def killed_processes_come_back_in_the_end_or_not(self, back: bool) -> None:
         self.killed_return = back
 

@@ -4,32 +4,18 @@ The project's own dispatcher, permission and claims run in simulated time; the w
 """
 
 import time
-from collections.abc import Callable
-from typing import Any
 from unittest import mock
 
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from tests.sites.faults import Faults
 from tests.unit.notifications.told_once.world import Pod, World
 
 PICK = st.integers(0, 3)
 MOST_PODS = 4
-FAULTS: list[str] = []
-
-
-def fault(**arguments: Any) -> Callable[[Callable[..., None]], Any]:
-    """A rule that a run may or may not use: with all kinds of fault at once most of what is told has an excuse."""
-
-    def register(method: Callable[..., None]) -> Any:
-        name = method.__name__
-        FAULTS.append(name)
-        enabled = precondition(lambda machine: name in machine.faults)
-        use: Any = rule(**arguments)
-        return use(enabled(method))
-
-    return register
+FAULTS = Faults()
 
 
 class Mails(RuleBasedStateMachine):
@@ -124,38 +110,38 @@ class Mails(RuleBasedStateMachine):
 
     # -- faults
 
-    @fault(pick=PICK)
+    @FAULTS.rule(pick=PICK)
     def a_pod_is_paused(self, pick: int) -> None:
         pod = self._pod(pick)
         self.world.excuse([pod])
         pod.paused = True
 
-    @fault(pick=PICK)
+    @FAULTS.rule(pick=PICK)
     def a_pod_goes_on(self, pick: int) -> None:
         self._pod(pick).paused = False
 
-    @fault(pick=PICK)
+    @FAULTS.rule(pick=PICK)
     def a_pod_is_killed(self, pick: int) -> None:
         pod = self._pod(pick)
         self.world.excuse([pod])
         pod.dead = True
 
-    @fault(pick=PICK, cut=st.booleans())
+    @FAULTS.rule(pick=PICK, cut=st.booleans())
     def a_pod_reaches_the_api_or_not(self, pick: int, cut: bool) -> None:
         self._pod(pick).no_api = cut
 
-    @fault(pick=PICK, cut=st.booleans())
+    @FAULTS.rule(pick=PICK, cut=st.booleans())
     def a_pod_reaches_redis_or_not(self, pick: int, cut: bool) -> None:
         pod = self._pod(pick)
         self.world.excuse([pod])
         pod.no_redis = cut
 
-    @fault(up=st.booleans())
+    @FAULTS.rule(up=st.booleans())
     def redis_goes_or_comes_back(self, up: bool) -> None:
         self.world.excuse(self.world.pods)
         self.world.redis_up = up
 
-    @fault(fails=st.booleans())
+    @FAULTS.rule(fails=st.booleans())
     def the_target_fails_or_not(self, fails: bool) -> None:
         self.world.target_fails = fails
 
