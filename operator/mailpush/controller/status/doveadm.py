@@ -1,11 +1,11 @@
 """The condition DoveadmDegraded: whether pods can ask Dovecot's doveadm, by which users are registered. Pure."""
 
-from collections import Counter
 from typing import Final
 
 from mailpush.api.conditions import Verdict
 from mailpush.controller.state import ConfigState
 from mailpush.controller.status.pod import PodView, saying
+from mailpush.controller.status.troubles import common_trouble
 from mailpush.decision.facts import site_facts
 from mailpush.decision.mechanisms import may_use_doveadm
 
@@ -35,10 +35,12 @@ def doveadm(state: ConfigState, pods: tuple[PodView, ...]) -> Verdict | None:
     leases = saying(pods)
     if settings is None or not leases or not may_use_doveadm(site_facts(settings)):
         return None
-    troubles = Counter(lease.doveadm for lease in leases.values() if lease.doveadm)
-    if not troubles:
-        return Verdict(TYPE, "False", "Answering", "no pod is kept from doveadm")
-    worst = max(troubles, key=lambda trouble: (troubles[trouble], trouble))
-    why = _ADVICE.get(worst, "see mailAccess.doveadm")
-    text = f"{troubles[worst]} of {len(leases)} pods cannot ask doveadm ({worst}): {why}; {_WAITS}"
-    return Verdict(TYPE, "True", worst, text)
+    return common_trouble(
+        TYPE,
+        [lease.doveadm for lease in leases.values()],
+        fine="no pod is kept from doveadm",
+        cannot="cannot ask doveadm",
+        advice=_ADVICE,
+        hint="see mailAccess.doveadm",
+        waits=_WAITS,
+    )

@@ -1,11 +1,11 @@
 """The condition AccessTokenDegraded: whether pods get the access tokens with which users are logged in. Pure."""
 
-from collections import Counter
 from typing import Final
 
 from mailpush.api.conditions import Verdict
 from mailpush.controller.state import ConfigState
 from mailpush.controller.status.pod import PodView, saying
+from mailpush.controller.status.troubles import common_trouble
 
 TYPE: Final = "AccessTokenDegraded"
 _ENDPOINT: Final = "mailAccess.oauth.tokenEndpoint"
@@ -32,10 +32,12 @@ def access_tokens(state: ConfigState, pods: tuple[PodView, ...]) -> Verdict | No
         return None
     if settings.mail.password_source != "session":  # noqa: S105 - OX's word
         return None
-    troubles = Counter(lease.token for lease in leases.values() if lease.token)
-    if not troubles:
-        return Verdict(TYPE, "False", "Answering", "no pod is kept from its access tokens")
-    worst = max(troubles, key=lambda trouble: (troubles[trouble], trouble))
-    why = _ADVICE.get(worst, "see mailAccess.oauth")
-    text = f"{troubles[worst]} of {len(leases)} pods get no access token ({worst}): {why}; {_WAITS}"
-    return Verdict(TYPE, "True", worst, text)
+    return common_trouble(
+        TYPE,
+        [lease.token for lease in leases.values()],
+        fine="no pod is kept from its access tokens",
+        cannot="get no access token",
+        advice=_ADVICE,
+        hint="see mailAccess.oauth",
+        waits=_WAITS,
+    )

@@ -1,28 +1,18 @@
 """Whether all passwords of the cluster memory are in the database, by what a MailPushConfig's status says."""
 
-import sys
 from typing import Final
 
-from mailpush.cli.kubectl.cluster import ask
-from mailpush.cli.kubectl.credentials.reach import Options, found_config
+from mailpush.cli.kubectl.credentials.reach import Options
+from mailpush.cli.kubectl.credentials.status_answer import DONE, NOT_YET, answer
 from mailpush.cli.kubectl.manifests import Object, Trouble
-from mailpush.cli.streams import printable
 
-DONE, NOT_YET = 0, 1
 RDB: Final = "com.openexchange.push.credstorage.rdb"
 """OX's property, which counts in spec.properties as the field does."""
 
 
 def run(options: Options) -> int:
     """The exit code: 0 where nothing is left to copy, 1 where something is, 2 where that cannot be said."""
-    try:
-        document = ask(found_config(options), without="read its status by kubectl")
-        code, sentence = verdict(document)
-    except Trouble as trouble:
-        sys.stderr.write(f"{trouble}\n")
-        return 2
-    sys.stdout.write(f"{printable(sentence)}\n")
-    return code
+    return answer(options, verdict)
 
 
 def verdict(document: Object) -> tuple[int, str]:

@@ -1,28 +1,18 @@
 """Whether the previous passcrypt may go, by what a MailPushConfig's status says."""
 
-import sys
 from typing import Final
 
-from mailpush.cli.kubectl.cluster import ask
-from mailpush.cli.kubectl.credentials.reach import Options, found_config
+from mailpush.cli.kubectl.credentials.reach import Options
+from mailpush.cli.kubectl.credentials.status_answer import DONE, NOT_YET, answer
 from mailpush.cli.kubectl.manifests import Object, Trouble
-from mailpush.cli.streams import printable
 
-DONE, NOT_YET = 0, 1
 ENABLED: Final = "com.openexchange.push.credstorage.enabled"
 """OX's property, which counts in spec.properties as the field does."""
 
 
 def run(options: Options) -> int:
     """The exit code: 0 where no previous passcrypt is needed, 1 where it is, 2 where that cannot be said."""
-    try:
-        document = ask(found_config(options), without="read its status by kubectl")
-        code, sentence = verdict(document)
-    except Trouble as trouble:
-        sys.stderr.write(f"{trouble}\n")
-        return 2
-    sys.stdout.write(f"{printable(sentence)}\n")
-    return code
+    return answer(options, verdict)
 
 
 def verdict(document: Object) -> tuple[int, str]:
